@@ -1,0 +1,167 @@
+"""Checks of waveforms, group labels and numbers, all with one error shape.
+
+Every message says which argument of what, what was expected, what came, and the mend where there is one.
+"""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Rows = NDArray[Any] | list[NDArray[Any]]
+"""Waveforms: one 2-D array, or a list of 1-D arrays of different lengths."""
+
+
+def describe(value: Any) -> str:
+    """Say in a few words what a value is, for the 'got ...' of an error."""
+    if isinstance(value, np.ndarray):
+        return f"an array of shape {value.shape} and dtype {value.dtype}"
+    if value is None or isinstance(value, (str, bool, numbers.Number)):
+        return repr(value)
+    if isinstance(value, (list, tuple)):
+        return f"a {type(value).__name__} of {len(value)} items"
+    return f"a {type(value).__name__}"
+
+
+def _some(indices: NDArray[Any], shown: int = 5) -> str:
+    """'row 3' or 'rows 1, 4, 8, ... (12 in all)'."""
+    listed = ", ".join(str(i) for i in indices[:shown])
+    if len(indices) == 1:
+        return f"row {listed}"
+    return f"rows {listed}" + (f", ... ({len(indices)} in all)" if len(indices) > shown else "")
+
+
+def check_number(
+    value: Any,
+    *,
+    caller: str,
+    name: str,
+    low: float = -np.inf,
+    high: float = np.inf,
+    integer: bool = False,
+    low_open: bool = False,
+) -> Any:
+    """Return `value` if it is a (whole) number between `low` and `high`, else raise.
+
+    Raises
+    ------
+    TypeError
+        If it is no number, or not whole where a whole one is needed.
+    ValueError
+        If it lies outside the range or is NaN.
+    """
+    kind = numbers.Integral if integer else numbers.Real
+    expected = ("a whole number" if integer else "a number") + (
+        f" above {low:g}" if low_open else f" of at least {low:g}" if np.isfinite(low) else ""
+    )
+    expected += f" and at most {high:g}" if np.isfinite(high) else ""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, kind):
+        raise TypeError(f"{caller}: {name} must be {expected}, got {describe(value)}.")
+    outside = value <= low if low_open else value < low
+    if outside or value > high or value != value:
+        raise ValueError(f"{caller}: {name} must be {expected}, got {describe(value)}.")
+    return value
+
+
+def check_choice(value: Any, options: Sequence[Any], *, caller: str, name: str) -> Any:
+    """Return `value` if it is one of `options`, else raise a ValueError that lists them."""
+    if not any(value is option or (isinstance(option, str) and value == option) for option in options):
+        raise ValueError(f"{caller}: {name} must be one of {list(options)}, got {describe(value)}.")
+    return value
+
+
+def check_sample_rate(sample_rate: Any, *, caller: str, name: str = "sample_rate") -> int:
+    """Return a sampling rate as a whole number of Hz, else raise."""
+    check_number(sample_rate, caller=caller, name=f"{name} (in Hz)", low=0, low_open=True)
+    if sample_rate != int(sample_rate):
+        raise ValueError(f"{caller}: {name} must be a whole number of Hz, got {describe(sample_rate)}.")
+    return int(sample_rate)
+
+
+def check_rows(X: Any, *, caller: str, name: str = "X", allow_silent: bool = False) -> Rows:
+    """Return waveforms as a 2-D float array or a list of 1-D float arrays.
+
+    Parameters
+    ----------
+    X : array-like of shape (n_rows, n_times), or sequence of 1-D arrays
+        Floating-point samples pass unchanged in precision; integers are refused, since their full scale
+        is not known here.
+    caller, name : str
+        Who asks, and what its argument is called, for the error message.
+    allow_silent : bool
+        Whether rows of zeros may pass.
+
+    Returns
+    -------
+    ndarray of shape (n_rows, n_times) or list of ndarray of shape (n_times_of_row,)
+
+    Raises
+    ------
+    TypeError
+        If the samples are no real floating-point numbers.
+    ValueError
+        If the shape is wrong, there is no row, a row is empty, silent or not finite.
+    """
+    if isinstance(X, np.ndarray) and X.dtype != object:
+        if X.ndim != 2:
+            mend = f" Pass {name}.reshape(1, -1) if it is one recording." if X.ndim == 1 else ""
+            raise ValueError(
+                f"{caller}: {name} must be a 2-D array (n_rows, n_times) or a list of 1-D arrays, "
+                f"got {describe(X)}.{mend}"
+            )
+        rows: Rows = X
+    else:
+        rows = [np.asarray(row) for row in X]
+        for i, row in enumerate(rows):
+            if row.ndim != 1:
+                raise ValueError(f"{caller}: {name} must hold 1-D arrays, got {describe(row)} in row {i}.")
+    if len(rows) == 0:
+        raise ValueError(f"{caller}: {name} must have at least one row, got none.")
+    _check_samples(rows, caller=caller, name=name, allow_silent=allow_silent)
+    return rows
+
+
+def _check_samples(rows: Rows, *, caller: str, name: str, allow_silent: bool) -> None:
+    """Refuse rows that are empty, not floating-point, not finite, or silent."""
+    dtype = next((row.dtype for row in rows if not np.issubdtype(row.dtype, np.floating)), None)
+    if dtype is not None:
+        mend = (
+            f" Divide integer PCM by its full scale first, e.g. {name} / 32768.0 for int16."
+            if np.issubdtype(dtype, np.integer)
+            else ""
+        )
+        raise TypeError(f"{caller}: {name} must hold floating-point samples, got dtype {dtype}.{mend}")
+    empty = np.flatnonzero([row.size == 0 for row in rows])
+    if len(empty):
+        raise ValueError(f"{caller}: {name} must have samples in every row, got {_some(empty)} without any.")
+    peak = np.array([np.abs(row).max() for row in rows])
+    broken = np.flatnonzero(~np.isfinite(peak))
+    if len(broken):
+        raise ValueError(f"{caller}: {name} must be finite, got NaN or infinity in {_some(broken)}.")
+    silent = np.flatnonzero(peak == 0)
+    if len(silent) and not allow_silent:
+        raise ValueError(f"{caller}: {name} must not be silent, got nothing but zeros in {_some(silent)}.")
+
+
+def check_groups(groups: ArrayLike, n_rows: int, *, caller: str, name: str) -> NDArray[Any]:
+    """Return group labels as a 1-D array with one label a row, else raise.
+
+    Raises
+    ------
+    ValueError
+        If the labels are not 1-D, not as many as the rows, or missing (NaN or None) somewhere.
+    """
+    labels = np.asarray(groups)
+    if labels.ndim != 1 or len(labels) != n_rows:
+        raise ValueError(f"{caller}: {name} must be 1-D with one label a row ({n_rows} rows), got {describe(labels)}.")
+    if labels.dtype == object:
+        missing = np.flatnonzero([label is None or label != label for label in labels])
+    else:
+        missing = np.flatnonzero(labels != labels)
+    if len(missing):
+        raise ValueError(f"{caller}: {name} must not have missing labels, got some in {_some(missing)}.")
+    return labels

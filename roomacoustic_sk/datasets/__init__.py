@@ -1,0 +1,1 @@
+"""Simulated rooms, measured responses, speech, and reverberant speech made of both."""
