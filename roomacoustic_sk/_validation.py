@@ -61,8 +61,8 @@ def check_number(
     expected += f" and at most {high:g}" if np.isfinite(high) else ""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, kind):
         raise TypeError(f"{caller}: {name} must be {expected}, got {describe(value)}.")
-    outside = value <= low if low_open else value < low
-    if outside or value > high or value != value:
+    number = float(value)
+    if not (low < number if low_open else low <= number) or not number <= high:
         raise ValueError(f"{caller}: {name} must be {expected}, got {describe(value)}.")
     return value
 
@@ -82,18 +82,21 @@ def check_sample_rate(sample_rate: Any, *, caller: str, name: str = "sample_rate
     return int(sample_rate)
 
 
-def check_rows(X: Any, *, caller: str, name: str = "X", allow_silent: bool = False) -> Rows:
-    """Return waveforms as a 2-D float array or a list of 1-D float arrays.
+def check_rows(
+    X: Any, *, caller: str, name: str = "X", allow_silent: bool = False, allow_integers: bool = False
+) -> Rows:
+    """Return waveforms as a 2-D array or a list of 1-D arrays, in the precision they came in.
 
     Parameters
     ----------
     X : array-like of shape (n_rows, n_times), or sequence of 1-D arrays
-        Floating-point samples pass unchanged in precision; integers are refused, since their full scale
-        is not known here.
+        Waveforms.
     caller, name : str
         Who asks, and what its argument is called, for the error message.
     allow_silent : bool
         Whether rows of zeros may pass.
+    allow_integers : bool
+        Whether signed integers may pass, for callers to whom the level does not matter.
 
     Returns
     -------
@@ -121,20 +124,7 @@ def check_rows(X: Any, *, caller: str, name: str = "X", allow_silent: bool = Fal
                 raise ValueError(f"{caller}: {name} must hold 1-D arrays, got {describe(row)} in row {i}.")
     if len(rows) == 0:
         raise ValueError(f"{caller}: {name} must have at least one row, got none.")
-    _check_samples(rows, caller=caller, name=name, allow_silent=allow_silent)
-    return rows
-
-
-def _check_samples(rows: Rows, *, caller: str, name: str, allow_silent: bool) -> None:
-    """Refuse rows that are empty, not floating-point, not finite, or silent."""
-    dtype = next((row.dtype for row in rows if not np.issubdtype(row.dtype, np.floating)), None)
-    if dtype is not None:
-        mend = (
-            f" Divide integer PCM by its full scale first, e.g. {name} / 32768.0 for int16."
-            if np.issubdtype(dtype, np.integer)
-            else ""
-        )
-        raise TypeError(f"{caller}: {name} must hold floating-point samples, got dtype {dtype}.{mend}")
+    _check_dtypes(rows, caller=caller, name=name, allow_integers=allow_integers)
     empty = np.flatnonzero([row.size == 0 for row in rows])
     if len(empty):
         raise ValueError(f"{caller}: {name} must have samples in every row, got {_some(empty)} without any.")
@@ -145,6 +135,21 @@ def _check_samples(rows: Rows, *, caller: str, name: str, allow_silent: bool) ->
     silent = np.flatnonzero(peak == 0)
     if len(silent) and not allow_silent:
         raise ValueError(f"{caller}: {name} must not be silent, got nothing but zeros in {_some(silent)}.")
+    return rows
+
+
+def _check_dtypes(rows: Rows, *, caller: str, name: str, allow_integers: bool) -> None:
+    """Refuse samples that are no real numbers, and integers whose full scale matters and is not known."""
+    allowed = (np.floating, np.signedinteger) if allow_integers else (np.floating,)
+    dtype = next((row.dtype for row in rows if not issubclass(row.dtype.type, allowed)), None)
+    if dtype is not None:
+        mend = (
+            f" Divide integer PCM by its full scale first, e.g. {name} / 32768.0 for int16."
+            if np.issubdtype(dtype, np.integer)
+            else ""
+        )
+        kinds = "floating-point or signed integer" if allow_integers else "floating-point"
+        raise TypeError(f"{caller}: {name} must hold {kinds} samples, got dtype {dtype}.{mend}")
 
 
 def check_groups(groups: ArrayLike, n_rows: int, *, caller: str, name: str) -> NDArray[Any]:

@@ -1,0 +1,158 @@
+"""Recordings of any length, seen by the networks as segments of one length."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from roomacoustic_sk._validation import Rows
+
+
+def cut_segment(row: NDArray[Any], start: int, length: int) -> NDArray[np.float32]:
+    """Return `length` samples of a recording as float32; one that is too short is repeated from its beginning.
+
+    Integer samples are taken as PCM and divided by their full scale.
+    """
+    segment = row[start : start + length]
+    if np.issubdtype(segment.dtype, np.integer):
+        segment = segment / (np.iinfo(segment.dtype).max + 1.0)
+    return np.resize(segment.astype(np.float32, copy=False), length)
+
+
+class SegmentDataset(Dataset):
+    """Random segments of recordings, each with its row's label.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_rows, n_times) or list of ndarray of shape (n_times,)
+        Recordings.
+    labels : ndarray of shape (n_items,)
+        One label an item.
+    rows : ndarray of shape (n_items,)
+        The recording of each item.
+    length : int
+        Samples in a segment.
+    """
+
+    def __init__(self, X: Rows, labels: NDArray[Any], rows: NDArray[np.intp], length: int) -> None:
+        self.X, self.rows, self.length = X, rows, length
+        self.labels = torch.from_numpy(labels)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def gather(self, items: NDArray[np.intp], random_state: np.random.RandomState) -> tuple[Tensor, Tensor]:
+        """Return the segments (n, length) and labels (n,) of a batch."""
+        rows = [self.X[i] for i in self.rows[items]]
+        last_start = np.array([max(len(row) - self.length, 0) for row in rows])
+        starts = random_state.randint(0, last_start + 1)
+        segments = np.stack([cut_segment(row, i, self.length) for row, i in zip(rows, starts, strict=True)])
+        return torch.from_numpy(segments), self.labels[items]
+
+
+def check_time_axis(rows: Rows, shortest_clip: int, *, caller: str) -> None:
+    """Refuse an array that is surely transposed: fewer samples than a clip needs, and rows enough for one."""
+    if isinstance(rows, np.ndarray) and rows.shape[1] < shortest_clip <= rows.shape[0]:
+        raise ValueError(
+            f"{caller}: X must be of shape (n_rows, n_times), got {rows.shape}, which looks like time along the rows. "
+            "Pass X.T."
+        )
+
+
+def choose_segment_length(rows: Rows, wanted: int, shortest: int, sample_rate: int, *, caller: str, share: int) -> int:
+    """Return the samples in a training segment: `wanted`, or fewer where the recordings are too short for it.
+
+    Parameters
+    ----------
+    rows : array of shape (n_rows, n_times) or list of 1-D arrays
+        Recordings.
+    wanted, shortest : int
+        What was asked for, and the least that the network takes, in samples.
+    sample_rate : int
+        In Hz, for the warnings.
+    caller : str
+        Who asks.
+    share : int
+        A segment is at most this part of the longest recording: 1 for all of it, 2 for half of it.
+
+    Returns
+    -------
+    int
+        Warns where it is not `wanted`, and where recordings will be repeated to fill it.
+    """
+    lengths = np.array([len(row) for row in rows])
+    length = max(min(wanted, lengths.max() // share), shortest)
+    if length < wanted:
+        reason = "the longest recording has" if share == 1 else "random segments of unlabelled recordings need"
+        warnings.warn(
+            f"{caller}: segment_duration reduced from {wanted / sample_rate:g} s to {length / sample_rate:g} s: "
+            f"{reason} {lengths.max() / sample_rate:g} s" + (" at most." if share == 1 else f" / {share}."),
+            UserWarning,
+            stacklevel=4,
+        )
+    warn_of_repeats(lengths, length, sample_rate, caller=caller)
+    return int(length)
+
+
+def warn_of_repeats(lengths: NDArray[np.intp], needed: int, sample_rate: int, *, caller: str) -> None:
+    """Warn that recordings shorter than what the network needs are repeated from their beginning."""
+    n_short = int(np.sum(lengths < needed))
+    if n_short:
+        warnings.warn(
+            f"{caller}: {n_short} of {len(lengths)} rows of X are shorter than the {needed / sample_rate:g} s needed "
+            f"({lengths.min()} to {needed} samples): they were repeated from their beginning to fill it.",
+            UserWarning,
+            stacklevel=5,
+        )
+
+
+def embed(
+    network: nn.Module,
+    rows: Rows,
+    *,
+    length: int,
+    shortest: int,
+    hop: int,
+    batch_size: int,
+    n_features: int,
+) -> NDArray[np.float32]:
+    """Return the mean over each recording's segments of what the network says, in float32.
+
+    Recordings longer than `length` are cut into segments `hop` apart, the last one flush with the end; shorter ones
+    are taken whole if they have `shortest` samples, else repeated up to it.
+    """
+    device = next(network.parameters()).device
+    total = np.zeros((len(rows), n_features), dtype=np.float32)
+    count = np.zeros((len(rows), 1), dtype=np.float32)
+    network.eval()
+    with torch.inference_mode():
+        for owners, segments in _batches_of_segments(rows, length, shortest, hop, batch_size):
+            np.add.at(total, owners, network(torch.from_numpy(segments).to(device)).float().cpu().numpy())
+            np.add.at(count, owners, 1)
+    return total / count
+
+
+def _batches_of_segments(
+    rows: Rows, length: int, shortest: int, hop: int, batch_size: int
+) -> Iterator[tuple[NDArray[np.intp], NDArray[np.float32]]]:
+    """Yield the rows and samples of segments, segments of one length together."""
+    lengths = np.array([len(row) for row in rows])
+    taken = np.clip(lengths, shortest, length)
+    for size in np.unique(taken):
+        pieces = [(i, start) for i in np.flatnonzero(taken == size) for start in _starts(lengths[i], size, hop)]
+        for first in range(0, len(pieces), batch_size):
+            batch = pieces[first : first + batch_size]
+            yield np.array([i for i, _ in batch]), np.stack([cut_segment(rows[i], at, size) for i, at in batch])
+
+
+def _starts(n_times: int, size: int, hop: int) -> NDArray[np.intp]:
+    """Return where the segments of a recording begin; the last one ends where the recording does."""
+    last = max(n_times - size, 0)
+    return np.unique(np.append(np.arange(0, last, hop), last))

@@ -1,0 +1,220 @@
+"""How every network here is trained: batches of arrays, one skorch net, early stopping, progress.
+
+skorch passes fit parameters whole to every batch, so what belongs to a row (its label or target) travels in a
+`Dataset` here, and the batch sampler is built by the caller from the rows it trains on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.utils import check_random_state
+from skorch import NeuralNet
+from skorch.callbacks import Callback, EarlyStopping
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+from tqdm.auto import tqdm
+
+PLATEAU_PATIENCE = 20
+"""Epochs that a contrastive loss may stay at its chance level before training stops; it usually leaves after 2 to 6."""
+
+
+class ArrayDataset(Dataset):
+    """Rows of a feature array, each with its target."""
+
+    def __init__(self, X: NDArray[Any], y: NDArray[Any]) -> None:
+        self.X, self.y = torch.from_numpy(X), torch.from_numpy(y)
+
+    def __len__(self) -> int:
+        return len(self.X)
+
+    def gather(self, items: NDArray[np.intp], random_state: np.random.RandomState) -> tuple[Tensor, Tensor]:
+        """Return the features and targets of a batch."""
+        return self.X[items], self.y[items]
+
+
+class ShuffledBatches:
+    """Every item once a pass, in random order, in batches of nearly equal size."""
+
+    def __init__(self, n_items: int, batch_size: int, random_state: Any) -> None:
+        self.n_items, self.n_batches, self.random_state = n_items, -(-n_items // batch_size), random_state
+
+    def __len__(self) -> int:
+        return self.n_batches
+
+    def __iter__(self) -> Iterator[NDArray[np.intp]]:
+        order = check_random_state(self.random_state).permutation(self.n_items)
+        yield from np.array_split(order, self.n_batches)
+
+
+class BatchLoader:
+    """What skorch iterates over: the batches that a sampler names, gathered from arrays in memory.
+
+    An int as `random_state` gives the same segments in every pass, as validation wants it.
+    """
+
+    def __init__(self, dataset: Any, batch_sampler: Any, random_state: Any) -> None:
+        self.dataset, self.batch_sampler, self.random_state = dataset, batch_sampler, random_state
+
+    def __len__(self) -> int:
+        return len(self.batch_sampler)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        random_state = check_random_state(self.random_state)
+        for items in self.batch_sampler:
+            yield self.dataset.gather(items, random_state)
+
+
+class RoomNet(NeuralNet):
+    """A skorch net that is fitted on two loaders, ``net.fit((train, valid), None)``, and keeps neither.
+
+    Parameters
+    ----------
+    module, criterion, **kwargs
+        As for `skorch.NeuralNet`.
+    autocast : bool
+        Whether the module runs in bfloat16 where it can.
+    """
+
+    def __init__(self, module: Any, *, criterion: Any, autocast: bool = False, **kwargs: Any) -> None:
+        self.autocast = autocast
+        super().__init__(module, criterion=criterion, **kwargs)
+
+    def get_split_datasets(self, X: Any, y: Any = None, **fit_params: Any) -> Any:
+        """Return the loaders for training and validation."""
+        return X
+
+    def get_iterator(self, dataset: Any, training: bool = False) -> Any:
+        """Return the loader itself."""
+        return dataset
+
+    def infer(self, x: Tensor, **fit_params: Any) -> Tensor:
+        """Run the module on a batch."""
+        with torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=self.autocast):
+            return super().infer(x, **fit_params)
+
+
+class PatientEarlyStopping(EarlyStopping):
+    """Early stopping that keeps the best weights and does not count epochs on the plateau at the start.
+
+    A contrastive loss stays at its chance level for some epochs before it moves, and patience counted there would
+    stop it before it has begun.
+
+    Parameters
+    ----------
+    patience : int
+        Epochs without a new best.
+    monitor : str
+        Which loss.
+    plateau : float
+        Loss that must have been undercut before epochs count; infinity where there is no plateau.
+    """
+
+    def __init__(self, patience: int, monitor: str, plateau: float = np.inf) -> None:
+        self.plateau = plateau
+        super().__init__(monitor=monitor, patience=patience, threshold=0.0, load_best=True)
+
+    def on_train_begin(self, net: NeuralNet, **kwargs: Any) -> None:
+        """Start counting anew."""
+        super().on_train_begin(net, **kwargs)
+        self.left_plateau_ = False
+        self.n_plateau_epochs_ = 0
+
+    def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
+        """Count an epoch without a new best, unless training is still on the plateau."""
+        self.left_plateau_ = self.left_plateau_ or net.history[-1, self.monitor] < self.plateau
+        if not self.left_plateau_:
+            self.misses_ = -1  # one below 0: the count that follows never reaches the patience
+            self.n_plateau_epochs_ += 1
+        super().on_epoch_end(net, **kwargs)
+        if self.n_plateau_epochs_ >= max(self.patience, PLATEAU_PATIENCE):
+            raise KeyboardInterrupt  # skorch's way to stop training
+
+
+class FitProgress(Callback):
+    """One progress bar over all training steps, with the losses beside it."""
+
+    def __init__(self, n_steps: int, label: str) -> None:
+        self.n_steps, self.label = n_steps, label
+
+    def on_train_begin(self, net: NeuralNet, **kwargs: Any) -> None:
+        """Open the bar."""
+        self.bar_ = tqdm(total=self.n_steps * net.max_epochs, desc=self.label, unit="step")
+
+    def on_batch_end(self, net: NeuralNet, training: bool = False, **kwargs: Any) -> None:
+        """Count a training step."""
+        self.bar_.update(training)
+
+    def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
+        """Show the epoch's losses."""
+        shown: dict[str, Any] = {
+            key: f"{net.history[-1, key]:.3g}" for key in ("train_loss", "valid_loss") if key in net.history[-1]
+        }
+        self.bar_.set_postfix({"epoch": len(net.history)} | shown)
+
+    def on_train_end(self, net: NeuralNet, **kwargs: Any) -> None:
+        """Close the bar, shortened to what was done if training stopped early."""
+        self.bar_.total = self.bar_.n
+        self.bar_.close()
+
+
+def train_net(
+    module: nn.Module,
+    criterion: nn.Module,
+    train: BatchLoader,
+    valid: BatchLoader | None,
+    *,
+    lr: float,
+    max_epochs: int,
+    patience: int,
+    plateau: float = np.inf,
+    device: torch.device,
+    autocast: bool = False,
+    callbacks: list[Any] | None = None,
+    verbose: int = 0,
+    label: str,
+) -> RoomNet:
+    """Return a net trained on the loss ``criterion(module(x), y)``, with its best weights.
+
+    Parameters
+    ----------
+    module, criterion : Module
+        Initialised.
+    train, valid : BatchLoader
+        Without `valid`, the training loss decides which weights are best and when to stop.
+    lr, max_epochs, patience
+        Step size of Adam, epochs at most, epochs without improvement.
+    plateau : float
+        See `PatientEarlyStopping`.
+    device, autocast, callbacks
+        Where it runs, whether in bfloat16, and further skorch callbacks.
+    verbose : int
+        0 is silent, 1 a progress bar, 2 or more skorch's table of epochs.
+    label : str
+        What the progress bar is called.
+
+    Returns
+    -------
+    RoomNet
+    """
+    ours: list[Callback] = [PatientEarlyStopping(patience, "train_loss" if valid is None else "valid_loss", plateau)]
+    if verbose == 1:
+        ours.append(FitProgress(len(train), label))
+    net = RoomNet(
+        module,
+        criterion=criterion,
+        autocast=autocast,
+        optimizer=torch.optim.Adam,
+        lr=lr,
+        max_epochs=max_epochs,
+        device=str(device),
+        callbacks=ours + list(callbacks or []),
+        verbose=int(verbose > 1),
+    )
+    net.fit((train, valid), None)
+    net.module_.eval()
+    return net

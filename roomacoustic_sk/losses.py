@@ -1,0 +1,93 @@
+"""The supervised contrastive loss."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from roomacoustic_sk._validation import check_choice, check_number
+
+
+class SupConLoss(nn.Module):
+    r"""Supervised contrastive loss: Eq. 2 of Götz et al., after Khosla et al.
+
+    Each row is an anchor in turn. The loss is the cross-entropy of picking one of its positives (the other rows with
+    the anchor's label) among all other rows, by cosine similarity over the temperature.
+
+    Parameters
+    ----------
+    tau : float, default=0.1
+        Temperature, above 0. The smaller, the more the most similar negatives weigh.
+    reduction : {"mean", "sum"}, default="mean"
+        Over the anchors that have a positive: their mean, or their sum as Eq. 2 has it. The two differ by a factor
+        that Adam does not see; the mean can be compared across batch sizes.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `tau` is no positive number or `reduction` is unknown.
+
+    Notes
+    -----
+    With :math:`\mathcal{A}(i)` all rows but *i* and :math:`\mathcal{P}(i)` those that share its label,
+
+    .. math:: \mathcal{L} = \sum_i \frac{-1}{|\mathcal{P}(i)|} \sum_{p \in \mathcal{P}(i)} \log
+        \frac{\exp(\langle z_i, z_p \rangle / \tau)}{\sum_{a \in \mathcal{A}(i)} \exp(\langle z_i, z_a
+        \rangle / \tau)}.
+
+    Anchors without a positive are left out; where no anchor has one, the loss is 0 with a gradient of 0. A batch of
+    one class only has no negatives: the formula stands as it is, and its gradient only evens out the similarities.
+    The sum over :math:`\mathcal{A}(i)` is a log-sum-exp in at least single precision, so that the loss is finite for
+    any temperature from 0.001 to 100.
+
+    References
+    ----------
+    P. Khosla et al., "Supervised contrastive learning", NeurIPS 2020.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from roomacoustic_sk.losses import SupConLoss
+    >>> z = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
+    >>> round(SupConLoss(tau=0.1)(z, torch.tensor([0, 0, 1, 1])).item(), 5)
+    9e-05
+    """
+
+    def __init__(self, tau: float = 0.1, reduction: str = "mean") -> None:
+        super().__init__()
+        self.tau = check_number(tau, caller="SupConLoss", name="tau", low=0, low_open=True)
+        self.reduction = check_choice(reduction, ["mean", "sum"], caller="SupConLoss", name="reduction")
+
+    def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        """Return the loss of one batch.
+
+        Parameters
+        ----------
+        embeddings : Tensor of shape (n_rows, n_dimensions)
+            Normalised here, so any length will do.
+        labels : Tensor of shape (n_rows,)
+            Integer class of each row.
+
+        Returns
+        -------
+        Tensor of shape ()
+        """
+        if embeddings.ndim != 2 or labels.shape != embeddings.shape[:1]:
+            raise ValueError(
+                "SupConLoss: embeddings and labels must be of shapes (n_rows, n_dimensions) and (n_rows,), "
+                f"got {tuple(embeddings.shape)} and {tuple(labels.shape)}."
+            )
+        if embeddings.dtype in (torch.float16, torch.bfloat16):
+            embeddings = embeddings.float()
+        z = nn.functional.normalize(embeddings, dim=1)
+        itself = torch.eye(len(z), dtype=torch.bool, device=z.device)
+        positive = (labels[:, None] == labels[None, :]) & ~itself
+        n_positives = positive.sum(dim=1)
+        anchors = n_positives > 0
+        if not anchors.any():
+            return embeddings.sum() * 0.0
+        similarity = (z @ z.T / self.tau).masked_fill(itself, -torch.inf)
+        log_probability = similarity - similarity.logsumexp(dim=1, keepdim=True)
+        # masked_fill, not a product: the diagonal is -inf, and -inf * 0 is NaN.
+        per_anchor = -log_probability.masked_fill(~positive, 0.0).sum(dim=1) / n_positives.clamp_min(1)
+        return per_anchor[anchors].mean() if self.reduction == "mean" else per_anchor[anchors].sum()

@@ -1,0 +1,193 @@
+"""Errors of room parameter estimates, as the paper reports them, and their scikit-learn scorers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.metrics import make_scorer, root_mean_squared_error
+
+from roomacoustic_sk._validation import describe
+
+__all__ = [
+    "bias",
+    "bias_scorer",
+    "pearson_r",
+    "pearson_r_scorer",
+    "regression_metrics",
+    "relative_rmse",
+    "relative_rmse_scorer",
+    "rmse",
+    "rmse_scorer",
+]
+
+
+def _check_pair(y_true: ArrayLike, y_pred: ArrayLike, caller: str) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return two finite float arrays of one shape, 1-D or 2-D."""
+    true, predicted = np.asarray(y_true, dtype=float), np.asarray(y_pred, dtype=float)
+    if true.shape != predicted.shape or true.ndim not in (1, 2) or len(true) == 0:
+        raise ValueError(
+            f"{caller}: y_true and y_pred must be of one shape, (n_rows,) or (n_rows, n_targets), "
+            f"got {describe(true)} and {describe(predicted)}."
+        )
+    for name, values in (("y_true", true), ("y_pred", predicted)):
+        if not np.isfinite(values).all():
+            n_broken = int(np.sum(~np.isfinite(values)))
+            raise ValueError(f"{caller}: {name} must be finite, got NaN or infinity in {n_broken} of its values.")
+    return true, predicted
+
+
+def rmse(y_true: ArrayLike, y_pred: ArrayLike) -> float:
+    """Root-mean-square error, in the target's unit.
+
+    Parameters
+    ----------
+    y_true, y_pred : array-like of shape (n_rows,) or (n_rows, n_targets)
+        True and estimated values; errors of several targets are averaged.
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ, there is no row, or a value is not finite.
+
+    Examples
+    --------
+    >>> from roomacoustic_sk.metrics import rmse
+    >>> rmse([1.0, 2.0], [1.0, 4.0])
+    1.4142135623730951
+    """
+    return float(root_mean_squared_error(*_check_pair(y_true, y_pred, "rmse")))
+
+
+def relative_rmse(y_true: ArrayLike, y_pred: ArrayLike) -> float:
+    """RMSE over the standard deviation of the true values: 0 is perfect, 1 is as bad as always saying their mean.
+
+    Unlike the RMSE it can be compared across data sets of different spread.
+
+    Parameters
+    ----------
+    y_true, y_pred : array-like of shape (n_rows,) or (n_rows, n_targets)
+        True and estimated values; errors of several targets are averaged.
+
+    Returns
+    -------
+    float
+        NaN where the true values are all equal.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ, there is no row, or a value is not finite.
+
+    Examples
+    --------
+    >>> from roomacoustic_sk.metrics import relative_rmse
+    >>> relative_rmse([1.0, 3.0], [2.0, 2.0])
+    1.0
+    """
+    true, predicted = _check_pair(y_true, y_pred, "relative_rmse")
+    error, spread = np.sqrt(np.mean((predicted - true) ** 2, axis=0)), np.std(true, axis=0)
+    return float(np.mean(np.divide(error, spread, out=np.full_like(error, np.nan), where=spread > 0)))
+
+
+def pearson_r(y_true: ArrayLike, y_pred: ArrayLike) -> float:
+    """Pearson's correlation coefficient of true and estimated values.
+
+    Parameters
+    ----------
+    y_true, y_pred : array-like of shape (n_rows,) or (n_rows, n_targets)
+        True and estimated values; coefficients of several targets are averaged.
+
+    Returns
+    -------
+    float
+        NaN where the true values are all equal; 0 where the estimates are, which then say nothing of the truth.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ, there is no row, or a value is not finite.
+
+    Examples
+    --------
+    >>> from roomacoustic_sk.metrics import pearson_r
+    >>> round(pearson_r([1.0, 2.0, 3.0], [3.0, 5.0, 7.0]), 12)
+    1.0
+    """
+    true, predicted = _check_pair(y_true, y_pred, "pearson_r")
+    true, predicted = true - true.mean(axis=0), predicted - predicted.mean(axis=0)
+    # A constant column's mean may be off by rounding: such a remainder is no spread.
+    norm_true, norm_predicted = np.linalg.norm(true, axis=0), np.linalg.norm(predicted, axis=0)
+    tiny = 1e-12 * np.sqrt(len(true))
+    r = np.sum(true * predicted, axis=0) / np.maximum(norm_true * norm_predicted, tiny**2)
+    r = np.where(norm_predicted <= tiny, 0.0, r)
+    return float(np.mean(np.where(norm_true <= tiny, np.nan, r)))
+
+
+def bias(y_true: ArrayLike, y_pred: ArrayLike) -> float:
+    """Mean of estimate minus truth, in the target's unit: above 0 where the estimates are too large.
+
+    Parameters
+    ----------
+    y_true, y_pred : array-like of shape (n_rows,) or (n_rows, n_targets)
+        True and estimated values; biases of several targets are averaged.
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ, there is no row, or a value is not finite.
+
+    Examples
+    --------
+    >>> from roomacoustic_sk.metrics import bias
+    >>> bias([1.0, 2.0], [1.5, 3.5])
+    1.0
+    """
+    true, predicted = _check_pair(y_true, y_pred, "bias")
+    return float(np.mean(predicted - true))
+
+
+def regression_metrics(y_true: ArrayLike, y_pred: ArrayLike) -> dict[str, float]:
+    """All four errors at once, by name.
+
+    Parameters
+    ----------
+    y_true, y_pred : array-like of shape (n_rows,) or (n_rows, n_targets)
+        True and estimated values.
+
+    Returns
+    -------
+    dict of str to float
+        ``rmse``, ``relative_rmse``, ``pearson_r`` and ``bias``.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ, there is no row, or a value is not finite.
+
+    Examples
+    --------
+    >>> from roomacoustic_sk.metrics import regression_metrics
+    >>> sorted(regression_metrics([1.0, 2.0], [1.0, 3.0]))
+    ['bias', 'pearson_r', 'relative_rmse', 'rmse']
+    """
+    return {metric.__name__: metric(y_true, y_pred) for metric in (rmse, relative_rmse, pearson_r, bias)}
+
+
+def _absolute_bias(y_true: ArrayLike, y_pred: ArrayLike) -> float:
+    return abs(bias(y_true, y_pred))
+
+
+rmse_scorer = make_scorer(rmse, greater_is_better=False)
+relative_rmse_scorer = make_scorer(relative_rmse, greater_is_better=False)
+pearson_r_scorer = make_scorer(pearson_r)
+bias_scorer = make_scorer(_absolute_bias, greater_is_better=False)

@@ -1,0 +1,266 @@
+"""The networks: spectrogram front end, convolutional encoders, projection and head."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+SPECTRUM_FLOOR_DB = -80.0
+"""Spectrogram cells are floored at this level below the clip's mean power, in dB: digital silence has no logarithm."""
+
+
+class LogSpectrogram(nn.Module):
+    r"""Standardised log-magnitude spectrogram of waveforms (Sec. 3.3 of the paper).
+
+    Each clip's spectrogram is brought to zero mean and unit variance, so it does not depend on the clip's level.
+
+    Parameters
+    ----------
+    window : int, default=32
+        Length of the Hann window, in samples.
+    hop : int, default=16
+        Samples from one frame to the next.
+
+    Notes
+    -----
+    No padding: :math:`\lfloor (n - window) / hop \rfloor + 1` frames of window / 2 + 1 frequencies. The short-time
+    transform of so short a window is computed as one product with the windowed cosines and sines.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from roomacoustic_sk.networks import LogSpectrogram
+    >>> LogSpectrogram()(torch.randn(2, 64_000)).shape
+    torch.Size([2, 1, 17, 3999])
+    """
+
+    basis: Tensor
+
+    def __init__(self, window: int = 32, hop: int = 16) -> None:
+        super().__init__()
+        self.window = window
+        self.hop = hop
+        time = torch.arange(window, dtype=torch.float64)
+        frequency = torch.arange(window // 2 + 1, dtype=torch.float64)[:, None]
+        phase = 2 * math.pi * frequency * time / window
+        hann = torch.hann_window(window, periodic=True, dtype=torch.float64)
+        basis = torch.cat([phase.cos() * hann, -phase.sin() * hann])
+        self.register_buffer("basis", basis[:, None, :].float(), persistent=False)
+
+    def n_frames(self, n_times: int) -> int:
+        """Return how many frames a clip of `n_times` samples has."""
+        return (n_times - self.window) // self.hop + 1
+
+    def forward(self, waveforms: Tensor) -> Tensor:
+        """Return spectrograms of shape (n, 1, n_frequencies, n_frames) of waveforms of shape (n, n_times)."""
+        with full_precision(waveforms):
+            mean_power = waveforms.square().mean(dim=1, keepdim=True)
+            waveforms = waveforms * mean_power.clamp_min(torch.finfo(waveforms.dtype).tiny).rsqrt()
+            real, imaginary = nn.functional.conv1d(waveforms[:, None, :], self.basis, stride=self.hop).chunk(2, dim=1)
+            # A unit-power white signal has a mean cell power of the window's energy, 3/8 of its length.
+            floor = 10 ** (SPECTRUM_FLOOR_DB / 10) * 0.375 * self.window
+            # The logarithm of the magnitude but for a factor of 2 that the standardisation removes.
+            level = (real.square() + imaginary.square()).clamp_min(floor).log()
+            deviation, mean = torch.std_mean(level, dim=(1, 2), keepdim=True)
+            return ((level - mean) / deviation.clamp_min(1e-6))[:, None]
+
+
+def full_precision(x: Tensor) -> torch.autocast:
+    """Keep a stretch of a network out of bfloat16: logarithms, deviations and unit norms need all their digits."""
+    return torch.autocast(x.device.type, enabled=False)
+
+
+def _block(n_in: int, n_out: int, kernel: tuple[int, int], stride: tuple[int, int], padding: int = 0) -> nn.Sequential:
+    """Convolution over (frequency, time), ReLU, batch normalisation: the paper's order."""
+    convolution = nn.Conv2d(n_in, n_out, kernel, stride, padding=(padding, 0))
+    return nn.Sequential(convolution, nn.ReLU(), nn.BatchNorm2d(n_out))
+
+
+class RoomCNN(nn.Module):
+    """The paper's encoder: six convolutional blocks and one fully connected layer (Table 1).
+
+    Parameters
+    ----------
+    n_times : int, default=64000
+        Samples in a clip; 4 s at 16 kHz in the paper. The last layer is tied to it.
+    n_embedding : int, default=64
+        Length of the embedding.
+    n_channels : int, default=5
+        Channels of every block. The paper does not say; 5 is what gives its 157 k parameters.
+    dropout : float, default=0.1
+        Dropout before the fully connected layer, in training mode.
+
+    Attributes
+    ----------
+    MIN_TIMES : int
+        Samples in the shortest clip that the six convolutions accept.
+
+    Raises
+    ------
+    ValueError
+        If a clip of `n_times` samples is too short for the six convolutions.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from roomacoustic_sk.networks import RoomCNN
+    >>> encoder = RoomCNN()
+    >>> sum(p.numel() for p in encoder.parameters())
+    154474
+    >>> encoder(torch.randn(2, 64_000)).shape
+    torch.Size([2, 64])
+    """
+
+    KERNELS = ((1, 4), (1, 4), (1, 4), (1, 4), (2, 4), (2, 4))
+    STRIDES = ((1, 2), (1, 2), (1, 2), (1, 2), (1, 2), (2, 2))
+    MIN_TIMES = 32 + 16 * 189  # 190 frames leave one frame after the sixth block
+
+    def __init__(self, n_times: int = 64_000, n_embedding: int = 64, n_channels: int = 5, dropout: float = 0.1) -> None:
+        super().__init__()
+        if n_times < self.MIN_TIMES:
+            raise ValueError(f"RoomCNN: n_times must be at least {self.MIN_TIMES} samples, got {n_times}.")
+        self.n_times = self.min_times = n_times
+        self.spectrogram = LogSpectrogram()
+        channels = [1] + [n_channels] * len(self.KERNELS)
+        self.blocks = nn.Sequential(*map(_block, channels[:-1], channels[1:], self.KERNELS, self.STRIDES))
+        self.dropout = nn.Dropout(dropout)
+        n_frequencies, n_frames = self.spectrogram.window // 2 + 1, self.spectrogram.n_frames(n_times)
+        for kernel, stride in zip(self.KERNELS, self.STRIDES, strict=True):
+            n_frequencies = (n_frequencies - kernel[0]) // stride[0] + 1
+            n_frames = (n_frames - kernel[1]) // stride[1] + 1
+        self.linear = nn.Linear(n_channels * n_frequencies * n_frames, n_embedding)
+
+    def forward(self, waveforms: Tensor) -> Tensor:
+        """Return unit-norm embeddings of shape (n, n_embedding) of waveforms of shape (n, n_times)."""
+        if waveforms.shape[1] != self.n_times:
+            raise ValueError(
+                f"RoomCNN: waveforms must have {self.n_times} samples, which its last layer is tied to, "
+                f"got {waveforms.shape[1]}. PooledRoomCNN takes clips of any length."
+            )
+        features = self.blocks(self.spectrogram(waveforms)).flatten(1)
+        with full_precision(features):
+            return nn.functional.normalize(self.linear(self.dropout(features.float())), dim=1)
+
+
+class PooledRoomCNN(nn.Module):
+    """An encoder that pools mean and deviation over time, for clips of any length from 0.5 s up.
+
+    Seven convolutional blocks halve time, and the first four halve frequency too, while the channels grow. What a
+    room does to speech is the same at any time in the clip, so the features of the last block are summed up by their
+    mean and standard deviation over time.
+
+    Parameters
+    ----------
+    n_times : int, default=64000
+        Ignored but for a check: the clip's length does not matter here. Every encoder takes it.
+    n_embedding : int, default=64
+        Length of the embedding.
+    dropout : float, default=0.1
+        Dropout before the fully connected layer, in training mode.
+
+    Attributes
+    ----------
+    MIN_TIMES : int
+        Samples in the shortest clip, 0.5 s at 16 kHz.
+
+    Raises
+    ------
+    ValueError
+        If `n_times` is below `MIN_TIMES`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from roomacoustic_sk.networks import PooledRoomCNN
+    >>> encoder = PooledRoomCNN()
+    >>> encoder(torch.randn(2, 64_000)).shape, encoder(torch.randn(2, 8_000)).shape
+    (torch.Size([2, 64]), torch.Size([2, 64]))
+    """
+
+    CHANNELS = (8, 16, 32, 48, 64, 64, 64)
+    MIN_TIMES = 8_000
+
+    def __init__(self, n_times: int = 64_000, n_embedding: int = 64, dropout: float = 0.1) -> None:
+        super().__init__()
+        if n_times < self.MIN_TIMES:
+            raise ValueError(f"PooledRoomCNN: n_times must be at least {self.MIN_TIMES} samples, got {n_times}.")
+        self.min_times = self.MIN_TIMES
+        self.spectrogram = LogSpectrogram()
+        blocks, n_in, n_frequencies = [], 1, self.spectrogram.window // 2 + 1
+        for i, n_out in enumerate(self.CHANNELS):
+            halve = i < 4
+            blocks.append(
+                _block(n_in, n_out, (3, 4), (2, 2), padding=1) if halve else _block(n_in, n_out, (1, 4), (1, 2))
+            )
+            n_frequencies = (n_frequencies - 1) // 2 + 1 if halve else n_frequencies
+            n_in = n_out
+        self.blocks = nn.Sequential(*blocks)
+        self.dropout = nn.Dropout(dropout)
+        self.linear = nn.Linear(2 * n_in * n_frequencies, n_embedding)
+
+    def forward(self, waveforms: Tensor) -> Tensor:
+        """Return unit-norm embeddings of shape (n, n_embedding) of waveforms of shape (n, n_times)."""
+        if waveforms.shape[1] < self.MIN_TIMES:
+            raise ValueError(
+                f"PooledRoomCNN: waveforms must have at least {self.MIN_TIMES} samples, got {waveforms.shape[1]}."
+            )
+        features = self.blocks(self.spectrogram(waveforms)).flatten(1, 2)
+        with full_precision(features):
+            variance, mean = torch.var_mean(features.float(), dim=2, correction=0)
+            # The deviation's gradient is infinite at 0, where a channel is dead: hence the small constant.
+            pooled = torch.cat([mean, (variance + 1e-5).sqrt()], dim=1)
+            return nn.functional.normalize(self.linear(self.dropout(pooled)), dim=1)
+
+
+class ProjectionHead(nn.Sequential):
+    """The projection P(e) = z on which the contrastive loss works (Sec. 3.1 of the paper).
+
+    Parameters
+    ----------
+    n_embedding : int, default=64
+        Length of the embedding that comes in.
+    n_hidden : int, default=32
+        Neurons of the hidden layer. The paper's text says 128, but only 32 gives its 2 600 parameters.
+    n_projection : int, default=16
+        Length of the latent vector that goes out; the loss normalises it.
+
+    Examples
+    --------
+    >>> from roomacoustic_sk.networks import ProjectionHead
+    >>> sum(p.numel() for p in ProjectionHead().parameters())
+    2608
+    """
+
+    def __init__(self, n_embedding: int = 64, n_hidden: int = 32, n_projection: int = 16) -> None:
+        super().__init__(nn.Linear(n_embedding, n_hidden), nn.ReLU(), nn.Linear(n_hidden, n_projection))
+
+
+class MLPHead(nn.Sequential):
+    """The downstream network: two hidden layers on top of an embedding (Sec. 3.4 of the paper).
+
+    Parameters
+    ----------
+    n_embedding : int, default=64
+        Length of the embedding that comes in.
+    n_outputs : int, default=1
+        Targets of a regression, or classes.
+    n_hidden : int, default=256
+        Neurons of each hidden layer.
+
+    Examples
+    --------
+    >>> from roomacoustic_sk.networks import MLPHead
+    >>> sum(p.numel() for p in MLPHead().parameters())
+    82689
+    """
+
+    def __init__(self, n_embedding: int = 64, n_outputs: int = 1, n_hidden: int = 256) -> None:
+        super().__init__(
+            nn.Linear(n_embedding, n_hidden),
+            nn.ReLU(),
+            nn.Linear(n_hidden, n_hidden),
+            nn.ReLU(),
+            nn.Linear(n_hidden, n_outputs),
+        )

@@ -1,0 +1,380 @@
+"""Multiviewed batches driven by group labels (Sec. 3.2 and Fig. 1 of the paper)."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import maximum_bipartite_matching
+from sklearn.utils import check_random_state
+
+from roomacoustic_sk._validation import check_choice, check_groups, check_number
+
+SAMPLINGS = ("soft", "hard", "position_independent")
+_CALLER = "MultiviewBatchSampler"
+_MAX_TRIES = 50
+
+
+class MultiviewBatchSampler:
+    """Batches of N classes with M views each, for a contrastive loss.
+
+    ==========================  ==========  ===================================================================
+    `sampling`                  a class is  its M views are
+    ==========================  ==========  ===================================================================
+    ``"soft"``                  an RIR      M random rows of the class, from different sources where known
+    ``"hard"``                  an RIR      its rows of M sources, the same M for every class in the batch
+    ``"position_independent"``  a room      as hard, each from another RIR of the room wherever it has them
+    ==========================  ==========  ===================================================================
+
+    Parameters
+    ----------
+    rir_groups : array-like of shape (n_rows,)
+        Label of each row's room impulse response.
+    source_groups : array-like of shape (n_rows,), optional
+        Label of each row's dry source signal. Hard and position-independent sampling need it.
+    room_groups : array-like of shape (n_rows,), optional
+        Label of each row's room. Position-independent sampling needs it.
+    sampling : {"soft", "hard", "position_independent"}, default="soft"
+        How batches are built, see above.
+    n_classes : int, default=24
+        N, classes in a batch, at least 2.
+    n_views : int, default=3
+        M, views of each class, at least 2.
+    n_batches : int, default=128
+        Batches in one pass.
+    random_state : int, RandomState or None, default=None
+        An int gives the same batches in every pass, as validation wants it; a RandomState goes on, as training
+        wants it.
+
+    Attributes
+    ----------
+    labels : ndarray of shape (n_rows,) of int
+        Class of each row, for the loss: the RIR's number, or the room's in position-independent sampling.
+
+    Raises
+    ------
+    ValueError
+        If labels that the strategy needs are missing, or no such batch can be drawn from them.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from roomacoustic_sk.samplers import MultiviewBatchSampler
+    >>> rir, source = np.divmod(np.arange(12), 4)  # a grid of 3 RIRs with 4 sources
+    >>> sampler = MultiviewBatchSampler(
+    ...     rir, source_groups=source, sampling="hard", n_classes=2, n_views=2, n_batches=1, random_state=0
+    ... )
+    >>> (batch,) = sampler
+    >>> rir[batch], source[batch]
+    (array([2, 2, 1, 1]), array([0, 2, 0, 2]))
+    """
+
+    def __init__(
+        self,
+        rir_groups: ArrayLike,
+        *,
+        source_groups: ArrayLike | None = None,
+        room_groups: ArrayLike | None = None,
+        sampling: str = "soft",
+        n_classes: int = 24,
+        n_views: int = 3,
+        n_batches: int = 128,
+        random_state: Any = None,
+    ) -> None:
+        self.sampling = check_choice(sampling, SAMPLINGS, caller=_CALLER, name="sampling")
+        self.n_classes = check_number(n_classes, caller=_CALLER, name="n_classes", low=2, integer=True)
+        self.n_views = check_number(n_views, caller=_CALLER, name="n_views", low=2, integer=True)
+        self.n_batches = check_number(n_batches, caller=_CALLER, name="n_batches", low=1, integer=True)
+        self.random_state = random_state
+        self._rows = _rows_for(sampling, rir_groups, source_groups, room_groups)
+        self.labels = self._rows.labels
+        if self.n_classes > self._rows.n_classes:
+            raise ValueError(
+                f"{_CALLER}: n_classes must be at most the {self._rows.n_classes} classes with a view in the labels "
+                f"for sampling={sampling!r}, got {n_classes}."
+            )
+        self._rows.draw(self.n_classes, self.n_views, np.random.RandomState(0))  # raises where it cannot
+
+    def __len__(self) -> int:
+        return self.n_batches
+
+    def __iter__(self) -> Iterator[NDArray[np.intp]]:
+        random_state = check_random_state(self.random_state)
+        for _ in range(self.n_batches):
+            yield self._rows.draw(self.n_classes, self.n_views, random_state)
+
+
+def largest_batch(
+    rir_groups: ArrayLike,
+    *,
+    source_groups: ArrayLike | None = None,
+    room_groups: ArrayLike | None = None,
+    sampling: str = "soft",
+    n_classes: int = 24,
+    n_views: int = 3,
+) -> tuple[int, int]:
+    """Return the largest batch, not above the one asked for, that the labels can give.
+
+    Views are given up only where no two classes share as many as asked for.
+
+    Parameters
+    ----------
+    rir_groups, source_groups, room_groups, sampling, n_classes, n_views
+        As for `MultiviewBatchSampler`.
+
+    Returns
+    -------
+    n_classes, n_views : int
+
+    Raises
+    ------
+    ValueError
+        If not even two classes with two views can be had.
+
+    Examples
+    --------
+    >>> from roomacoustic_sk.samplers import largest_batch
+    >>> largest_batch([0, 0, 1, 1, 2, 2])
+    (3, 2)
+    """
+    rows = _rows_for(sampling, rir_groups, source_groups, room_groups)
+    for views in range(n_views, 1, -1):
+        classes = min(n_classes, rows.most_classes(views))
+        if classes >= 2:
+            return classes, views
+    raise rows.impossible(2, 2)
+
+
+def hold_out(
+    groups: dict[str, Any], fraction: float, *, sampling: str, random_state: np.random.RandomState
+) -> NDArray[np.bool_]:
+    """Choose the rows for validation: training and validation share RIRs but no source signal, as in the paper.
+
+    Whole sources are held out; without source labels every row is a source of its own, and rows of each RIR are held
+    out. RIRs without rows to spare are held out whole.
+
+    Parameters
+    ----------
+    groups : dict of str to ndarray of shape (n_rows,)
+        ``rir_groups`` and, where known, ``source_groups`` and ``room_groups``.
+    fraction : float
+        Share of the sources, or of the rows of an RIR.
+    sampling : str
+        Strategy that both parts have to serve.
+    random_state : RandomState
+        Draws what is held out.
+
+    Returns
+    -------
+    ndarray of shape (n_rows,) of bool
+        True for validation; all False, with a warning, where the labels do not allow both parts.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from roomacoustic_sk.samplers import hold_out
+    >>> rir, source = np.divmod(np.arange(20), 10)
+    >>> groups = {"rir_groups": rir, "source_groups": source}
+    >>> held_out = hold_out(groups, 0.2, sampling="soft", random_state=np.random.RandomState(0))
+    >>> np.unique(source[held_out])
+    array([2, 8])
+    """
+    rir = groups["rir_groups"]
+    if fraction == 0:
+        return np.zeros(len(rir), dtype=bool)
+    if "source_groups" in groups:
+        held_out = _share_of(groups["source_groups"], fraction, random_state)
+    elif np.bincount(_codes(rir, len(rir), "rir_groups")).min() * fraction >= 2:
+        held_out = np.zeros(len(rir), dtype=bool)
+        for label in np.unique(rir):
+            (rows,) = np.nonzero(rir == label)
+            held_out[rows] = _share_of(rows, fraction, random_state)
+    else:
+        held_out = _share_of(rir, fraction, random_state)
+    try:
+        for part in (held_out, ~held_out):
+            largest_batch(**{name: labels[part] for name, labels in groups.items()}, sampling=sampling)
+    except ValueError:
+        largest_batch(**groups, sampling=sampling)  # raises what is wrong with the labels as a whole
+        warnings.warn(
+            f"{_CALLER}: no validation: the labels are too few to hold out {fraction:g} of the sources and still draw "
+            f"batches from both parts for sampling={sampling!r}. The training loss decides when to stop.",
+            UserWarning,
+            stacklevel=4,
+        )
+        return np.zeros(len(rir), dtype=bool)
+    return held_out
+
+
+def _share_of(labels: NDArray[Any], fraction: float, random_state: np.random.RandomState) -> NDArray[np.bool_]:
+    """Mark the rows of a random share of the labels, two labels at least."""
+    names = np.unique(labels)
+    n_chosen = min(max(round(fraction * len(names)), 2), len(names))
+    return np.isin(labels, random_state.choice(names, n_chosen, replace=False))
+
+
+def _rows_for(
+    sampling: str, rir_groups: ArrayLike, source_groups: ArrayLike | None, room_groups: ArrayLike | None
+) -> _SoftRows | _SharedSourceRows:
+    """Look up rows by their labels, in the way the sampling strategy needs."""
+    check_choice(sampling, SAMPLINGS, caller=_CALLER, name="sampling")
+    n_rows = len(np.atleast_1d(rir_groups))
+    rir = _codes(rir_groups, n_rows, "rir_groups")
+    if sampling == "soft":
+        return _SoftRows(rir, None if source_groups is None else _codes(source_groups, n_rows, "source_groups"))
+    source = _codes(_given(source_groups, "source_groups", sampling), n_rows, "source_groups")
+    if sampling == "hard":
+        return _SharedSourceRows(rir, source, sampling=sampling)
+    room = _codes(_given(room_groups, "room_groups", sampling), n_rows, "room_groups")
+    return _SharedSourceRows(room, source, rir=rir, sampling=sampling)
+
+
+def _given(groups: ArrayLike | None, name: str, sampling: str) -> ArrayLike:
+    """Refuse a missing label that the sampling strategy needs."""
+    if groups is None:
+        raise ValueError(
+            f"{_CALLER}: {name} must be given for sampling={sampling!r}, got None. "
+            'Pass one label a row, or use sampling="soft", which needs rir_groups alone.'
+        )
+    return groups
+
+
+def _codes(groups: ArrayLike, n_rows: int, name: str) -> NDArray[np.intp]:
+    """Return the labels, checked, as numbers from 0 up."""
+    return np.unique(check_groups(groups, n_rows, caller=_CALLER, name=name), return_inverse=True)[1]
+
+
+def _split_by(codes: NDArray[np.intp]) -> list[NDArray[np.intp]]:
+    """Return the rows of each code."""
+    return np.split(np.argsort(codes, kind="stable"), np.cumsum(np.bincount(codes))[:-1])
+
+
+class _SoftRows:
+    """Rows of each class; the views of a class are drawn independently of the other classes."""
+
+    def __init__(self, labels: NDArray[np.intp], source: NDArray[np.intp] | None) -> None:
+        self.labels = labels
+        self._source = source
+        self._rows_of = _split_by(labels)
+        self.n_classes = len(self._rows_of)
+        self._n_views_of = np.array([self._n_sources(rows) for rows in self._rows_of])
+
+    def _n_sources(self, rows: NDArray[np.intp]) -> int:
+        return len(rows) if self._source is None else len(np.unique(self._source[rows]))
+
+    def most_classes(self, n_views: int) -> int:
+        return int(np.sum(self._n_views_of >= n_views))
+
+    def impossible(self, n_classes: int, n_views: int) -> ValueError:
+        return ValueError(
+            f"MultiviewBatchSampler: rir_groups must have at least {n_classes} RIRs with {n_views} different rows each "
+            f'for sampling="soft", got {self.most_classes(n_views)} such RIRs of {self.n_classes}. '
+            "Contrast needs at least two RIRs with two recordings each."
+        )
+
+    def draw(self, n_classes: int, n_views: int, random_state: np.random.RandomState) -> NDArray[np.intp]:
+        able = np.flatnonzero(self._n_views_of >= n_views)
+        if len(able) < n_classes:
+            raise self.impossible(n_classes, n_views)
+        chosen = random_state.choice(able, n_classes, replace=False)
+        return np.concatenate([self._views(self._rows_of[i], n_views, random_state) for i in chosen])
+
+    def _views(self, rows: NDArray[np.intp], n_views: int, random_state: np.random.RandomState) -> NDArray[np.intp]:
+        if self._source is None:
+            return random_state.choice(rows, n_views, replace=False)
+        shuffled = random_state.permutation(rows)
+        first = np.unique(self._source[shuffled], return_index=True)[1]  # one random row of each source
+        return shuffled[random_state.choice(first, n_views, replace=False)]
+
+
+class _SharedSourceRows:
+    """Rows of each (class, source) cell; all classes in a batch are seen with the same sources.
+
+    With `rir`, a class is a room, and its views come from different RIRs of it wherever possible.
+    """
+
+    def __init__(
+        self,
+        labels: NDArray[np.intp],
+        source: NDArray[np.intp],
+        *,
+        rir: NDArray[np.intp] | None = None,
+        sampling: str,
+    ) -> None:
+        self.labels = labels
+        self.sampling = sampling
+        self._rir = rir
+        self.n_classes, self._n_sources = int(labels.max()) + 1, int(source.max()) + 1
+        cells = labels * self._n_sources + source
+        self._row_order = np.argsort(cells, kind="stable")
+        size = np.bincount(cells, minlength=self.n_classes * self._n_sources)
+        self._cell_start = np.concatenate([[0], np.cumsum(size)])
+        self._has = (size > 0).reshape(self.n_classes, self._n_sources)
+
+    def most_classes(self, n_views: int) -> int:
+        """Count the classes that share `n_views` sources, the sources chosen greedily."""
+        if self._n_sources < n_views:
+            return 0
+        classes = np.ones(self.n_classes, dtype=bool)
+        free = np.ones(self._n_sources, dtype=bool)
+        for _ in range(n_views):
+            source = np.argmax(np.where(free, self._has[classes].sum(axis=0), -1))
+            free[source] = False
+            classes &= self._has[:, source]
+        return int(classes.sum())
+
+    def impossible(self, n_classes: int, n_views: int) -> ValueError:
+        return ValueError(
+            f"{_CALLER}: source_groups must have {n_views} sources that {n_classes} classes share for "
+            f"sampling={self.sampling!r}, got {self.most_classes(n_views)} classes that share as many, of "
+            f"{self.n_classes} classes and {self._n_sources} sources. Record each source through several RIRs (a grid "
+            'of RIRs and sources), ask for fewer classes or views, or use sampling="soft".'
+        )
+
+    def draw(self, n_classes: int, n_views: int, random_state: np.random.RandomState) -> NDArray[np.intp]:
+        for _ in range(_MAX_TRIES):
+            found = self._draw_sources(n_classes, n_views, random_state)
+            if found is not None:
+                classes, sources = found
+                chosen = random_state.choice(classes, n_classes, replace=False)
+                return np.concatenate([self._views(i, sources, random_state) for i in chosen])
+        raise self.impossible(n_classes, n_views)
+
+    def _draw_sources(
+        self, n_classes: int, n_views: int, random_state: np.random.RandomState
+    ) -> tuple[NDArray[np.intp], list[int]] | None:
+        """Draw sources one by one among those that enough classes still share; None at a dead end."""
+        classes = np.arange(self.n_classes)
+        sources: list[int] = []
+        for _ in range(n_views):
+            shared = self._has[classes].sum(axis=0) >= n_classes
+            shared[sources] = False
+            if not shared.any():
+                return None
+            sources.append(int(random_state.choice(np.flatnonzero(shared))))
+            classes = classes[self._has[classes, sources[-1]]]
+        return classes, sources
+
+    def _cell(self, label: int, source: int) -> NDArray[np.intp]:
+        cell = label * self._n_sources + source
+        return self._row_order[self._cell_start[cell] : self._cell_start[cell + 1]]
+
+    def _views(self, label: int, sources: list[int], random_state: np.random.RandomState) -> NDArray[np.intp]:
+        cells = [random_state.permutation(self._cell(label, source)) for source in sources]
+        if self._rir is not None:
+            cells = _from_different_rirs(cells, self._rir, random_state)
+        return np.array([cell[0] for cell in cells])
+
+
+def _from_different_rirs(
+    cells: list[NDArray[np.intp]], rir: NDArray[np.intp], random_state: np.random.RandomState
+) -> list[NDArray[np.intp]]:
+    """Give as many cells as possible a row of an RIR of their own: a maximum matching of views and RIRs."""
+    rirs = random_state.permutation(np.unique(rir[np.concatenate(cells)]))
+    offered = csr_array(np.array([np.isin(rirs, rir[cell]) for cell in cells]))
+    match = maximum_bipartite_matching(offered, perm_type="column")
+    return [cell if j < 0 else cell[rir[cell] == rirs[j]] for cell, j in zip(cells, match, strict=True)]
