@@ -1,0 +1,213 @@
+"""Reading audio files: headers, whole files or parts of them, at any sampling rate."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.signal import resample_poly
+
+from roomacoustic_sk._validation import check_number, check_sample_rate
+
+AUDIO_SUFFIXES = (".flac", ".mp3", ".ogg", ".wav")
+RESAMPLING_HALF_LENGTH = 10  # zero crossings on each side of scipy.signal.resample_poly's default filter
+VORBIS_PREROLL = 32768  # frames; after a seek near the end libsndfile's first ones may be wrong (its issue 885)
+
+
+class AudioInfo(NamedTuple):
+    """What the header of an audio file says."""
+
+    sample_rate: int
+    n_times: int
+    n_channels: int
+
+    @property
+    def duration(self) -> float:
+        """Length in seconds."""
+        return self.n_times / self.sample_rate
+
+    def n_times_at(self, sample_rate: int) -> int:
+        """Length in samples after resampling to `sample_rate` Hz, as `read_audio` returns it."""
+        up, down = _ratio(self.sample_rate, sample_rate)
+        return -(-self.n_times * up // down)
+
+
+def _ratio(old_rate: int, new_rate: int) -> tuple[int, int]:
+    """Return the smallest whole numbers `up, down` with ``new_rate / old_rate == up / down``."""
+    common = math.gcd(old_rate, new_rate)
+    return new_rate // common, old_rate // common
+
+
+def list_audio_files(folder: str | Path, *, caller: str = "list_audio_files") -> list[Path]:
+    """List the WAV, FLAC, OGG and MP3 files in a folder and all folders below it, sorted by path.
+
+    Hidden files and folders (such as the ``._*`` files of macOS archives) are passed over.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder does not exist or is no folder.
+    ValueError
+        If there is no audio file in it.
+    """
+    root = Path(folder).expanduser()
+    if not root.is_dir():
+        what = "a file" if root.exists() else "a path that does not exist"
+        raise FileNotFoundError(f"{caller}: folder must be a folder with audio files, got {what}: {root}.")
+    files = sorted(
+        path
+        for path in root.rglob("*")
+        if path.suffix.lower() in AUDIO_SUFFIXES
+        and path.is_file()
+        and not any(part.startswith(".") for part in path.relative_to(root).parts)
+    )
+    if not files:
+        raise ValueError(
+            f"{caller}: folder must hold audio files ({', '.join(AUDIO_SUFFIXES)}), got none in {root} or below it."
+        )
+    return files
+
+
+def _unreadable(caller: str, path: Path, why: str) -> ValueError:
+    return ValueError(f"{caller}: path must be a readable audio file, got {path}, {why}. Remove or replace it.")
+
+
+def audio_info(path: str | Path, *, caller: str = "audio_info") -> AudioInfo:
+    """Read the header of an audio file, without its samples.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file is empty, no audio, or visibly cut short (it holds less than its header announces).
+    """
+    import soundfile
+
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise FileNotFoundError(f"{caller}: path must be an audio file, got a path that is no file: {path}.")
+    if path.stat().st_size == 0:
+        raise _unreadable(caller, path, "which is empty (0 bytes)")
+    try:
+        header = soundfile.info(str(path), verbose=True)
+    except soundfile.LibsndfileError as error:
+        raise _unreadable(caller, path, f"which libsndfile cannot open ({error.error_string})") from error
+    # libsndfile takes a cut WAV file for a shorter one, and tells it in its log only; an Ogg file likewise.
+    cut_wav = any(line.startswith("data") and "should be" in line for line in header.extra_info.splitlines())
+    if cut_wav or (header.format == "OGG" and not _ogg_is_complete(path)):
+        raise _unreadable(caller, path, "which is truncated (shorter than its header says)")
+    if header.frames <= 0:
+        raise _unreadable(caller, path, "which has no samples")
+    return AudioInfo(header.samplerate, header.frames, header.channels)
+
+
+def _ogg_is_complete(path: Path) -> bool:
+    """Whether the last page of an Ogg file carries the end-of-stream flag (RFC 3533, section 6)."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - 2 * 65307))  # 65307 bytes: the longest page
+        tail = file.read()
+    page = tail.rfind(b"OggS")
+    return page >= 0 and len(tail) > page + 5 and bool(tail[page + 5] & 4)
+
+
+def read_audio(
+    path: str | Path,
+    sample_rate: int,
+    *,
+    start: int = 0,
+    n_times: int | None = None,
+    channel: int | None = None,
+    info: AudioInfo | None = None,
+    caller: str = "read_audio",
+) -> NDArray[np.float32]:
+    """Read an audio file, or a part of it, as one channel at a given sampling rate.
+
+    Only the asked part is read and decoded (plus the few milliseconds that the resampling filter reaches beyond it),
+    so that a part equals the same slice of the whole file.
+
+    Parameters
+    ----------
+    path : str or Path
+        A WAV, FLAC, OGG or MP3 file. Integer formats are scaled to [-1, 1).
+    sample_rate : int
+        Sampling rate of the result in Hz; files at another rate go through `scipy.signal.resample_poly`.
+    start : int, default=0
+        First sample, counted at `sample_rate`.
+    n_times : int, default=None
+        Number of samples, counted at `sample_rate`. None reads to the end.
+    channel : int, default=None
+        Channel to read, from 0. None averages all channels, which is right for speech; impulse responses of several
+        microphones need a choice, since their mean is the response of no microphone.
+    info : AudioInfo, default=None
+        The file's header where it was read before, which saves reading it again.
+    caller : str
+        Who asks, for the error message.
+
+    Returns
+    -------
+    ndarray of shape (n_times,), float32
+        The samples.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file is empty, truncated, no audio or not finite, or lacks the asked part or channel.
+
+    Examples
+    --------
+    >>> import tempfile, pathlib, numpy as np, soundfile
+    >>> from roomacoustic_sk.datasets._audio import read_audio
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder) / "tone.wav"
+    ...     soundfile.write(path, np.sin(2 * np.pi * 440 * np.arange(44100) / 44100), 44100)
+    ...     read_audio(path, sample_rate=16000, start=4000, n_times=8000).shape
+    (8000,)
+    """
+    sample_rate = check_sample_rate(sample_rate, caller=caller)
+    path = Path(path).expanduser()
+    info = audio_info(path, caller=caller) if info is None else info
+    length = info.n_times_at(sample_rate)
+    check_number(start, caller=caller, name="start", low=0, high=length - 1, integer=True)
+    if n_times is None:
+        n_times = length - start
+    check_number(n_times, caller=caller, name=f"n_times (from {start} on)", low=1, high=length - start, integer=True)
+    if channel is not None:
+        check_number(channel, caller=caller, name="channel", low=0, high=info.n_channels - 1, integer=True)
+
+    up, down = _ratio(info.sample_rate, sample_rate)
+    margin = -(-RESAMPLING_HALF_LENGTH * max(up, down) // up) if up != down else 0
+    # Beginning at a multiple of `down` puts the samples of the result on the grid of the whole file's result.
+    first = max(0, start * down // up - margin) // down * down
+    stop = min(info.n_times, -(-(start + n_times) * down // up) + margin + 1)
+    samples = _read_frames(path, first, stop - first, channel, caller)
+    if up != down:
+        samples = resample_poly(samples, up, down)
+    offset = start - first * up // down
+    return np.ascontiguousarray(samples[offset : offset + n_times], dtype=np.float32)
+
+
+def _read_frames(path: Path, first: int, n_frames: int, channel: int | None, caller: str) -> NDArray[np.float32]:
+    """Read frames at the file's own rate and take or average the channels."""
+    import soundfile
+
+    try:
+        with soundfile.SoundFile(str(path)) as file:
+            preroll = min(first, VORBIS_PREROLL if file.format == "OGG" else 0)
+            file.seek(first - preroll)
+            frames = file.read(preroll + n_frames, dtype="float32", always_2d=True)[preroll:]
+    except soundfile.LibsndfileError as error:
+        why = f"which is truncated or damaged: libsndfile says '{error.error_string}'"
+        raise _unreadable(caller, path, why) from error
+    if len(frames) < n_frames:
+        why = f"which is truncated: {len(frames)} of {n_frames} samples from {first} on could be read"
+        raise _unreadable(caller, path, why)
+    samples = frames.mean(axis=1) if channel is None else frames[:, channel]
+    if not np.isfinite(samples).all():
+        raise _unreadable(caller, path, "which has NaN or infinite samples")
+    return samples

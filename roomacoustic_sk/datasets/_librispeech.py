@@ -1,0 +1,233 @@
+"""Download of the LibriSpeech corpus from OpenSLR."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tarfile
+import tempfile
+import time
+import zlib
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple, cast
+
+from tqdm.auto import tqdm
+
+from roomacoustic_sk._validation import check_choice, check_number, describe
+
+OPENSLR = "https://www.openslr.org/resources/12"
+CHECKSUMS = {  # OpenSLR's own list, https://www.openslr.org/resources/12/md5sum.txt
+    "dev-clean": "md5:42e2234ba48799c1f50f24a7926300a1",
+    "dev-other": "md5:c8d0bcc9cca99d4f8b62fcc847357931",
+    "test-clean": "md5:32fa31d27d2e1cad72775fee3f4849a9",
+    "test-other": "md5:fb5a50374b501bb3bac4815ee91d3135",
+    "train-clean-100": "md5:2a93770f6d5c6c964bc36631d331a522",
+    "train-clean-360": "md5:c0e676e450a7ff2f54aeade5171606fa",
+    "train-other-500": "md5:d1a0fd59409feb2c614ce4d30c387708",
+}
+CORPUS = "LibriSpeech"  # the folder that every archive holds
+CHUNK = 1 << 14  # bytes; what is lost when the connection breaks
+CALLER = "fetch_librispeech"
+
+
+def fetch_librispeech(
+    subset: str = "dev-clean",
+    *,
+    data_home: str | Path | None = None,
+    base_url: str = OPENSLR,
+    checksum: str | None = None,
+    attempts: int = 5,
+    timeout: float = 30.0,
+    verbose: int = 1,
+) -> Path:
+    """Download a subset of LibriSpeech once, and return the folder that `load_speech` reads.
+
+    A broken download goes on where it stopped, in this call or in the next one. The archive is unpacked only if its
+    checksum is right, and the folder appears only when all of it is unpacked; the archive is deleted then.
+
+    Parameters
+    ----------
+    subset : {"dev-clean", "dev-other", "test-clean", "test-other", "train-clean-100", "train-clean-360", \
+"train-other-500"}, default="dev-clean"
+        0.3 GB for each of the dev and test sets; 6, 23 and 30 GB for the training sets. Unpacked as much again.
+    data_home : str or Path, default=None
+        Folder to keep the corpus in. None takes ``roomacoustic_sk`` in the user's cache folder.
+    base_url : str, default="https://www.openslr.org/resources/12"
+        Address of the folder with the archives, for mirrors such as ``https://us.openslr.org/resources/12``.
+    checksum : str, default=None
+        Checksum of the archive, "md5:..." or "sha256:...". None takes OpenSLR's.
+    attempts : int, default=5
+        How often to try without any progress before giving up.
+    timeout : float, default=30.0
+        Seconds to wait for an answer of the server.
+    verbose : int, default=1
+        Whether to show progress bars.
+
+    Returns
+    -------
+    Path
+        The folder ``<data_home>/LibriSpeech/<subset>``.
+
+    Raises
+    ------
+    ConnectionError
+        If the server cannot be reached, does not have the archive, or breaks off `attempts` times.
+    ValueError
+        If the subset is unknown, the archive's checksum is wrong, or the archive is damaged or holds anything but
+        plain files and folders below ``LibriSpeech``. Nothing of it stays.
+
+    Notes
+    -----
+    LibriSpeech is by Panayotov, Chen, Povey and Khudanpur, "Librispeech: an ASR corpus based on public domain audio
+    books", ICASSP 2015, licence CC BY 4.0, https://www.openslr.org/12.
+
+    Examples
+    --------
+    >>> from roomacoustic_sk.datasets import fetch_librispeech, load_speech
+    >>> speech = load_speech(fetch_librispeech("dev-clean"), n_segments=128)  # doctest: +SKIP
+    """
+    import pooch
+
+    check_choice(subset, tuple(CHECKSUMS), caller=CALLER, name="subset")
+    check_number(attempts, caller=CALLER, name="attempts", low=1, integer=True)
+    check_number(timeout, caller=CALLER, name="timeout (in s)", low=0, low_open=True)
+    if checksum is not None and (not isinstance(checksum, str) or ":" not in checksum):
+        raise ValueError(f"{CALLER}: checksum must be 'md5:...' or 'sha256:...', got {describe(checksum)}.")
+    home = Path(pooch.os_cache("roomacoustic_sk") if data_home is None else data_home).expanduser()
+    folder = home / CORPUS / subset
+    if folder.is_dir():
+        return folder
+    home.mkdir(parents=True, exist_ok=True)
+    url, archive = f"{base_url.rstrip('/')}/{subset}.tar.gz", home / f"{subset}.tar.gz"
+    downloader = _ResumingDownloader(home / f"{archive.name}.part", attempts, timeout, verbose)
+    try:
+        pooch.retrieve(url, checksum or CHECKSUMS[subset], archive.name, home, downloader=downloader)
+    except ValueError as error:
+        raise ValueError(
+            f"{CALLER}: {url} must have the known checksum, got a broken or changed archive, which is deleted. Call "
+            f"again to download it anew. ({error})"
+        ) from error
+    try:
+        _unpack(archive, folder, verbose)
+    finally:
+        archive.unlink(missing_ok=True)
+    return folder
+
+
+class _ResumingDownloader(NamedTuple):
+    """A downloader as pooch calls it, which keeps a broken download in `part` and goes on from there."""
+
+    part: Path
+    attempts: int
+    timeout: float
+    verbose: int
+
+    def __call__(self, url: str, output_file: str | Path, pooch: Any) -> None:
+        """Download `url` to `output_file`."""
+        import requests
+
+        failures = 0
+        while True:
+            before = self._size()
+            try:
+                self._fetch_rest(url)
+                break
+            except requests.HTTPError as error:
+                if error.response.status_code < 500:  # the server has understood, and refuses
+                    raise ConnectionError(f"{CALLER}: {url} must be an archive, got the answer: {error}.") from error
+                problem: Exception = error
+            except (requests.RequestException, _BrokenOffError) as error:
+                problem = error
+            failures = 1 if self._size() > before else failures + 1
+            if failures >= self.attempts:
+                raise ConnectionError(
+                    f"{CALLER}: {url} must be within reach, got {problem} in {failures} attempts. Check the "
+                    f"connection and call again: it goes on from the {self._size() / 1e6:.1f} MB that are here."
+                ) from problem
+            time.sleep(min(10.0, 0.1 * 4**failures))
+        os.replace(self.part, output_file)
+
+    def _size(self) -> int:
+        return self.part.stat().st_size if self.part.exists() else 0
+
+    def _fetch_rest(self, url: str) -> None:
+        """Ask for what is missing (RFC 9110, section 14) and append it."""
+        import requests
+
+        have = self._size()
+        # Without compression in transit, so that positions and lengths are those of the archive.
+        headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
+        with requests.get(url, headers=headers, stream=True, timeout=self.timeout) as response:
+            content_range = response.headers.get("Content-Range", "")
+            if response.status_code == requests.codes.requested_range_not_satisfiable:
+                if content_range == f"bytes */{have}":
+                    return  # it was complete
+                self.part.unlink()  # it is no part of this archive
+                raise _BrokenOffError("a different archive than the one begun")
+            response.raise_for_status()
+            resumed = response.status_code == requests.codes.partial_content
+            if resumed and not content_range.startswith(f"bytes {have}-"):
+                raise _BrokenOffError(f"the wrong range ({content_range})")
+            have = have if resumed else 0  # a server that knows no ranges sends all of it
+            length = response.headers.get("Content-Length")
+            total = have + int(length) if length else None
+            self._append(response, have, total)
+        if total is not None and self._size() < total:
+            raise _BrokenOffError(f"{self._size()} of {total} bytes")
+
+    def _append(self, response: Any, have: int, total: int | None) -> None:
+        bar = tqdm(total=total, initial=have, unit="B", unit_scale=True, desc=self.part.stem, disable=not self.verbose)
+        with bar, self.part.open("ab" if have else "wb") as file:
+            for chunk in response.iter_content(CHUNK):
+                file.write(chunk)
+                bar.update(len(chunk))
+
+
+class _BrokenOffError(Exception):
+    """The server sent less than, or something else than, it was asked for."""
+
+
+def _unpack(archive: Path, folder: Path, verbose: int) -> None:
+    """Unpack an archive beside its place, and move the subset to `folder` in one step when all of it is there."""
+    home = folder.parent.parent
+    temporary = Path(tempfile.mkdtemp(prefix=".unpacking-", dir=home))
+    try:
+        size = archive.stat().st_size
+        with (
+            archive.open("rb") as file,
+            tqdm.wrapattr(file, "read", total=size, desc=f"unpacking {archive.name}", disable=not verbose) as watched,
+            tarfile.open(fileobj=cast(Any, watched), mode="r|gz") as members,
+        ):
+            for member in members:
+                _check_member(member, archive)
+                members.extract(member, temporary, filter="data")
+        unpacked = temporary / CORPUS / folder.name
+        if not unpacked.is_dir():
+            raise ValueError(f"{CALLER}: {archive.name} must hold {CORPUS}/{folder.name}, got an archive without it.")
+        folder.parent.mkdir(exist_ok=True)
+        for document in unpacked.parent.iterdir():
+            if document.is_file():  # licence, speakers, chapters
+                os.replace(document, folder.parent / document.name)
+        os.rename(unpacked, folder)
+    except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
+        if isinstance(error, OSError) and not isinstance(error, tarfile.TarError) and error.errno is not None:
+            raise  # no space, no permission: not the archive's fault
+        raise ValueError(f"{CALLER}: {archive.name} must be a tar.gz archive, got a damaged one ({error}).") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _check_member(member: tarfile.TarInfo, archive: Path) -> None:
+    """Refuse what the corpus has no use for: links, devices, and paths outside of the corpus' folder."""
+    path = PurePosixPath(member.name)
+    parts = [part for part in path.parts if part != "."]
+    if path.is_absolute() or ".." in parts or "\\" in member.name or parts[:1] != [CORPUS]:
+        got = "a path outside of it"
+    elif not (member.isfile() or member.isdir()):
+        got = "a link or device"
+    else:
+        return
+    raise ValueError(
+        f"{CALLER}: {archive.name} must hold plain files and folders in {CORPUS}/, got {got}: {member.name!r}. "
+        "Nothing was unpacked."
+    )

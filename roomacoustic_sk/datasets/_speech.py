@@ -1,0 +1,373 @@
+"""Segments of dry speech out of a folder of recordings, and their split by speaker."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.random import RandomState
+from numpy.typing import NDArray
+from sklearn.utils import Bunch, check_random_state
+from tqdm.auto import tqdm
+
+from roomacoustic_sk._validation import check_choice, check_groups, check_number, check_sample_rate
+from roomacoustic_sk.datasets._audio import AudioInfo, audio_info, list_audio_files, read_audio
+
+FRAME = 0.02  # s; levels are taken over frames of this length
+PROBES = 10  # windows of one second that tell a file's speech level, so that a long file need not be read whole
+ACTIVE_RANGE_DB = 30.0  # a frame within this range below the file's speech level holds speech
+ATTEMPTS = 20  # random offsets tried in one file before it is passed over
+LIBRISPEECH_NAME = re.compile(r"(?P<speaker>\d+)-(?P<chapter>\d+)-\d+")
+
+
+class Segment(NamedTuple):
+    """A stretch of a file, from sample `start` on."""
+
+    path: Path
+    start: int
+    samples: NDArray[np.float32]
+
+
+def load_speech(
+    folder: str | Path,
+    *,
+    duration: float = 4.0,
+    sample_rate: int = 16000,
+    n_segments: int | None = None,
+    segments: Literal["random", "consecutive"] = "random",
+    speakers: Iterable[Any] | None = None,
+    speaker_pattern: str | None = None,
+    min_activity: float = 0.25,
+    random_state: int | RandomState | None = None,
+    verbose: int = 0,
+) -> Bunch:
+    """Cut segments of speech from a folder of WAV, FLAC, OGG and MP3 files.
+
+    The speakers take turns, each giving one segment in its turn as long as it has any, so that the result is balanced
+    over speakers. Only what is asked for is read: headers and parts of the files that the segments come from.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Folder with audio files in it or in folders below it: LibriSpeech, one of its subsets, or any other. Files of
+        several channels are averaged over them, files at other rates resampled.
+    duration : float, default=4.0
+        Length of a segment in seconds. Shorter files are passed over.
+    sample_rate : int, default=16000
+        Sampling rate of the segments in Hz.
+    n_segments : int, default=None
+        Number of segments. None takes one of each file with ``segments="random"``, and all that there are with
+        ``segments="consecutive"``.
+    segments : {"random", "consecutive"}, default="random"
+        "random" cuts at random offsets in random files: the segments are different, but may overlap if they are more
+        than the files can hold side by side. "consecutive" cuts one after another from the start of each file.
+    speakers : iterable, default=None
+        The speakers to take, by their ids. None takes all.
+    speaker_pattern : str, default=None
+        Regular expression searched in each file's path below `folder` (with "/"), whose first group is the speaker.
+        None takes the speaker from LibriSpeech's layout (``<speaker>/<chapter>/<speaker>-<chapter>-<utterance>``)
+        where a file follows it, and else the name of the folder that the file lies in.
+    min_activity : float, default=0.25
+        A segment is silent, and left out, unless more than this share of its frames of 20 ms comes within 30 dB of
+        the file's speech level. That level is the 95th percentile of the frame levels in up to ten windows of 1 s
+        spread over the file.
+    random_state : int, RandomState instance or None, default=None
+        Seed of the files and offsets of random segments.
+    verbose : int, default=0
+        Whether to show a progress bar.
+
+    Returns
+    -------
+    Bunch
+        - segments : ndarray of shape (n_segments, n_times), float32. "random": in the order of the turns, so that the
+          first rows are balanced as well; "consecutive": in the order of the files
+        - sample_rate : int, in Hz
+        - source : ndarray of str, shape (n_segments,), id of the segment: its file and first sample
+        - speaker : ndarray of str, shape (n_segments,)
+        - file : ndarray of str, shape (n_segments,), path below `folder`
+        - start : ndarray of shape (n_segments,), begin of the segment in its file in seconds
+        - synthetic : False
+        - DESCR : str, with the number of files and segments passed over
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder does not exist.
+    ValueError
+        If it holds no audio files, a file that is needed is empty, truncated, no audio or not finite, a speaker is
+        unknown, or there are fewer segments than asked for.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> import numpy as np, soundfile
+    >>> from roomacoustic_sk.datasets import load_speech
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     for speaker in ("ada", "bob"):
+    ...         (pathlib.Path(folder) / speaker).mkdir()
+    ...         noise = 0.1 * np.random.default_rng(0).standard_normal(32000)
+    ...         soundfile.write(pathlib.Path(folder) / speaker / "talk.wav", noise, 16000)
+    ...     speech = load_speech(folder, duration=0.5, n_segments=6, random_state=0)
+    >>> speech.segments.shape, sorted(speech.speaker.tolist())
+    ((6, 8000), ['ada', 'ada', 'ada', 'bob', 'bob', 'bob'])
+    """
+    caller = "load_speech"
+    sample_rate = check_sample_rate(sample_rate, caller=caller)
+    check_number(duration, caller=caller, name="duration (in s)", low=FRAME)
+    check_number(min_activity, caller=caller, name="min_activity", low=0, high=1)
+    check_choice(segments, ("random", "consecutive"), caller=caller, name="segments")
+    if n_segments is not None:
+        check_number(n_segments, caller=caller, name="n_segments", low=1, integer=True)
+    root = Path(folder).expanduser()
+    files = _files_of_speakers(root, speakers, speaker_pattern, caller)
+    reader = _Reader(sample_rate, round(duration * sample_rate), min_activity, caller)
+    rng: RandomState = check_random_state(random_state)
+    turns: dict[str, Iterator[Segment]] = {
+        speaker: (
+            _consecutive_segments(paths, reader)
+            if segments == "consecutive"
+            else _random_segments(paths, reader, rng, once=n_segments is None)
+        )
+        for speaker, paths in files.items()
+    }
+    if segments == "random":
+        turns = {speaker: turns[speaker] for speaker in rng.permutation(list(turns)).tolist()}
+    taken = _take_turns(turns, n_segments, verbose)
+    passed = f"{reader.passed['short']} files shorter than {duration:g} s and {reader.passed['silent']} silent segments"
+    if not taken:
+        raise ValueError(
+            f"{caller}: folder must hold speech of {duration:g} s, got none in {root} ({passed} left out)."
+        )
+    if n_segments is not None and len(taken) < n_segments:
+        raise ValueError(
+            f"{caller}: n_segments must be at most {len(taken)}, all that {root} has of {duration:g} s "
+            f"({passed} left out), got {n_segments}. Ask for fewer or shorter ones, or add recordings."
+        )
+    if segments == "consecutive":
+        taken.sort(key=lambda turn: (turn[1].path, turn[1].start))
+    names = [segment.path.relative_to(root).as_posix() for _, segment in taken]
+    starts = [segment.start for _, segment in taken]
+    speaker = np.array([speaker for speaker, _ in taken])
+    return Bunch(
+        segments=np.stack([segment.samples for _, segment in taken]),
+        sample_rate=sample_rate,
+        source=np.array([f"{name}@{start}" for name, start in zip(names, starts, strict=True)]),
+        speaker=speaker,
+        file=np.array(names),
+        start=np.array(starts) / sample_rate,
+        synthetic=False,
+        DESCR=(
+            f"Speech: {len(taken)} {segments} segments of {duration:g} s at {sample_rate} Hz by "
+            f"{len(np.unique(speaker))} speakers, from {len(set(names))} files of {root.absolute().name}.\n"
+            f"Left out: {passed}."
+        ),
+    )
+
+
+def _files_of_speakers(
+    root: Path, speakers: Iterable[Any] | None, pattern: str | None, caller: str
+) -> dict[str, list[Path]]:
+    """List the files of each speaker."""
+    files: dict[str, list[Path]] = defaultdict(list)
+    for path in list_audio_files(root, caller=caller):
+        files[_speaker_of(path, root, pattern, caller)].append(path)
+    if speakers is None:
+        return files
+    wanted = [speakers] if isinstance(speakers, str) else [str(speaker) for speaker in speakers]
+    unknown = sorted(set(wanted) - set(files))
+    if unknown or not wanted:
+        known = ", ".join(list(files)[:5])
+        raise ValueError(
+            f"{caller}: speakers must be among the {len(files)} speakers of {root} ({known}, ...), "
+            f"got {', '.join(unknown) if unknown else 'none'}."
+        )
+    return {speaker: files[speaker] for speaker in dict.fromkeys(wanted)}
+
+
+def _speaker_of(path: Path, root: Path, pattern: str | None, caller: str) -> str:
+    """Tell the speaker from a file's path."""
+    if pattern is not None:
+        name = path.relative_to(root).as_posix()
+        match = re.search(pattern, name)
+        if match is None or not match.groups():
+            raise ValueError(
+                f"{caller}: speaker_pattern must match every file and have a group, got {pattern!r}, "
+                f"which {'has no group' if match else f'does not match {name}'}."
+            )
+        return match.group(1)
+    folder = path.absolute().parent
+    match = LIBRISPEECH_NAME.fullmatch(path.stem)
+    if match and folder.name == match["chapter"] and folder.parent.name == match["speaker"]:
+        return match["speaker"]
+    return folder.name
+
+
+def _frame_levels(samples: NDArray[np.float32], sample_rate: int) -> NDArray[np.float64]:
+    """Return the level of each frame of 20 ms in dB."""
+    n_frame = min(len(samples), round(FRAME * sample_rate))
+    frames = samples[: len(samples) // n_frame * n_frame].reshape(-1, n_frame)
+    with np.errstate(divide="ignore"):
+        return 10 * np.log10(np.mean(np.square(frames, dtype=np.float64), axis=1))
+
+
+class _Reader:
+    """Reads segments of one length, remembers headers and levels, and counts what it passes over."""
+
+    def __init__(self, sample_rate: int, n_times: int, min_activity: float, caller: str) -> None:
+        self.sample_rate, self.n_times = sample_rate, n_times
+        self.min_activity, self.caller = min_activity, caller
+        self.passed: Counter[str] = Counter()
+        self._infos: dict[Path, AudioInfo] = {}
+        self._levels: dict[Path, float] = {}
+
+    def n_starts(self, path: Path) -> int:
+        """Return at how many samples a segment can start in a file; 0, counted once, if it is too short."""
+        if path not in self._infos:
+            self._infos[path] = audio_info(path, caller=self.caller)
+            self.passed["short"] += self._length(path) < self.n_times
+        return max(0, self._length(path) - self.n_times + 1)
+
+    def read(self, path: Path, start: int) -> Segment | None:
+        """Return a segment, or None, counted, if it is silent."""
+        samples = self._read(path, start, self.n_times)
+        active = _frame_levels(samples, self.sample_rate) > self._speech_level(path) - ACTIVE_RANGE_DB
+        if active.mean() > self.min_activity:
+            return Segment(path, start, samples)
+        self.passed["silent"] += 1
+        return None
+
+    def _length(self, path: Path) -> int:
+        return self._infos[path].n_times_at(self.sample_rate)
+
+    def _read(self, path: Path, start: int, n_times: int) -> NDArray[np.float32]:
+        info = self._infos[path]
+        return read_audio(path, self.sample_rate, start=start, n_times=n_times, info=info, caller=self.caller)
+
+    def _speech_level(self, path: Path) -> float:
+        if path not in self._levels:
+            window = min(self.sample_rate, self._length(path))
+            starts = np.unique(np.linspace(0, self._length(path) - window, PROBES).astype(int))
+            levels = [_frame_levels(self._read(path, int(start), window), self.sample_rate) for start in starts]
+            # No interpolation: it would make NaN of the level -inf of digital silence.
+            self._levels[path] = float(np.percentile(np.concatenate(levels), 95, method="lower"))
+        return self._levels[path]
+
+
+def _consecutive_segments(paths: Sequence[Path], reader: _Reader) -> Iterator[Segment]:
+    """Cut one segment after another from one file after another."""
+    for path in paths:
+        for start in range(0, reader.n_starts(path), reader.n_times):
+            if segment := reader.read(path, start):
+                yield segment
+
+
+def _random_segments(paths: Sequence[Path], reader: _Reader, rng: RandomState, *, once: bool) -> Iterator[Segment]:
+    """Cut different segments at random offsets, one from each file in random order, again and again unless `once`."""
+    used: dict[Path, set[int]] = {path: set() for path in paths}
+    while used:
+        for path in [list(used)[i] for i in rng.permutation(len(used))]:
+            segment = _random_segment(path, used[path], reader, rng)
+            if segment is not None:
+                yield segment
+            if segment is None or once:
+                del used[path]
+
+
+def _random_segment(path: Path, used: set[int], reader: _Reader, rng: RandomState) -> Segment | None:
+    """Cut a segment that is not silent at an offset not `used` before, or return None if there seems to be none."""
+    n_starts = reader.n_starts(path)
+    for _ in range(ATTEMPTS):
+        if len(used) == n_starts:
+            return None
+        start = int(rng.randint(n_starts))
+        if start in used:
+            continue
+        used.add(start)
+        if segment := reader.read(path, start):
+            return segment
+    return None
+
+
+def _take_turns(turns: dict[str, Iterator[Segment]], n_segments: int | None, verbose: int) -> list[tuple[str, Segment]]:
+    """Let the speakers give one segment each, round after round."""
+    taken: list[tuple[str, Segment]] = []
+    with tqdm(total=n_segments, desc="speech", disable=not verbose) as bar:
+        while turns and (n_segments is None or len(taken) < n_segments):
+            for speaker in list(turns):
+                segment = next(turns[speaker], None)
+                if segment is None:
+                    del turns[speaker]
+                    continue
+                taken.append((speaker, segment))
+                bar.update()
+                if len(taken) == n_segments:
+                    break
+    return taken
+
+
+def split_by_speaker(
+    speech: Bunch, fractions: Sequence[float] = (0.8, 0.2), *, random_state: int | RandomState | None = None
+) -> list[Bunch]:
+    """Split speech, or reverberant speech, into parts that have no speaker in common.
+
+    Parameters
+    ----------
+    speech : Bunch
+        As `load_speech`, `make_speech` or `make_reverberant_speech` return it: `speaker` and other arrays or frames
+        of one row a segment.
+    fractions : sequence of float, default=(0.8, 0.2)
+        Share of the speakers in each part, each above 0, together at most 1; speakers beyond them are left out.
+    random_state : int, RandomState instance or None, default=None
+        Seed of the choice of speakers.
+
+    Returns
+    -------
+    list of Bunch
+        One for each fraction, with the fields of `speech`, rows in their old order.
+
+    Raises
+    ------
+    ValueError
+        If the fractions are none, or leave a part without a speaker.
+
+    Examples
+    --------
+    >>> from roomacoustic_sk.datasets import make_speech, split_by_speaker
+    >>> speech = make_speech(n_speakers=4, n_segments=8, duration=0.5, random_state=0)
+    >>> train, test = split_by_speaker(speech, (0.75, 0.25), random_state=0)
+    >>> len(train.segments), len(test.segments), set(train.speaker) & set(test.speaker)
+    (6, 2, set())
+    """
+    caller = "split_by_speaker"
+    for fraction in fractions:
+        check_number(fraction, caller=caller, name="fractions", low=0, high=1, low_open=True)
+    if len(fractions) == 0 or sum(fractions) > 1 + 1e-9:
+        raise ValueError(f"{caller}: fractions must be at least one and sum to at most 1, got {list(fractions)}.")
+    labels = np.asarray(speech["speaker"])
+    labels = check_groups(labels, labels.size, caller=caller, name="speech.speaker")
+    speakers = np.unique(labels)
+    bounds = np.round(np.cumsum([0, *fractions]) * len(speakers)).astype(int)
+    if np.diff(bounds).min() < 1:
+        raise ValueError(
+            f"{caller}: fractions must give each part a speaker, got {list(fractions)} of {len(speakers)} speakers."
+        )
+    shuffled = check_random_state(random_state).permutation(speakers)
+    parts = (shuffled[first:stop] for first, stop in pairwise(bounds))
+    return [_rows(speech, np.isin(labels, part)) for part in parts]
+
+
+def _rows(bunch: Bunch, chosen: NDArray[np.bool_]) -> Bunch:
+    """Return a Bunch with the chosen rows of its arrays and frames, other fields unchanged."""
+    part = Bunch(**bunch)
+    for name, value in bunch.items():
+        if isinstance(value, np.ndarray) and len(value) == len(chosen):
+            part[name] = value[chosen]
+        elif isinstance(value, pd.DataFrame) and len(value) == len(chosen):
+            part[name] = value[chosen].reset_index(drop=True)
+    return part
