@@ -6,7 +6,7 @@ Every message says which argument of what, what was expected, what came, and the
 from __future__ import annotations
 
 import numbers
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,7 +27,7 @@ def describe(value: Any) -> str:
     return f"a {type(value).__name__}"
 
 
-def _some(indices: NDArray[Any], shown: int = 5) -> str:
+def name_rows(indices: NDArray[Any], shown: int = 5) -> str:
     """'row 3' or 'rows 1, 4, 8, ... (12 in all)'."""
     listed = ", ".join(str(i) for i in indices[:shown])
     if len(indices) == 1:
@@ -69,7 +69,7 @@ def check_number(
 
 def check_choice(value: Any, options: Sequence[Any], *, caller: str, name: str) -> Any:
     """Return `value` if it is one of `options`, else raise a ValueError that lists them."""
-    if not any(value is option or (isinstance(option, str) and value == option) for option in options):
+    if not any(value is option or (isinstance(value, str) and value == option) for option in options):
         raise ValueError(f"{caller}: {name} must be one of {list(options)}, got {describe(value)}.")
     return value
 
@@ -77,7 +77,7 @@ def check_choice(value: Any, options: Sequence[Any], *, caller: str, name: str) 
 def check_sample_rate(sample_rate: Any, *, caller: str, name: str = "sample_rate") -> int:
     """Return a sampling rate as a whole number of Hz, else raise."""
     check_number(sample_rate, caller=caller, name=f"{name} (in Hz)", low=0, low_open=True)
-    if sample_rate != int(sample_rate):
+    if not float(sample_rate).is_integer():
         raise ValueError(f"{caller}: {name} must be a whole number of Hz, got {describe(sample_rate)}.")
     return int(sample_rate)
 
@@ -105,17 +105,17 @@ def check_rows(
     Raises
     ------
     TypeError
-        If the samples are no real floating-point numbers.
+        If it is no array or sequence, or the samples are no real floating-point numbers.
     ValueError
         If the shape is wrong, there is no row, a row is empty, silent or not finite.
     """
+    expected = f"{caller}: {name} must be a 2-D array (n_rows, n_times) or a list of 1-D arrays"
+    if not isinstance(X, Iterable) or isinstance(X, str):
+        raise TypeError(f"{expected}, got {describe(X)}.")
     if isinstance(X, np.ndarray) and X.dtype != object:
         if X.ndim != 2:
             mend = f" Pass {name}.reshape(1, -1) if it is one recording." if X.ndim == 1 else ""
-            raise ValueError(
-                f"{caller}: {name} must be a 2-D array (n_rows, n_times) or a list of 1-D arrays, "
-                f"got {describe(X)}.{mend}"
-            )
+            raise ValueError(f"{expected}, got {describe(X)}.{mend}")
         rows: Rows = X
     else:
         rows = [np.asarray(row) for row in X]
@@ -127,14 +127,15 @@ def check_rows(
     _check_dtypes(rows, caller=caller, name=name, allow_integers=allow_integers)
     empty = np.flatnonzero([row.size == 0 for row in rows])
     if len(empty):
-        raise ValueError(f"{caller}: {name} must have samples in every row, got {_some(empty)} without any.")
-    peak = np.array([np.abs(row).max() for row in rows])
+        raise ValueError(f"{caller}: {name} must have samples in every row, got {name_rows(empty)} without any.")
+    # As float, for the lowest integer has no positive counterpart.
+    peak = np.array([max(float(row.max()), -float(row.min())) for row in rows])
     broken = np.flatnonzero(~np.isfinite(peak))
     if len(broken):
-        raise ValueError(f"{caller}: {name} must be finite, got NaN or infinity in {_some(broken)}.")
+        raise ValueError(f"{caller}: {name} must be finite, got NaN or infinity in {name_rows(broken)}.")
     silent = np.flatnonzero(peak == 0)
     if len(silent) and not allow_silent:
-        raise ValueError(f"{caller}: {name} must not be silent, got nothing but zeros in {_some(silent)}.")
+        raise ValueError(f"{caller}: {name} must not be silent, got nothing but zeros in {name_rows(silent)}.")
     return rows
 
 
@@ -164,9 +165,11 @@ def check_groups(groups: ArrayLike, n_rows: int, *, caller: str, name: str) -> N
     if labels.ndim != 1 or len(labels) != n_rows:
         raise ValueError(f"{caller}: {name} must be 1-D with one label a row ({n_rows} rows), got {describe(labels)}.")
     if labels.dtype == object:
-        missing = np.flatnonzero([label is None or label != label for label in labels])
+        from pandas import isna  # knows None, NaN, NaT and NA
+
+        missing = np.flatnonzero(isna(labels))
     else:
         missing = np.flatnonzero(labels != labels)
     if len(missing):
-        raise ValueError(f"{caller}: {name} must not have missing labels, got some in {_some(missing)}.")
+        raise ValueError(f"{caller}: {name} must not have missing labels, got some in {name_rows(missing)}.")
     return labels

@@ -1,0 +1,294 @@
+"""Measured impulse responses, labelled as simulated ones are."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.utils import Bunch
+from tqdm.auto import tqdm
+
+from roomacoustic_sk import acoustics
+from roomacoustic_sk._validation import check_choice, check_sample_rate, describe
+from roomacoustic_sk.datasets._audio import audio_info, list_audio_files, read_audio
+
+CALLER = "load_measured_rirs"
+
+LABELS = ("rt60", "edt", "c50", "d50", "drr")
+
+DOCUMENTED = {"volume": "m3", "length": "m", "width": "m", "height": "m", "distance": "m"}
+"""Columns taken over from a table, with the unit that may end their name there (`volume_m3`)."""
+
+DESCRIPTION = """\
+Measured room impulse responses
+-------------------------------
+{n_rirs} responses of {n_rooms} room(s), sampled at {sample_rate} Hz, float32, from {origin}.
+
+Labels: from each response itself, broadband, after ISO 3382-1, truncated at the noise floor: rt60 [s] ({ranges}; see
+rt60_range), edt [s], c50 [dB], d50 (0 to 1), drr [dB]. They are NaN where noise hides the decay.
+`complete` says of each response that it has all labels: {n_complete} have.
+Documented: {documented}. The rest is NaN.
+Rooms are told apart by {rooms}. Split by room, never by response.
+"""
+
+
+# --- The table --------------------------------------------------------------------------------------------------
+
+
+def _read_table(source: Any, root: Any) -> tuple[pd.DataFrame, Path, str]:
+    """Return one row a file, the folder that the files are relative to, and a word on where they come from."""
+    if isinstance(source, pd.DataFrame):
+        table, folder, origin = source, Path() if root is None else Path(root), "a table"
+    elif not isinstance(source, (str, Path)):
+        raise TypeError(f"{CALLER}: source must be a folder, a CSV file or a DataFrame, got {describe(source)}.")
+    elif Path(source).expanduser().is_file():
+        path = Path(source).expanduser()
+        table, folder, origin = _read_csv(path), path.parent if root is None else Path(root), path.name
+    else:
+        folder = Path(source).expanduser()
+        files = [path.relative_to(folder).as_posix() for path in list_audio_files(folder, caller=CALLER)]
+        return pd.DataFrame({"file": files}), folder, f"folder {folder.resolve().name}"
+    if "file" not in table.columns or len(table) == 0 or table["file"].isna().any():
+        raise ValueError(
+            f"{CALLER}: source must be a table of at least one row with a path in each of its column 'file', "
+            f"got {len(table)} rows with columns {list(table.columns)[:8]}."
+        )
+    return table.reset_index(drop=True), folder.expanduser(), origin
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    try:
+        return pd.read_csv(path)
+    except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise ValueError(
+            f"{CALLER}: source must be a folder, a CSV file or a DataFrame, got {path}: {error}."
+        ) from error
+
+
+def _documented(table: pd.DataFrame) -> pd.DataFrame:
+    """Take the geometry from a table, NaN where it says nothing."""
+    documented = {}
+    for name, unit in DOCUMENTED.items():
+        column = next((column for column in (name, f"{name}_{unit}") if column in table.columns), None)
+        try:
+            documented[name] = np.nan if column is None else pd.to_numeric(table[column]).astype(float)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{CALLER}: column {column!r} must hold numbers in {unit}, got {error}.") from error
+    return pd.DataFrame(documented, index=table.index)
+
+
+def _room_ids(table: pd.DataFrame, folder: Path, room_columns: Sequence[str] | None) -> tuple[NDArray[Any], str]:
+    """Return one label a response, and what it is made of."""
+    if room_columns is None and "room" not in table.columns:
+        parents = [Path(file).parent for file in table["file"]]
+        top = folder.resolve().name
+        return np.array([parent.as_posix() if parent.name else top for parent in parents]), "the folder of the file"
+    if isinstance(room_columns, str):
+        raise TypeError(f"{CALLER}: room_columns must be a sequence of column names, got {room_columns!r}.")
+    columns = ["room"] if room_columns is None else list(room_columns)
+    if not columns or not set(columns) <= set(table.columns):
+        raise ValueError(
+            f"{CALLER}: room_columns must be among the columns {list(table.columns)} of the table, got {columns}."
+        )
+    known = table[columns].notna()
+    if not known.any(axis=1).all():
+        raise ValueError(
+            f"{CALLER}: room_columns must tell the room of every response, got nothing in {columns} "
+            f"for {table['file'][~known.any(axis=1)].iloc[0]!r}."
+        )
+    labels = ["/".join(str(value) for value in row.dropna()) for _, row in table[columns].iterrows()]
+    return np.array(labels), f"column(s) {', '.join(columns)}"
+
+
+# --- Responses and labels ---------------------------------------------------------------------------------------
+
+
+def _read_rir(path: Path, sample_rate: int, channel: int | None) -> NDArray[np.float32]:
+    """Read one response, and refuse one that cannot be a room's."""
+    info = audio_info(path, caller=CALLER)
+    if info.n_channels > 1 and channel is None:
+        raise ValueError(
+            f"{CALLER}: files must have one channel, got {info.n_channels} in {path}. "
+            "Pass channel=0 (or another) to take one of them."
+        )
+    rir = read_audio(path, sample_rate, channel=None if info.n_channels == 1 else channel, info=info, caller=CALLER)
+    if len(rir) <= 0.05 * sample_rate:
+        raise ValueError(
+            f"{CALLER}: responses must be longer than 0.05 s, got {len(rir) / sample_rate:.3f} s in {path}."
+        )
+    if not rir.any():
+        raise ValueError(f"{CALLER}: responses must not be silent, got nothing but zeros in {path}.")
+    return rir
+
+
+def _labels(rirs: list[NDArray[np.float32]], sample_rate: int, decay_ranges: Sequence[str]) -> pd.DataFrame:
+    """Compute the labels; the reverberation time over the first range that each response has."""
+    rt60, used = np.full(len(rirs), np.nan), np.full(len(rirs), None, dtype=object)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", acoustics.DecayRangeWarning)  # one warning for all labels follows
+        for decay_range in decay_ranges:
+            open_rows = np.flatnonzero(np.isnan(rt60))
+            if len(open_rows):
+                rows = [rirs[i] for i in open_rows]
+                rt60[open_rows] = acoustics.reverberation_time(rows, sample_rate, decay_range=decay_range)
+                used[open_rows[~np.isnan(rt60[open_rows])]] = decay_range
+        return pd.DataFrame(
+            {
+                "rt60": rt60,
+                "rt60_range": used,
+                "edt": acoustics.early_decay_time(rirs, sample_rate),
+                "c50": acoustics.clarity(rirs, sample_rate),
+                "d50": acoustics.definition(rirs, sample_rate),
+                "drr": acoustics.direct_to_reverberant_ratio(rirs, sample_rate),
+            }
+        )
+
+
+def _warn_of_missing(target: pd.DataFrame, files: NDArray[Any]) -> None:
+    """Name the files that lack labels."""
+    lacking = target[list(LABELS)].isna()
+    rows = np.flatnonzero(lacking.any(axis=1))
+    if len(rows):
+        named = "; ".join(f"{files[i]} ({', '.join(lacking.columns[lacking.loc[i]])})" for i in rows[:5])
+        warnings.warn(
+            f"{CALLER}: labels are NaN where noise hides the decay, in {len(rows)} of {len(files)} files: {named}"
+            f"{' ...' if len(rows) > 5 else ''}. `complete` is False there.",
+            acoustics.DecayRangeWarning,
+            stacklevel=3,
+        )
+
+
+def load_measured_rirs(
+    source: str | Path | pd.DataFrame,
+    *,
+    root: str | Path | None = None,
+    sample_rate: int = 16000,
+    channel: int | None = None,
+    decay_ranges: Sequence[str] = ("T30", "T20"),
+    room_columns: Sequence[str] | None = None,
+    verbose: int = 0,
+) -> Bunch:
+    """Load measured impulse responses and compute their labels, for use in the place of simulated ones.
+
+    Parameters
+    ----------
+    source : str, Path or DataFrame
+        A folder of audio files (WAV, FLAC, OGG, MP3; sub-folders too), a CSV file, or a DataFrame. A table has a
+        column ``file`` with one path a row, and may have ``room``, ``volume`` [m3], ``length``, ``width``, ``height``
+        and ``distance`` (of source and microphone) [m], also spelt with their unit (``volume_m3``, ``length_m``).
+    root : str or Path, default=None
+        Folder to which the paths of a table are relative. None for the folder of the CSV file, or the current one
+        for a DataFrame.
+    sample_rate : int, default=16000
+        Sampling rate of the result in Hz; files at other rates are resampled.
+    channel : int, default=None
+        Channel to read of files with several, from 0. None refuses them: the mean of several microphones is the
+        response of no microphone.
+    decay_ranges : sequence of {"T20", "T30", "T60"}, default=("T30", "T20")
+        Evaluation ranges of the reverberation time, tried in this order on each response.
+    room_columns : sequence of str, default=None
+        Columns whose values together tell rooms apart (missing ones are passed over). None for ``room``, or, where
+        there is no such column, for the folder of the file. See Notes.
+    verbose : int, default=0
+        Whether to show a progress bar.
+
+    Returns
+    -------
+    Bunch
+        As `simulate_rooms` gives it, one entry a response in each of:
+
+        rirs : list of ndarray of shape (n_times_of_the_rir,), float32
+            Impulse responses of different lengths.
+        target : DataFrame
+            ``rt60`` [s], ``rt60_range``, ``edt`` [s], ``c50`` [dB], ``d50``, ``drr`` [dB], computed from the response
+            and NaN where noise hides the decay; ``volume`` [m3], ``length``, ``width``, ``height``, ``distance`` [m],
+            NaN where they are not documented.
+        rir : ndarray of int
+            Labels of the transmission path.
+        room : ndarray of str
+            Labels of the room.
+        file : ndarray of str
+            Paths as in the table, or relative to the folder.
+        complete : ndarray of bool
+            Whether the response has all labels.
+        table : DataFrame
+            The table with all its columns.
+
+        And ``sample_rate`` [Hz] and ``DESCR``.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder or a file is not there.
+    TypeError
+        If an argument is of the wrong kind.
+    ValueError
+        If there is no audio file, one is broken, silent, has several channels and none is chosen, or is not longer
+        than 0.05 s; or the table lacks columns or has labels missing.
+
+    Warns
+    -----
+    DecayRangeWarning
+        Names the files that lack a label. They stay in the result: choose with ``complete``.
+
+    Notes
+    -----
+    Rooms serve to split data, and to draw views of the same room from different positions. The two can differ where
+    one room was measured in several states, e.g. of absorption. By default all states are one room, so that no split
+    puts the same walls on both sides. With ``room_columns=("room", "condition")`` each state is a room of its own,
+    with its own reverberation time.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile, numpy as np, soundfile
+    >>> from roomacoustic_sk.datasets import load_measured_rirs
+    >>> decay = 10 ** (-3 * np.arange(16000) / 16000 / 0.5)  # 60 dB in 0.5 s
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     (pathlib.Path(folder) / "office").mkdir()
+    ...     soundfile.write(pathlib.Path(folder) / "office" / "rir.wav", decay, 16000, subtype="FLOAT")
+    ...     rooms = load_measured_rirs(folder)
+    >>> rooms.room, rooms.target["rt60"].round(2).tolist()
+    (array(['office'], dtype='<U6'), [0.5])
+    """
+    sample_rate = check_sample_rate(sample_rate, caller=CALLER)
+    if isinstance(decay_ranges, str) or not len(decay_ranges):
+        raise TypeError(f"{CALLER}: decay_ranges must be a sequence such as ('T30', 'T20'), got {decay_ranges!r}.")
+    for decay_range in decay_ranges:
+        check_choice(decay_range, list(acoustics.DECAY_RANGES), caller=CALLER, name="decay_ranges")
+    table, folder, origin = _read_table(source, root)
+    documented = _documented(table)
+    room, rooms_by = _room_ids(table, folder, room_columns)
+    files = table["file"].to_numpy(dtype=str)
+
+    rirs = [
+        _read_rir(folder / file, sample_rate, channel)
+        for file in tqdm(files, desc=CALLER, unit="file", disable=not verbose)
+    ]
+    target = pd.concat([_labels(rirs, sample_rate, decay_ranges), documented], axis=1)
+    complete = target[list(LABELS)].notna().all(axis=1).to_numpy()
+    _warn_of_missing(target, files)
+    return Bunch(
+        rirs=rirs,
+        sample_rate=sample_rate,
+        target=target,
+        rir=np.arange(len(rirs)),
+        room=room,
+        file=files,
+        complete=complete,
+        table=table,
+        DESCR=DESCRIPTION.format(
+            n_rirs=len(rirs),
+            n_rooms=len(np.unique(room)),
+            sample_rate=sample_rate,
+            origin=origin,
+            ranges=", else ".join(decay_ranges),
+            n_complete=int(complete.sum()),
+            documented=", ".join(f"{name} of {n}" for name, n in documented.notna().sum().items() if n) or "nothing",
+            rooms=rooms_by,
+        ),
+    )

@@ -1,0 +1,472 @@
+"""Room acoustic parameters against analytic decays, pyrato, pyroomacoustics and documented rooms."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from roomacoustic_sk.acoustics import (
+    DecayRangeWarning,
+    centre_time,
+    clarity,
+    definition,
+    direct_to_reverberant_ratio,
+    early_decay_time,
+    energy_decay_curve,
+    reverberation_time,
+)
+
+SAMPLE_RATE = 16000
+PARAMETERS = [
+    reverberation_time,
+    early_decay_time,
+    clarity,
+    definition,
+    centre_time,
+    direct_to_reverberant_ratio,
+    energy_decay_curve,
+]
+RT = [0.1, 0.3, 1.0, 5.0]
+
+
+def exponential(rt: float, duration: float) -> np.ndarray:
+    """A response that falls by 60 dB in `rt` seconds."""
+    return 10 ** (-3 * np.arange(round(duration * SAMPLE_RATE)) / SAMPLE_RATE / rt)
+
+
+def diffuse(rt: float, duration: float, seed: int = 0) -> np.ndarray:
+    """Noise that decays exponentially, as late reverberation does."""
+    decay = exponential(rt, duration)
+    return np.random.default_rng(seed).standard_normal(len(decay)) * decay
+
+
+def noise(n_times: int, level: float, seed: int = 1) -> np.ndarray:
+    """White noise with a power of `level` dB."""
+    return np.random.default_rng(seed).standard_normal(n_times) * 10 ** (level / 20)
+
+
+# --- Analytic truth ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("truncation", ["lundeby", None])
+@pytest.mark.parametrize("rt", RT)
+def test_an_exponential_decay_has_its_analytic_parameters(rt: float, truncation: str | None) -> None:
+    rir = exponential(rt, 1.4 * rt)
+    rate = 6 * np.log(10) / rt  # of the energy, in 1/s
+    for decay_range in ("T20", "T30", "T60", (-10, -45)):
+        measured = reverberation_time(rir, SAMPLE_RATE, decay_range=decay_range, truncation=truncation)
+        assert measured == pytest.approx(rt, rel=0.01)
+    assert early_decay_time(rir, SAMPLE_RATE, truncation=truncation) == pytest.approx(rt, rel=0.01)
+    for limit in (0.05, 0.08):
+        measured = clarity(rir, SAMPLE_RATE, limit=limit, truncation=truncation)
+        assert measured == pytest.approx(10 * np.log10(np.expm1(rate * limit)), abs=0.1)
+        share = definition(rir, SAMPLE_RATE, limit=limit, truncation=truncation)
+        assert share == pytest.approx(-np.expm1(-rate * limit), abs=0.002)
+    assert centre_time(rir, SAMPLE_RATE, truncation=truncation) == pytest.approx(1 / rate, rel=0.01)
+
+
+def test_the_decay_curve_of_an_exponential_falls_straight_from_the_onset() -> None:
+    rir = np.concatenate([np.zeros(800), exponential(0.5, 1.0)])
+    curve = energy_decay_curve(rir, SAMPLE_RATE, truncation=None)
+    assert curve.shape == rir.shape
+    assert np.allclose(curve[:8000], -60 * np.arange(8000) / SAMPLE_RATE / 0.5, atol=0.01)
+    assert np.isnan(curve[16000:]).all()  # the 800 samples that the onset took away
+
+
+def test_the_direct_to_reverberant_ratio_is_that_of_the_parts_it_was_built_from() -> None:
+    tail = diffuse(0.4, 0.8)
+    rir = np.concatenate([[2.0], np.zeros(79), tail])
+    assert direct_to_reverberant_ratio(rir, SAMPLE_RATE) == pytest.approx(10 * np.log10(4 / (tail**2).sum()), abs=0.01)
+    wide = direct_to_reverberant_ratio(rir, SAMPLE_RATE, direct_window=0.05)
+    assert wide == pytest.approx(10 * np.log10((4 + (tail[:720] ** 2).sum()) / (tail[720:] ** 2).sum()), abs=0.01)
+
+
+def test_a_decay_with_two_slopes_has_both_in_its_evaluation_ranges() -> None:
+    rir = np.sqrt(exponential(0.3, 3.0) ** 2 + 1e-3 * exponential(2.0, 3.0) ** 2)
+    assert early_decay_time(rir, SAMPLE_RATE) == pytest.approx(0.3, rel=0.1)
+    assert reverberation_time(rir, SAMPLE_RATE, decay_range=(-35, -55)) == pytest.approx(2.0, rel=0.02)
+
+
+def test_delay_and_level_of_a_response_change_nothing() -> None:
+    rir = diffuse(0.5, 1.0)
+    moved = 0.01 * np.concatenate([np.zeros(1234), rir])
+    for parameter in PARAMETERS[:-1]:
+        assert parameter(moved, SAMPLE_RATE) == pytest.approx(parameter(rir, SAMPLE_RATE), rel=1e-6)
+
+
+def test_a_response_begins_where_it_first_rises_above_20_db_below_its_peak() -> None:
+    rir = np.concatenate([np.full(400, 0.099), [0.101], np.full(399, 1e-3), exponential(0.3, 0.6)])
+    # The 400 samples in front are just too quiet; the one behind them is not, and is 25 ms before the peak.
+    assert np.isnan(energy_decay_curve(rir, SAMPLE_RATE, truncation=None)[-400:]).all()
+    assert not np.isnan(energy_decay_curve(rir, SAMPLE_RATE, truncation=None)[:-401]).any()
+
+
+# --- Noise ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("rt", RT)
+def test_noise_40_db_below_the_peak_costs_less_than_5_percent(rt: float, seed: int) -> None:
+    rir = exponential(rt, rt + 0.5)
+    rir += noise(len(rir), -40, seed)
+    assert reverberation_time(rir, SAMPLE_RATE, decay_range="T20") == pytest.approx(rt, rel=0.05)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DecayRangeWarning)  # -35 dB are only 5 dB above the noise
+        t30 = reverberation_time(rir, SAMPLE_RATE)
+    assert np.isnan(t30) or t30 == pytest.approx(rt, rel=0.05)
+    if rt >= 0.3:
+        assert not np.isnan(t30)
+        rate = 6 * np.log(10) / rt
+        assert clarity(rir, SAMPLE_RATE) == pytest.approx(10 * np.log10(np.expm1(rate * 0.05)), abs=0.2)
+
+
+def test_a_plain_fit_to_the_same_noisy_decay_is_wrong_several_times_over() -> None:
+    from pyroomacoustics.experimental import measure_rt60
+
+    rir = exponential(0.5, 1.5)
+    rir += noise(len(rir), -40)
+    assert measure_rt60(rir, SAMPLE_RATE, decay_db=30) > 3 * 0.5
+    assert reverberation_time(rir, SAMPLE_RATE) == pytest.approx(0.5, rel=0.05)
+    with pytest.warns(DecayRangeWarning):  # without truncation the noise is taken for a decay that goes on
+        assert np.isnan(reverberation_time(rir, SAMPLE_RATE, truncation=None))
+
+
+@pytest.mark.parametrize("rt", [0.2, 0.6, 2.0])
+def test_noise_moves_the_parameters_of_a_diffuse_response_little(rt: float) -> None:
+    clean = np.stack([diffuse(rt, rt + 0.5, seed) for seed in range(10)])
+    noisy = clean + np.stack([noise(clean.shape[1], -45, 100 + seed) for seed in range(10)])
+    for parameter in (reverberation_time, early_decay_time, centre_time):
+        assert np.allclose(parameter(noisy, SAMPLE_RATE) / parameter(clean, SAMPLE_RATE), 1, atol=0.05)
+    assert np.allclose(clarity(noisy, SAMPLE_RATE), clarity(clean, SAMPLE_RATE), atol=0.3)
+    assert np.allclose(definition(noisy, SAMPLE_RATE), definition(clean, SAMPLE_RATE), atol=0.01)
+
+
+@pytest.mark.parametrize("level", [-20, -30, -40, -50, -70])
+@pytest.mark.parametrize(("rt", "gain", "early"), [(0.3, 0.02, 0.3), (0.5, 0.1, 0.0), (1.0, 0.05, 0.0)])
+def test_a_strong_direct_sound_over_a_room_in_noise_never_gives_a_wrong_number(
+    rt: float, gain: float, early: float, level: float
+) -> None:
+    # Without care the fall behind the direct sound passes for the room's decay, and T20 comes out far too short.
+    clean = []
+    for seed in range(12):
+        rir = gain * diffuse(rt, rt + 1, seed)
+        rir[:80] = 0
+        clean.append(rir + early * diffuse(0.02, rt + 1, 50 + seed))
+        clean[-1][0] = 1
+    noisy = [rir + noise(len(rir), level, 100 + i) for i, rir in enumerate(clean)]
+    expected = reverberation_time(clean, SAMPLE_RATE, decay_range="T20", truncation=None)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DecayRangeWarning)
+        ratio = reverberation_time(noisy, SAMPLE_RATE, decay_range="T20") / expected
+        difference = clarity(noisy, SAMPLE_RATE) - clarity(clean, SAMPLE_RATE, truncation=None)
+    assert np.all(np.isnan(ratio) | (np.abs(ratio - 1) < 0.1))
+    assert np.all(np.isnan(difference) | (np.abs(difference) < 1))
+    assert np.isnan(ratio).all() or level < -30
+    assert not np.isnan(ratio).any() or level > -70
+
+
+def test_the_decay_curve_ends_where_the_decay_meets_the_noise() -> None:
+    rir = exponential(0.5, 1.5)
+    curve = energy_decay_curve(rir + noise(len(rir), -50), SAMPLE_RATE)
+    end = np.flatnonzero(np.isnan(curve))[0] / SAMPLE_RATE
+    assert end == pytest.approx(0.5 * 50 / 60, rel=0.1)
+    assert np.allclose(curve[:5000], -60 * np.arange(5000) / SAMPLE_RATE / 0.5, atol=0.2)
+
+
+# --- What is hidden or cut off is NaN ---------------------------------------------------------------------------
+
+
+def test_noise_alone_has_no_parameters() -> None:
+    rirs = np.random.default_rng(0).standard_normal((5, SAMPLE_RATE))
+    for parameter in PARAMETERS:
+        with pytest.warns(DecayRangeWarning, match=parameter.__name__) as record:
+            assert np.isnan(parameter(rirs, SAMPLE_RATE)).all()
+        assert len(record) == 1
+
+
+def test_a_warning_names_the_rows_and_bands_that_lack_the_range() -> None:
+    rirs = [exponential(0.5, 1.0), exponential(0.5, 0.2), exponential(0.5, 1.0), exponential(0.5, 0.25)]
+    with pytest.warns(DecayRangeWarning, match="NaN in rows 1, 3, where the decay from -5 to -35 dB is") as record:
+        measured = reverberation_time(rirs, SAMPLE_RATE)
+    assert len(record) == 1
+    assert record[0].filename == __file__
+    assert np.array_equal(np.isnan(measured), [False, True, False, True])
+    low = np.cos(2 * np.pi * 500 * np.arange(16000) / SAMPLE_RATE) * exponential(0.3, 1.0)
+    with pytest.warns(DecayRangeWarning, match=r"row 0 \(4000 Hz\)"):
+        measured = reverberation_time(low + noise(16000, -60), SAMPLE_RATE, bands=[500, 4000])
+    assert np.array_equal(np.isnan(measured), [False, True])
+
+
+@pytest.mark.parametrize("truncation", ["lundeby", None])
+@pytest.mark.parametrize("fallen", [20, 30, 40, 45, 50])
+def test_a_response_cut_off_too_early_gives_nan_and_never_the_time_of_the_cut(
+    fallen: float, truncation: str | None
+) -> None:
+    cut = [diffuse(2.0, 2.0 * fallen / 60, seed) for seed in range(10)]
+    whole = [np.concatenate([rir, diffuse(2.0, 3.0, 9) * 10 ** (-fallen / 20)]) for rir in cut]
+    expected = reverberation_time(whole, SAMPLE_RATE)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DecayRangeWarning)
+        measured = reverberation_time(cut, SAMPLE_RATE, truncation=truncation)
+        padded = reverberation_time([np.pad(rir, (0, 8000)) for rir in cut], SAMPLE_RATE, truncation=truncation)
+    assert np.array_equal(measured, padded, equal_nan=True)
+    if fallen < 35:
+        assert np.isnan(measured).all()
+    elif fallen == 50:
+        assert not np.isnan(measured).any()
+    assert np.all(np.isnan(measured) | (np.abs(measured / expected - 1) < 0.02))
+
+
+def test_a_response_without_late_energy_has_no_clarity() -> None:
+    rir = np.concatenate([diffuse(0.05, 0.045), np.zeros(800)])
+    with pytest.warns(DecayRangeWarning, match=r"the energy after 0\.05 s is cut off by the end of the response"):
+        assert np.isnan(clarity(rir, SAMPLE_RATE, truncation=None))
+    with pytest.warns(DecayRangeWarning, match=r"the energy after 0\.05 s is cut off by the end of the response"):
+        assert np.isnan(direct_to_reverberant_ratio(rir, SAMPLE_RATE, direct_window=0.05, truncation=None))
+    assert definition(rir, SAMPLE_RATE, truncation=None) == pytest.approx(1, abs=0.001)
+
+
+# --- Octave bands -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("centre", "rt"), [(125, 0.04), (125, 0.5), (250, 0.03), (250, 0.1), (1000, 0.1), (4000, 2)])
+def test_octave_bands_keep_the_decay_of_a_tone_however_short(centre: float, rt: float) -> None:
+    tone = np.cos(2 * np.pi * centre * np.arange(round(1.4 * rt * SAMPLE_RATE)) / SAMPLE_RATE)
+    measured = reverberation_time(tone * exponential(rt, 1.4 * rt), SAMPLE_RATE, bands=[centre], truncation=None)
+    assert measured == pytest.approx(rt, rel=0.02)  # a filter run forwards rings for 0.06 s at 125 Hz
+
+
+def test_each_octave_band_has_its_own_reverberation_time() -> None:
+    times = np.arange(2 * SAMPLE_RATE) / SAMPLE_RATE
+    reverberation = {250: 1.2, 1000: 0.6, 4000: 0.3}
+    rir = sum(np.cos(2 * np.pi * f * times) * 10 ** (-3 * times / rt) for f, rt in reverberation.items())
+    assert np.allclose(
+        reverberation_time(rir, SAMPLE_RATE, bands=list(reverberation), decay_range="T20"),
+        list(reverberation.values()),
+        rtol=0.05,
+    )
+    curves = energy_decay_curve([rir, rir], SAMPLE_RATE, bands=list(reverberation))
+    assert curves.shape == (2, 3, len(times))
+    assert np.allclose(curves[:, :, 0], 0)
+
+
+@pytest.mark.parametrize("centre", [250, 1000])
+def test_filters_do_not_move_energy_across_the_limit_of_clarity(centre: float) -> None:
+    # Two bursts, 47 and 53 ms after the direct sound: what the filter smears must stay on its own side of 50 ms.
+    rir = np.zeros(SAMPLE_RATE)
+    rir[[0, 752, 848]] = 1.0, 0.5, 0.5
+    rir += 1e-4 * diffuse(0.2, 1.0)
+    measured = clarity(rir, SAMPLE_RATE, bands=[centre], truncation=None)
+    assert measured == pytest.approx(10 * np.log10(1.25 / 0.25), abs=0.2)
+
+
+# --- Independent oracles ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def simulated() -> list[np.ndarray]:
+    """Responses of two shoebox rooms, complete down to -60 dB, from their onset on."""
+    import pyroomacoustics as pra
+
+    rirs = []
+    for absorption, size in ((0.3, [5, 6, 3]), (0.15, [7, 4, 3.5])):
+        room = pra.ShoeBox(size, fs=SAMPLE_RATE, materials=pra.Material(absorption, 0.3), max_order=3, ray_tracing=True)
+        room.set_ray_tracing(n_rays=3000)
+        room.add_source([1, 1.2, 1.5])
+        room.add_microphone([3.4, 2.7, 1.2])
+        room.compute_rir()
+        rir = np.asarray(room.rir[0][0])
+        rirs.append(rir[np.argmax(np.abs(rir) >= 0.1 * np.abs(rir).max()) :])
+    return rirs
+
+
+def from_pyrato(rir: np.ndarray, *, noisy: bool) -> dict[str, float]:
+    """T20, T30, C50 and D50 by pyrato, noise treated after Chu and Lundeby where there is any."""
+    import pyfar
+    import pyrato
+
+    signal = pyfar.Signal(rir, SAMPLE_RATE)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # its iteration does not always settle
+        curve = (pyrato.edc.energy_decay_curve_chu_lundeby if noisy else pyrato.edc.schroeder_integration)(signal)
+    curve = pyfar.TimeData(curve.time / curve.time[0, 0], curve.times)
+    parameters = pyrato.parameters
+    return {
+        "T20": parameters.reverberation_time_linear_regression(curve, "T20").item(),
+        "T30": parameters.reverberation_time_linear_regression(curve, "T30").item(),
+        "C50": parameters.clarity(curve, early_time_limit=50).item(),
+        "D50": parameters.definition(curve, early_time_limit=50).item(),
+    }
+
+
+def test_simulated_responses_agree_with_pyroomacoustics(simulated: list[np.ndarray]) -> None:
+    from pyroomacoustics.experimental import measure_rt60
+
+    for decay_range, decay_db in (("T20", 20), ("T30", 30)):
+        measured = reverberation_time(simulated, SAMPLE_RATE, decay_range=decay_range, truncation=None)
+        expected = [measure_rt60(rir, SAMPLE_RATE, decay_db=decay_db) for rir in simulated]
+        assert np.allclose(measured, expected, rtol=0.005)
+
+
+def test_simulated_responses_agree_with_pyrato(simulated: list[np.ndarray]) -> None:
+    for rir in simulated:
+        expected = from_pyrato(rir, noisy=False)
+        for decay_range in ("T20", "T30"):
+            measured = reverberation_time(rir, SAMPLE_RATE, decay_range=decay_range, truncation=None)
+            assert measured == pytest.approx(expected[decay_range], rel=0.005)
+        assert clarity(rir, SAMPLE_RATE, truncation=None) == pytest.approx(expected["C50"], abs=0.02)
+        assert definition(rir, SAMPLE_RATE, truncation=None) == pytest.approx(expected["D50"], abs=0.002)
+
+
+def test_noisy_simulated_responses_agree_with_pyrato(simulated: list[np.ndarray]) -> None:
+    for rir in simulated:
+        rir = np.concatenate([rir, np.zeros(SAMPLE_RATE // 2)])
+        rir += noise(len(rir), 20 * np.log10(np.abs(rir).max()) - 65)
+        expected = from_pyrato(rir, noisy=True)
+        assert reverberation_time(rir, SAMPLE_RATE, decay_range="T20") == pytest.approx(expected["T20"], rel=0.03)
+        assert clarity(rir, SAMPLE_RATE) == pytest.approx(expected["C50"], abs=0.1)
+
+
+# --- Documented rooms -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def measured_rirs(shared_data: Path) -> dict[str, list[np.ndarray]]:
+    """Measured responses, by set and (for R3VIVAL) state of absorption."""
+    import pandas as pd
+    import soundfile
+
+    folder = shared_data / "measured_rirs"
+    table = pd.read_csv(folder / "rirs.csv")
+    groups = table["condition"].where(table["set"] == "r3vival", table["set"])
+    return {key: [soundfile.read(folder / f)[0] for f in part["file"]] for key, part in table.groupby(groups)}
+
+
+R3VIVAL = {  # published median T30 from 250 Hz to 4 kHz, in s
+    "abs_000": [0.717, 0.742, 0.690, 0.655, 0.588],
+    "abs_025": [0.669, 0.660, 0.580, 0.518, 0.458],
+    "abs_075": [0.546, 0.537, 0.474, 0.396, 0.303],
+    "abs_100": [0.550, 0.511, 0.450, 0.366, 0.270],
+}
+
+
+@pytest.mark.parametrize("state", list(R3VIVAL))
+def test_measured_t30_in_octave_bands_is_the_published_one(state: str, measured_rirs: dict) -> None:
+    measured = reverberation_time(measured_rirs[state], SAMPLE_RATE, bands=[250, 500, 1000, 2000, 4000])
+    assert np.median(measured, axis=0) == pytest.approx(R3VIVAL[state], rel=0.03)
+
+
+def test_measured_clarity_and_broadband_t20_are_the_documented_ones(measured_rirs: dict) -> None:
+    surrey = measured_rirs["surrey"]
+    assert np.median(clarity(surrey, SAMPLE_RATE)) == pytest.approx(16.5, abs=0.5)
+    assert np.median(reverberation_time(surrey, SAMPLE_RATE, decay_range="T20")) == pytest.approx(0.32, rel=0.1)
+    assert np.median(direct_to_reverberant_ratio(surrey, SAMPLE_RATE)) == pytest.approx(6.09, abs=0.5)
+
+
+def test_measured_responses_agree_with_pyrato(measured_rirs: dict) -> None:
+    for key in ("abs_000", "abs_100", "surrey"):
+        for rir in measured_rirs[key][::8]:
+            rir = rir[np.argmax(np.abs(rir) >= 0.1 * np.abs(rir).max()) :]
+            expected = from_pyrato(rir, noisy=True)
+            for decay_range in ("T20", "T30"):
+                measured = reverberation_time(rir, SAMPLE_RATE, decay_range=decay_range)
+                assert measured == pytest.approx(expected[decay_range], rel=0.02)
+            assert clarity(rir, SAMPLE_RATE) == pytest.approx(expected["C50"], abs=0.1)
+
+
+def test_measured_responses_agree_with_pyroomacoustics_where_noise_does_not_matter(measured_rirs: dict) -> None:
+    from pyroomacoustics.experimental import measure_rt60
+
+    for rir in measured_rirs["abs_100"][::8]:
+        onset = np.argmax(np.abs(rir) >= 0.1 * np.abs(rir).max())
+        expected = measure_rt60(rir[onset:], SAMPLE_RATE, decay_db=20)
+        assert reverberation_time(rir, SAMPLE_RATE, decay_range="T20") == pytest.approx(expected, rel=0.01)
+
+
+# --- Shapes -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("parameter", PARAMETERS)
+def test_one_response_a_batch_and_a_list_give_the_same_values(parameter) -> None:
+    rirs = np.stack([diffuse(0.4, 0.8, seed) for seed in range(3)]).astype(np.float32)
+    single = parameter(rirs[1], SAMPLE_RATE)
+    assert single.dtype == np.float64
+    batch = parameter(rirs, SAMPLE_RATE)
+    assert batch.shape == (3, *single.shape)
+    assert np.array_equal(batch[1], single, equal_nan=True)
+    assert np.array_equal(parameter(list(rirs), SAMPLE_RATE), batch, equal_nan=True)
+    assert np.array_equal(parameter(rirs[1].tolist(), SAMPLE_RATE), single, equal_nan=True)
+    in_bands = parameter(rirs, SAMPLE_RATE, bands=[500, 1000])
+    assert in_bands.shape == (3, 2, *single.shape)
+    assert parameter(rirs[0], SAMPLE_RATE, bands=(500, 1000)).shape == (2, *single.shape)
+
+
+def test_responses_of_different_lengths_pass_as_a_list() -> None:
+    rirs = [diffuse(0.2, 0.5), diffuse(0.6, 1.3)]
+    assert reverberation_time(rirs, SAMPLE_RATE) == pytest.approx([reverberation_time(r, SAMPLE_RATE) for r in rirs])
+    curves = energy_decay_curve(rirs, SAMPLE_RATE)
+    assert curves.shape == (2, len(rirs[1]))
+    assert np.isnan(curves[0, len(rirs[0]) :]).all()
+
+
+# --- Bad input --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("parameter", PARAMETERS)
+@pytest.mark.parametrize(
+    ("rirs", "error", "message"),
+    [
+        (np.array([1.0, np.nan, 0.5]), ValueError, "rirs must be finite, got NaN or infinity in row 0"),
+        (np.array([[1.0, 0.5], [np.inf, 0.1]]), ValueError, "finite, got NaN or infinity in row 1"),
+        ([np.ones(99), np.zeros(99)], ValueError, "rirs must not be silent, got nothing but zeros in row 1"),
+        ([np.ones(99), np.ones(0)], ValueError, "samples in every row, got row 1 without any"),
+        ([], ValueError, "at least one row, got none"),
+        (np.ones((2, 3, 4)), ValueError, "2-D array"),
+        (np.float64(1.0), ValueError, "2-D array"),
+        (np.ones((16000, 2)), ValueError, r"time on the last axis.*Pass rirs.T"),
+        ((1000 * exponential(0.3, 0.5)).astype(np.int16), TypeError, r"dtype int16\. Divide integer PCM"),
+        (exponential(0.3, 0.5).astype(complex), TypeError, "floating-point samples, got dtype complex128"),
+    ],
+)
+def test_bad_responses_are_refused(parameter, rirs, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=f"{parameter.__name__}: .*{message}"):
+        parameter(rirs, SAMPLE_RATE)
+
+
+@pytest.mark.parametrize("parameter", PARAMETERS)
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"sample_rate": 0}, ValueError, "sample_rate .*above 0, got 0"),
+        ({"sample_rate": "16 kHz"}, TypeError, "sample_rate"),
+        ({"truncation": "chu"}, ValueError, "truncation must be one of"),
+        ({"bands": [8000]}, ValueError, r"below the Nyquist frequency with their upper edge \(8000 Hz\), got 8000 Hz"),
+        ({"bands": [500, 6000]}, ValueError, "got 6000 Hz, which reaches up to 8485 Hz"),
+        ({"bands": [-500]}, ValueError, "bands .*above 0, got -500"),
+        ({"bands": 500}, ValueError, "sequence of centre frequencies, got 500"),
+        ({"bands": []}, ValueError, "sequence of centre frequencies, got a list of 0 items"),
+        ({"bands": ["500 Hz"]}, TypeError, "bands .*must be a number"),
+    ],
+)
+def test_bad_arguments_are_refused(parameter, arguments: dict, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=f"{parameter.__name__}: .*{message}"):
+        parameter(exponential(0.3, 0.5), **{"sample_rate": SAMPLE_RATE, **arguments})
+
+
+@pytest.mark.parametrize("decay_range", ["T45", (-35, -5), (5, -20), (-5,), -30, (-5, float("nan")), ("-5", "-35")])
+def test_an_evaluation_range_that_is_none_is_refused(decay_range) -> None:
+    with pytest.raises(ValueError, match="reverberation_time: decay_range must be one of"):
+        reverberation_time(exponential(0.3, 0.5), SAMPLE_RATE, decay_range=decay_range)
+
+
+def test_a_limit_behind_the_end_of_a_response_is_refused() -> None:
+    rirs = [exponential(0.3, 0.5), exponential(0.3, 0.06)]
+    with pytest.raises(ValueError, match=r"clarity: limit .*got 0\.08 s, and row 1 no longer than that"):
+        clarity(rirs, SAMPLE_RATE, limit=0.08)
+    with pytest.raises(ValueError, match=r"definition: limit .*above 0, got -1"):
+        definition(rirs, SAMPLE_RATE, limit=-1)
+    with pytest.raises(ValueError, match=r"direct_to_reverberant_ratio: direct_window .*got 0\.1 s"):
+        direct_to_reverberant_ratio(rirs, SAMPLE_RATE, direct_window=0.1)
