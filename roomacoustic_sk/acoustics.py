@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 from roomacoustic_sk._decay import Array, Band, Decay, cut_at_onset, decay_time, early_and_late, integrate, octave_band
 from roomacoustic_sk._validation import (
     Rows,
-    name_rows,
     check_choice,
     check_number,
     check_rows,
     check_sample_rate,
     describe,
+    name_rows,
 )
 
 DECAY_RANGES = {"T20": (-5.0, -25.0), "T30": (-5.0, -35.0), "T60": (-5.0, -65.0)}

@@ -1,0 +1,199 @@
+"""The main job: rooms in, room parameters out.
+
+Simulate rooms, make reverberant speech, train an encoder by contrast between rooms, freeze it, train small heads on
+its embeddings, and see how well they read reverberation time (RT60), clarity (C50) and volume from clips of speakers
+that were never heard before, in rooms of the training set and in rooms never seen.
+
+    python examples/quickstart.py                                   # synthetic speech, 5 minutes on 2 cores
+    python examples/quickstart.py --speech LibriSpeech/train-clean-100 --size large          # real speech, 20 minutes
+
+Two floors stand beside the result: always predicting the training set's mean (or majority), and the same heads on the
+same encoder before training.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from sklearn.decomposition import PCA
+from sklearn.dummy import DummyClassifier, DummyRegressor
+from sklearn.metrics import accuracy_score
+from sklearn.utils import Bunch
+
+from roomacoustic_sk import ContrastiveRoomEncoder, RoomClassifier, RoomRegressor
+from roomacoustic_sk.datasets import (
+    load_speech,
+    make_reverberant_speech,
+    make_speech,
+    simulate_rooms,
+    split_by_speaker,
+)
+from roomacoustic_sk.metrics import regression_metrics
+
+LARGE_ROOM = 160.0  # m3, the paper's boundary between small and large rooms
+TASKS = {"rt60": "RT60 [s]", "c50": "C50 [dB]"}
+
+
+@dataclass
+class Size:
+    """How much is simulated and trained."""
+
+    upstream_rirs: int  # of a room each, as in the paper
+    upstream_segments: int  # of speech, each through every upstream RIR; a fifth of them validates
+    downstream_rooms: int
+    rirs_per_room: int
+    unseen_rooms: int
+    train_clips: int
+    test_clips: int  # through seen RIRs, and as many in unseen rooms
+    epochs: int
+
+
+SIZES = {
+    "tiny": Size(8, 20, 6, 2, 4, 100, 50, 1),
+    "small": Size(48, 100, 40, 3, 30, 1500, 500, 8),
+    "large": Size(64, 160, 80, 4, 40, 4000, 1000, 24),
+}
+
+
+def load_sources(args: argparse.Namespace, size: Size) -> list[Bunch]:
+    """Return dry speech for the encoder, the heads and the tests, no speaker in two of them."""
+    counts = size.upstream_segments, size.train_clips // 2, size.test_clips
+    if args.speech is None:
+        # Each call invents speakers of its own.
+        return [make_speech(n // 5, n, random_state=args.seed + i) for i, n in enumerate(counts)]
+    sample = load_speech(args.speech, n_segments=1000, random_state=args.seed)
+    parts = split_by_speaker(sample, (0.5, 0.25, 0.25), random_state=args.seed)
+    return [
+        load_speech(args.speech, speakers=np.unique(part.speaker), n_segments=n, random_state=args.seed, verbose=1)
+        for part, n in zip(parts, counts, strict=True)
+    ]
+
+
+def make_data(args: argparse.Namespace, size: Size) -> tuple[Bunch, dict[str, Bunch]]:
+    """Return the upstream grid, and the downstream clips: to train on, through seen RIRs, in unseen rooms."""
+    common = {"n_jobs": -1, "verbose": 1}
+    upstream_rooms = simulate_rooms(size.upstream_rirs, 1, random_state=args.seed, **common)
+    seen_rooms = simulate_rooms(size.downstream_rooms, size.rirs_per_room, random_state=args.seed + 1, **common)
+    unseen_rooms = simulate_rooms(size.unseen_rooms, size.rirs_per_room, random_state=args.seed + 2, **common)
+    upstream_speech, train_speech, test_speech = load_sources(args, size)
+    # No recording begins with the very moment in which the sound was sent: its travel time is no fair hint.
+    common |= {"remove_delay": True, "random_state": args.seed}
+    upstream = make_reverberant_speech(upstream_rooms, upstream_speech, **common)
+    common |= {"pairing": "random"}
+    return upstream, {
+        "train": make_reverberant_speech(seen_rooms, train_speech, n_samples=size.train_clips, **common),
+        "seen RIRs": make_reverberant_speech(seen_rooms, test_speech, n_samples=size.test_clips, **common),
+        "unseen rooms": make_reverberant_speech(unseen_rooms, test_speech, n_samples=size.test_clips, **common),
+    }
+
+
+def fit_encoder(args: argparse.Namespace, upstream: Bunch, epochs: int) -> ContrastiveRoomEncoder:
+    """Return an encoder trained by contrast; one of 0 epochs is left as it was initialised."""
+    encoder = ContrastiveRoomEncoder(
+        network=args.network, sampling="hard", max_epochs=epochs, random_state=args.seed, verbose=1
+    )
+    return encoder.fit(upstream.data, rir_groups=upstream.rir, source_groups=upstream.source, room_groups=upstream.room)
+
+
+def evaluate(name: str, features: dict[str, np.ndarray], clips: dict[str, Bunch], heads: dict) -> tuple[list, dict]:
+    """Fit a head for each task on the training clips; return a row of the table for each test, and the estimates."""
+    rows, estimates = [], {}
+    for task, label in TASKS.items():
+        head = heads["regressor"]().fit(features["train"], clips["train"].target[task])
+        for test in ("seen RIRs", "unseen rooms"):
+            estimates[task, test] = head.predict(features[test])
+            errors = regression_metrics(clips[test].target[task], estimates[task, test])
+            rows.append({"task": label, "test": test, "from": name} | errors)
+    large = {key: part.target["volume"].to_numpy() > LARGE_ROOM for key, part in clips.items()}
+    head = heads["classifier"]().fit(features["train"], large["train"])
+    for test in ("seen RIRs", "unseen rooms"):
+        accuracy = accuracy_score(large[test], head.predict(features[test]))
+        rows.append({"task": f"volume > {LARGE_ROOM:g} m3", "test": test, "from": name, "accuracy": accuracy})
+    return rows, estimates
+
+
+def draw(path: Path, embeddings: np.ndarray, clips: Bunch, estimates: dict[str, np.ndarray], title: str) -> None:
+    """Save one picture: estimated against true values, and the embedding's main plane coloured by RT60."""
+    figure, axes = plt.subplots(1, 3, figsize=(13, 4.2), layout="constrained")
+    for ax, (task, label) in zip(axes, TASKS.items(), strict=False):
+        ax.scatter(clips.target[task], estimates[task], alpha=0.4, s=10)
+        ax.axline((0, 0), slope=1, color="black", linestyle="--", linewidth=1)
+        r = regression_metrics(clips.target[task], estimates[task])["pearson_r"]
+        ax.set(title=f"{label}, r = {r:.2f}", xlabel=f"true {label}", ylabel=f"estimated {label}")
+    plane = PCA(2).fit_transform(embeddings)
+    points = axes[2].scatter(*plane.T, c=clips.target["rt60"], s=10, cmap="viridis")
+    axes[2].set(title="embeddings", xlabel="1st principal component", ylabel="2nd principal component")
+    figure.colorbar(points, ax=axes[2], label="RT60 [s]")
+    figure.suptitle(title)
+    figure.savefig(path, dpi=150)
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--speech", type=Path, help="folder of real speech, e.g. LibriSpeech; synthetic if not given")
+    parser.add_argument("--network", choices=["pooled", "paper"], default="pooled")
+    parser.add_argument("--size", choices=list(SIZES), default="small")
+    parser.add_argument("--epochs", type=int, help="epochs of the encoder at most, instead of the size's own")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--output", type=Path, default=Path("results"), help="folder for the picture and the table")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Run the whole job."""
+    args, started = parse_arguments(), time.perf_counter()
+    size = SIZES[args.size]
+    args.output.mkdir(parents=True, exist_ok=True)
+    upstream, clips = make_data(args, size)
+    parts = {"upstream": upstream} | clips
+    speech = "SYNTHETIC speech (no recordings)" if upstream.synthetic else f"speech of {args.speech.name}"
+    print(f"\n{speech}; clips, RIRs, rooms, speakers:")
+    for name, part in parts.items():
+        print(
+            f"  {name}: {len(part.data)}, "
+            + ", ".join(str(len(np.unique(part[k]))) for k in ("rir", "room", "speaker"))
+        )
+
+    encoders = {
+        "contrastive": fit_encoder(args, upstream, size.epochs if args.epochs is None else args.epochs),
+        "untrained": fit_encoder(args, upstream, 0),
+    }
+    history = encoders["contrastive"].history_
+    print(f"validation loss by epoch: {', '.join(f'{loss:.2f}' for loss in history['valid_loss'])}")
+    mlp = {
+        "regressor": partial(RoomRegressor, random_state=args.seed),
+        "classifier": partial(RoomClassifier, random_state=args.seed),
+    }
+    floor = {"regressor": DummyRegressor, "classifier": partial(DummyClassifier, strategy="most_frequent")}
+    rows = []
+    for name, encoder in encoders.items():
+        features = {key: encoder.transform(part.data) for key, part in clips.items()}
+        found, estimates = evaluate(name, features, clips, mlp)
+        rows += found
+        if name == "contrastive":
+            path = args.output / f"quickstart_{args.network}.png"
+            test = {task: estimates[task, "seen RIRs"] for task in TASKS}
+            draw(
+                path,
+                features["seen RIRs"],
+                clips["seen RIRs"],
+                test,
+                f"{args.network} network, {speech}, seen RIRs, new speakers",
+            )
+    rows += evaluate("mean or majority", features, clips, floor)[0]
+    table = pd.DataFrame(rows).set_index(["task", "test", "from"]).sort_index(level=[0, 1], sort_remaining=False)
+    table.to_csv(args.output / f"quickstart_{args.network}.csv")
+    print(f"\n{table.round(3).to_string(na_rep='')}")
+    print(f"\n{speech}, {args.network} network, {time.perf_counter() - started:.0f} s. Picture: {path}")
+
+
+if __name__ == "__main__":
+    main()
