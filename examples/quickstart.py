@@ -78,13 +78,13 @@ def load_sources(args: argparse.Namespace, size: Size) -> list[Bunch]:
 
 def make_data(args: argparse.Namespace, size: Size) -> tuple[Bunch, dict[str, Bunch]]:
     """Return the upstream grid, and the downstream clips: to train on, through seen RIRs, in unseen rooms."""
-    common = {"n_jobs": -1, "verbose": 1}
+    common = {"n_jobs": -1, "verbose": 1, "memory": args.output / "cache"}  # a second run finds the rooms made
     upstream_rooms = simulate_rooms(size.upstream_rirs, 1, random_state=args.seed, **common)
     seen_rooms = simulate_rooms(size.downstream_rooms, size.rirs_per_room, random_state=args.seed + 1, **common)
     unseen_rooms = simulate_rooms(size.unseen_rooms, size.rirs_per_room, random_state=args.seed + 2, **common)
     upstream_speech, train_speech, test_speech = load_sources(args, size)
     # No recording begins with the very moment in which the sound was sent: its travel time is no fair hint.
-    common |= {"remove_delay": True, "random_state": args.seed}
+    common = {"n_jobs": -1, "verbose": 1, "remove_delay": True, "random_state": args.seed}
     upstream = make_reverberant_speech(upstream_rooms, upstream_speech, **common)
     common |= {"pairing": "random"}
     return upstream, {

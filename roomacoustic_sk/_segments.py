@@ -86,9 +86,24 @@ def choose_segment_length(rows: Rows, wanted: int, shortest: int, sample_rate: i
     -------
     int
         Warns where it is not `wanted`, and where recordings will be repeated to fill it.
+
+    Raises
+    ------
+    ValueError
+        If the network does not take segments as short as wanted, or no recording leaves it a share to choose from.
     """
+    if wanted < shortest:
+        raise ValueError(
+            f"{caller}: segment_duration must be at least {shortest / sample_rate:g} s for this network, "
+            f"got {wanted / sample_rate:g} s."
+        )
     lengths = np.array([len(row) for row in rows])
     length = max(min(wanted, lengths.max() // share), shortest)
+    if share > 1 and lengths.max() <= length:
+        raise ValueError(
+            f"{caller}: X must have recordings longer than {length / sample_rate:g} s where there are no rir_groups, "
+            f"for their views are random segments of them, got {lengths.max() / sample_rate:g} s at most."
+        )
     if length < wanted:
         reason = "the longest recording has" if share == 1 else "random segments of unlabelled recordings need"
         warnings.warn(

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from sklearn.utils import check_random_state
+from torch import Tensor
 
 
 def resolve_device(device: Any, *, caller: str) -> torch.device:
@@ -38,6 +39,11 @@ def resolve_autocast(precision: str, device: torch.device) -> bool:
         return torch.cuda.is_bf16_supported(including_emulation=False)
     capabilities = torch.backends.cpu.get_cpu_capability()
     return "AVX512" in capabilities and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+
+def full_precision(x: Tensor) -> torch.autocast:
+    """Keep a stretch of code out of bfloat16: logarithms, deviations and unit norms need all their digits."""
+    return torch.autocast(x.device.type, enabled=False)
 
 
 @contextmanager

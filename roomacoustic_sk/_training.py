@@ -6,12 +6,14 @@ skorch passes fit parameters whole to every batch, so what belongs to a row (its
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from skorch import NeuralNet
 from skorch.callbacks import Callback, EarlyStopping
@@ -132,6 +134,13 @@ class PatientEarlyStopping(EarlyStopping):
             self.n_plateau_epochs_ += 1
         super().on_epoch_end(net, **kwargs)
         if self.n_plateau_epochs_ >= max(self.patience, PLATEAU_PATIENCE):
+            warnings.warn(
+                f"Training stopped: after {self.n_plateau_epochs_} epochs {self.monitor} is still "
+                f"{net.history[-1, self.monitor]:.4g}, where it is by chance ({self.plateau:.4g} had to be undercut). "
+                "Nothing was learnt: check that the group labels belong to the rows, or change lr or tau.",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
             raise KeyboardInterrupt  # skorch's way to stop training
 
 
@@ -157,9 +166,10 @@ class FitProgress(Callback):
         self.bar_.set_postfix({"epoch": len(net.history)} | shown)
 
     def on_train_end(self, net: NeuralNet, **kwargs: Any) -> None:
-        """Close the bar, shortened to what was done if training stopped early."""
+        """Close the bar, shortened to what was done if training stopped early; an open one cannot be pickled."""
         self.bar_.total = self.bar_.n
         self.bar_.close()
+        del self.bar_
 
 
 def train_net(
@@ -187,7 +197,7 @@ def train_net(
     train, valid : BatchLoader
         Without `valid`, the training loss decides which weights are best and when to stop.
     lr, max_epochs, patience
-        Step size of Adam, epochs at most, epochs without improvement.
+        Step size of Adam, epochs at most (with 0 the net stays as initialised), epochs without improvement.
     plateau : float
         See `PatientEarlyStopping`.
     device, autocast, callbacks
@@ -215,6 +225,9 @@ def train_net(
         callbacks=ours + list(callbacks or []),
         verbose=int(verbose > 1),
     )
-    net.fit((train, valid), None)
+    if max_epochs:
+        net.fit((train, valid), None)
+    else:
+        net.initialize()
     net.module_.eval()
     return net

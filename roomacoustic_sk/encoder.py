@@ -64,7 +64,7 @@ class ContrastiveRoomEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
     lr : float, default=1e-3
         Step size of Adam.
     max_epochs : int, default=100
-        Epochs at most.
+        Epochs at most. With 0 the network keeps its random initial weights: a floor to compare with.
     steps_per_epoch : int, default=128
         Batches in an epoch.
     validation_steps : int, default=32
@@ -236,6 +236,12 @@ class ContrastiveRoomEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
 
     def _check_parameters(self) -> None:
         name = type(self).__name__
+        if isinstance(self.network, nn.Module):
+            given = type(self.network).__name__
+            raise TypeError(
+                f"{name}: network must be a class that is called with the samples in a segment, got a {given} that is "
+                f"built already. Pass {given} itself."
+            )
         if not callable(self.network):
             check_choice(self.network, list(NETWORKS), caller=name, name="network")
         check_choice(self.sampling, SAMPLINGS, caller=name, name="sampling")
@@ -247,11 +253,13 @@ class ContrastiveRoomEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
             check_number(self.hop_duration, caller=name, name="hop_duration", low=0, low_open=True)
         for parameter in ("n_classes", "n_views"):
             check_number(getattr(self, parameter), caller=name, name=parameter, low=2, integer=True)
-        for parameter in ("max_epochs", "steps_per_epoch", "validation_steps", "patience", "batch_size"):
+        check_number(self.max_epochs, caller=name, name="max_epochs", low=0, integer=True)
+        for parameter in ("steps_per_epoch", "validation_steps", "patience", "batch_size"):
             check_number(getattr(self, parameter), caller=name, name=parameter, low=1, integer=True)
         check_number(self.validation_fraction, caller=name, name="validation_fraction", low=0, high=0.9)
 
     def _fit(self, rows: Rows, groups: dict[str, Any]) -> ContrastiveRoomEncoder:
+        unlabelled = not groups
         random_state = check_random_state(self.random_state)
         device = resolve_device(self.device, caller=type(self).__name__)
         self.segment_length_ = choose_segment_length(
@@ -260,13 +268,19 @@ class ContrastiveRoomEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
             _shortest_clip(self.network),
             self.sample_rate,
             caller=type(self).__name__,
-            share=1 if groups else 2,
+            share=2 if unlabelled else 1,
         )
         items = np.arange(len(rows))
-        if not groups:  # each row is an RIR of its own: as many items as views, each a random segment of the row
+        if unlabelled:  # each row is an RIR of its own: as many items as views, each a random segment of the row
             items = np.repeat(items, self.n_views)
             groups = {"rir_groups": items}
-        held_out = hold_out(groups, self.validation_fraction, sampling=self.sampling, random_state=random_state)
+        held_out = hold_out(
+            groups,
+            self.validation_fraction,
+            sampling=self.sampling,
+            random_state=random_state,
+            whole_rirs=unlabelled,
+        )
 
         train = self._sampled(rows, items, groups, ~held_out, self.steps_per_epoch, random_state, "training")
         self.n_classes_, self.n_views_ = train.batch_sampler.n_classes, train.batch_sampler.n_views
@@ -341,7 +355,7 @@ class ContrastiveRoomEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         ndarray of shape (n_rows, 64)
             Embeddings of norm 1.
         """
-        check_is_fitted(self)
+        check_is_fitted(self, "net_")
         name = type(self).__name__
         rows = check_rows(X, caller=name, allow_integers=True)
         shortest = getattr(self.network_, "min_times", self.segment_length_)

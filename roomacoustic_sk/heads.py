@@ -106,7 +106,7 @@ class _RoomHead(BaseEstimator):
 
     def _outputs(self, X: Any) -> NDArray[np.float64]:
         """Run the trained network on features."""
-        check_is_fitted(self)
+        check_is_fitted(self, "net_")
         features = self._standardise(validate_data(self, X, reset=False, dtype=[np.float64, np.float32]))
         device = next(self.net_.module_.parameters()).device
         with torch.inference_mode():
@@ -210,6 +210,11 @@ class RoomRegressor(RegressorMixin, _RoomHead):
             random_state=random_state,
             verbose=verbose,
         )
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
 
     def fit(self, X: Any, y: Any) -> RoomRegressor:
         """Train the head.
@@ -334,7 +339,7 @@ class RoomClassifier(ClassifierMixin, _RoomHead):
         check_classification_targets(y)
         self.classes_, codes = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
-            raise ValueError(f"RoomClassifier: y must have at least two classes, got one class: {self.classes_[0]!r}.")
+            raise ValueError(f"RoomClassifier: y must have at least two classes, got {self.classes_.tolist()}.")
         self._fit_net(X, codes.astype(np.int64), len(self.classes_), nn.Identity(), nn.CrossEntropyLoss())
         return self
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from roomacoustic_sk._torch import full_precision
 from roomacoustic_sk._validation import check_choice, check_number
 
 
@@ -79,15 +80,16 @@ class SupConLoss(nn.Module):
             )
         if embeddings.dtype in (torch.float16, torch.bfloat16):
             embeddings = embeddings.float()
-        z = nn.functional.normalize(embeddings, dim=1)
-        itself = torch.eye(len(z), dtype=torch.bool, device=z.device)
-        positive = (labels[:, None] == labels[None, :]) & ~itself
-        n_positives = positive.sum(dim=1)
-        anchors = n_positives > 0
-        if not anchors.any():
-            return embeddings.sum() * 0.0
-        similarity = (z @ z.T / self.tau).masked_fill(itself, -torch.inf)
-        log_probability = similarity - similarity.logsumexp(dim=1, keepdim=True)
-        # masked_fill, not a product: the diagonal is -inf, and -inf * 0 is NaN.
-        per_anchor = -log_probability.masked_fill(~positive, 0.0).sum(dim=1) / n_positives.clamp_min(1)
-        return per_anchor[anchors].mean() if self.reduction == "mean" else per_anchor[anchors].sum()
+        with full_precision(embeddings):
+            z = nn.functional.normalize(embeddings, dim=1)
+            itself = torch.eye(len(z), dtype=torch.bool, device=z.device)
+            positive = (labels[:, None] == labels[None, :]) & ~itself
+            n_positives = positive.sum(dim=1)
+            anchors = n_positives > 0
+            if not anchors.any():
+                return embeddings.sum() * 0.0
+            similarity = (z @ z.T / self.tau).masked_fill(itself, -torch.inf)
+            log_probability = similarity - similarity.logsumexp(dim=1, keepdim=True)
+            # masked_fill, not a product: the diagonal is -inf, and -inf * 0 is NaN.
+            per_anchor = -log_probability.masked_fill(~positive, 0.0).sum(dim=1) / n_positives.clamp_min(1)
+            return per_anchor[anchors].mean() if self.reduction == "mean" else per_anchor[anchors].sum()

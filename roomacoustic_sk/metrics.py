@@ -38,6 +38,11 @@ def _check_pair(y_true: ArrayLike, y_pred: ArrayLike, caller: str) -> tuple[NDAr
     return true, predicted
 
 
+def _is_constant(values: NDArray[Any]) -> NDArray[np.bool_]:
+    """Say of each column whether its values are equal but for rounding, which leaves a deviation that is no spread."""
+    return np.ptp(values, axis=0) <= 1e-12 * np.abs(values).max(axis=0)
+
+
 def rmse(y_true: ArrayLike, y_pred: ArrayLike) -> float:
     """Root-mean-square error, in the target's unit.
 
@@ -92,7 +97,7 @@ def relative_rmse(y_true: ArrayLike, y_pred: ArrayLike) -> float:
     """
     true, predicted = _check_pair(y_true, y_pred, "relative_rmse")
     error, spread = np.sqrt(np.mean((predicted - true) ** 2, axis=0)), np.std(true, axis=0)
-    return float(np.mean(np.divide(error, spread, out=np.full_like(error, np.nan), where=spread > 0)))
+    return float(np.mean(np.divide(error, spread, out=np.full_like(error, np.nan), where=~_is_constant(true))))
 
 
 def pearson_r(y_true: ArrayLike, y_pred: ArrayLike) -> float:
@@ -120,13 +125,10 @@ def pearson_r(y_true: ArrayLike, y_pred: ArrayLike) -> float:
     1.0
     """
     true, predicted = _check_pair(y_true, y_pred, "pearson_r")
-    true, predicted = true - true.mean(axis=0), predicted - predicted.mean(axis=0)
-    # A constant column's mean may be off by rounding: such a remainder is no spread.
-    norm_true, norm_predicted = np.linalg.norm(true, axis=0), np.linalg.norm(predicted, axis=0)
-    tiny = 1e-12 * np.sqrt(len(true))
-    r = np.sum(true * predicted, axis=0) / np.maximum(norm_true * norm_predicted, tiny**2)
-    r = np.where(norm_predicted <= tiny, 0.0, r)
-    return float(np.mean(np.where(norm_true <= tiny, np.nan, r)))
+    covariance = np.mean((true - true.mean(axis=0)) * (predicted - predicted.mean(axis=0)), axis=0)
+    spreads = np.std(true, axis=0) * np.std(predicted, axis=0)
+    r = np.divide(covariance, spreads, out=np.zeros_like(spreads), where=~_is_constant(predicted) & (spreads > 0))
+    return float(np.mean(np.where(_is_constant(true), np.nan, r)))
 
 
 def bias(y_true: ArrayLike, y_pred: ArrayLike) -> float:

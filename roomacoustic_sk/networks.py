@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from roomacoustic_sk._torch import full_precision
+
 SPECTRUM_FLOOR_DB = -80.0
 """Spectrogram cells are floored at this level below the clip's mean power, in dB: digital silence has no logarithm."""
 
@@ -65,11 +67,6 @@ class LogSpectrogram(nn.Module):
             level = (real.square() + imaginary.square()).clamp_min(floor).log()
             deviation, mean = torch.std_mean(level, dim=(1, 2), keepdim=True)
             return ((level - mean) / deviation.clamp_min(1e-6))[:, None]
-
-
-def full_precision(x: Tensor) -> torch.autocast:
-    """Keep a stretch of a network out of bfloat16: logarithms, deviations and unit norms need all their digits."""
-    return torch.autocast(x.device.type, enabled=False)
 
 
 def _block(n_in: int, n_out: int, kernel: tuple[int, int], stride: tuple[int, int], padding: int = 0) -> nn.Sequential:
@@ -235,6 +232,11 @@ class ProjectionHead(nn.Sequential):
 
     def __init__(self, n_embedding: int = 64, n_hidden: int = 32, n_projection: int = 16) -> None:
         super().__init__(nn.Linear(n_embedding, n_hidden), nn.ReLU(), nn.Linear(n_hidden, n_projection))
+
+    def forward(self, embeddings: Tensor) -> Tensor:
+        """Return latent vectors of shape (n, n_projection) of embeddings of shape (n, n_embedding)."""
+        with full_precision(embeddings):
+            return super().forward(embeddings.float())
 
 
 class MLPHead(nn.Sequential):

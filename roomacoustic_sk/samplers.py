@@ -150,7 +150,12 @@ def largest_batch(
 
 
 def hold_out(
-    groups: dict[str, Any], fraction: float, *, sampling: str, random_state: np.random.RandomState
+    groups: dict[str, Any],
+    fraction: float,
+    *,
+    sampling: str,
+    random_state: np.random.RandomState,
+    whole_rirs: bool = False,
 ) -> NDArray[np.bool_]:
     """Choose the rows for validation: training and validation share RIRs but no source signal, as in the paper.
 
@@ -167,6 +172,8 @@ def hold_out(
         Strategy that both parts have to serve.
     random_state : RandomState
         Draws what is held out.
+    whole_rirs : bool
+        Hold out whole RIRs where there are no source labels, as when all rows of an RIR are one recording.
 
     Returns
     -------
@@ -188,7 +195,7 @@ def hold_out(
         return np.zeros(len(rir), dtype=bool)
     if "source_groups" in groups:
         held_out = _share_of(groups["source_groups"], fraction, random_state)
-    elif np.bincount(_codes(rir, len(rir), "rir_groups")).min() * fraction >= 2:
+    elif not whole_rirs and np.bincount(_codes(rir, len(rir), "rir_groups")).min() * fraction >= 2:
         held_out = np.zeros(len(rir), dtype=bool)
         for label in np.unique(rir):
             (rows,) = np.nonzero(rir == label)
@@ -316,16 +323,28 @@ class _SharedSourceRows:
         self._has = (size > 0).reshape(self.n_classes, self._n_sources)
 
     def most_classes(self, n_views: int) -> int:
-        """Count the classes that share `n_views` sources, the sources chosen greedily."""
+        """Count the classes that share `n_views` sources, as far as a greedy search finds them."""
+        return len(self._widest_sources(n_views)[0])
+
+    def _widest_sources(self, n_views: int) -> tuple[NDArray[np.intp], list[int]]:
+        """Return many classes and `n_views` sources that they share."""
         if self._n_sources < n_views:
-            return 0
-        classes = np.ones(self.n_classes, dtype=bool)
-        free = np.ones(self._n_sources, dtype=bool)
-        for _ in range(n_views):
-            source = np.argmax(np.where(free, self._has[classes].sum(axis=0), -1))
-            free[source] = False
-            classes &= self._has[:, source]
-        return int(classes.sum())
+            return np.arange(0), []
+        found = self._greedy_sources(n_views, int(self._has.sum(axis=0).argmax()))
+        if len(found[0]) >= 2:
+            return found
+        # The commonest source leads nowhere: another one may, and with two views no pair is missed.
+        return max((self._greedy_sources(n_views, i) for i in range(self._n_sources)), key=lambda found: len(found[0]))
+
+    def _greedy_sources(self, n_views: int, first: int) -> tuple[NDArray[np.intp], list[int]]:
+        """Add to a first source, one by one, the source that most of its classes still share."""
+        classes, sources = np.flatnonzero(self._has[:, first]), [first]
+        while len(sources) < n_views:
+            shared = self._has[classes].sum(axis=0)
+            shared[sources] = -1
+            sources.append(int(shared.argmax()))
+            classes = classes[self._has[classes, sources[-1]]]
+        return classes, sources
 
     def impossible(self, n_classes: int, n_views: int) -> ValueError:
         return ValueError(
@@ -336,13 +355,14 @@ class _SharedSourceRows:
         )
 
     def draw(self, n_classes: int, n_views: int, random_state: np.random.RandomState) -> NDArray[np.intp]:
-        for _ in range(_MAX_TRIES):
-            found = self._draw_sources(n_classes, n_views, random_state)
-            if found is not None:
-                classes, sources = found
-                chosen = random_state.choice(classes, n_classes, replace=False)
-                return np.concatenate([self._views(i, sources, random_state) for i in chosen])
-        raise self.impossible(n_classes, n_views)
+        widest = self._widest_sources(n_views)
+        if len(widest[0]) < n_classes:
+            raise self.impossible(n_classes, n_views)
+        tries = (self._draw_sources(n_classes, n_views, random_state) for _ in range(_MAX_TRIES))
+        # Where few choices of sources serve so many classes, chance may find none.
+        classes, sources = next(filter(None, tries), widest)
+        chosen = random_state.choice(classes, n_classes, replace=False)
+        return np.concatenate([self._views(i, sources, random_state) for i in chosen])
 
     def _draw_sources(
         self, n_classes: int, n_views: int, random_state: np.random.RandomState

@@ -1,0 +1,429 @@
+"""The regression and classification heads on functions whose answer is known."""
+
+from __future__ import annotations
+
+import pickle
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import LinearRegression
+from sklearn.metrics import r2_score
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.utils.estimator_checks import check_estimator
+from skorch.callbacks import Callback
+from torch import nn
+
+from roomacoustic_sk import RoomClassifier, RoomRegressor
+from roomacoustic_sk.metrics import rmse_scorer
+
+HEADS = [RoomRegressor, RoomClassifier]
+QUICK = {"max_epochs": 3, "random_state": 0}
+
+
+def embeddings(n_rows=300, seed=0):
+    """Return unit vectors of 8 numbers, as an encoder gives them."""
+    X = np.random.default_rng(seed).standard_normal((n_rows, 8))
+    return (X / np.linalg.norm(X, axis=1, keepdims=True)).astype(np.float32)
+
+
+def reverberation_time(X):
+    """A curved function of the embedding, in s."""
+    return np.exp(1.5 * X[:, 0] * X[:, 1] + X[:, 2])
+
+
+def size(X):
+    """Three classes of rooms."""
+    return np.array(["large", "medium", "small"])[np.digitize(X[:, 0], [-0.2, 0.2])]
+
+
+def targets(head, X):
+    return reverberation_time(X) if head is RoomRegressor else size(X)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Compute in one thread: for networks this small, threads that wait for each other cost far more than they give."""
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(n_threads)
+
+
+@pytest.fixture(scope="module")
+def data():
+    return embeddings(), embeddings(200, seed=1)
+
+
+class StepCounter(Callback):
+    """Count training rows and the size of each training batch."""
+
+    def on_train_begin(self, net, **kwargs):
+        self.sizes = []
+
+    def on_batch_begin(self, net, batch=None, training=False, **kwargs):
+        if training:
+            self.sizes.append(len(batch[0]))
+
+
+class Interrupter(Callback):
+    """Press Ctrl-C at the beginning of the second epoch."""
+
+    def on_batch_end(self, net, **kwargs):
+        if len(net.history) == 2:
+            raise KeyboardInterrupt
+
+
+# Regression
+
+
+def test_a_regressor_learns_a_curved_function_better_than_a_linear_one():
+    X, new = embeddings(800), embeddings(300, seed=1)
+    y, true = reverberation_time(X), reverberation_time(new)
+    head = RoomRegressor(max_epochs=20, random_state=0).fit(X, y)
+    assert head.score(new, true) > 0.9 > LinearRegression().fit(X, y).score(new, true)
+
+
+def test_a_regressor_learns_several_targets_of_different_units_at_once(data):
+    X, new = data
+    truth = [np.stack([reverberation_time(x), 30 * x[:, 3] - 5, 5_000 + 2_000 * x[:, 4]], axis=1) for x in data]
+    head = RoomRegressor(max_epochs=40, random_state=0).fit(X, truth[0])
+    predicted = head.predict(new)
+    assert predicted.shape == (200, 3)
+    assert r2_score(truth[1], predicted, multioutput="raw_values").min() > 0.75
+
+
+def test_the_shape_of_the_targets_is_kept(data):
+    X, y = data[0], reverberation_time(data[0])
+    assert RoomRegressor(**QUICK).fit(X, y).predict(X).shape == (300,)
+    assert RoomRegressor(**QUICK).fit(X, y[:, None]).predict(X).shape == (300, 1)
+
+
+@pytest.mark.parametrize("non_negative", [False, True])
+def test_estimates_scale_with_the_unit_of_the_targets(data, non_negative):
+    X, y = data[0], reverberation_time(data[0])
+    seconds = RoomRegressor(**QUICK, non_negative=non_negative).fit(X, y).predict(X)
+    milliseconds = RoomRegressor(**QUICK, non_negative=non_negative).fit(X, 1_000 * y).predict(X)
+    np.testing.assert_allclose(milliseconds, 1_000 * seconds, rtol=1e-3, atol=1e-2)
+    if not non_negative:
+        shifted = RoomRegressor(**QUICK).fit(X, y - 40).predict(X)
+        np.testing.assert_allclose(shifted, seconds - 40, atol=1e-4)
+
+
+def test_estimates_do_not_depend_on_the_scale_and_offset_of_the_features(data):
+    X, y = data[0].astype(np.float64), reverberation_time(data[0])
+    expected = RoomRegressor(**QUICK).fit(X, y).predict(X)
+    scale, offset = np.geomspace(1e-6, 1e6, 8), np.linspace(-5, 5, 8)
+    changed = scale * (X + offset)
+    np.testing.assert_allclose(RoomRegressor(**QUICK).fit(changed, y).predict(changed), expected, rtol=1e-3, atol=1e-3)
+
+
+def test_constant_features_and_targets_do_no_harm(data):
+    X, y = data[0].copy(), reverberation_time(data[0])
+    X[:, 3] = 7.0
+    assert np.isfinite(RoomRegressor(**QUICK).fit(X, y).predict(X)).all()
+    constant = RoomRegressor(**QUICK).fit(X, np.full(300, 2.5)).predict(X)
+    np.testing.assert_allclose(constant, 2.5, atol=0.5)
+
+
+def test_estimates_are_never_negative_where_they_must_not_be_and_it_still_trains():
+    X, new = embeddings(600), embeddings(300, seed=1)
+    y, true = (np.maximum(5 * x[:, 0] + 5 * x[:, 1], 0.0) for x in (X, new))  # half of them are 0
+    free = RoomRegressor(max_epochs=20, random_state=0).fit(X, y)
+    kept = RoomRegressor(max_epochs=20, random_state=0, non_negative=True).fit(X, y)
+    assert free.predict(new).min() < 0
+    assert 0 <= kept.predict(new).min() < 1e-6
+    assert kept.score(new, true) > 0.95
+    assert kept.history_["valid_loss"].min() < 0.1 * kept.history_["valid_loss"].iloc[0]
+    far = 100 * embeddings(300, seed=2)
+    assert 0 <= kept.predict(far).min() < 1e-6
+
+
+def test_the_floor_acts_in_training_too(data):
+    X = data[0]
+    head = RoomRegressor(**QUICK, non_negative=True).fit(X, np.maximum(X[:, 0], 0))
+    floor = head.net_.module_[-1].floor.item()
+    with torch.inference_mode():
+        assert head.net_.module_(torch.randn(500, 8) * 10).min().item() == floor
+    assert floor == pytest.approx(-np.maximum(X[:, 0], 0).mean() / np.maximum(X[:, 0], 0).std(), rel=1e-5)
+
+
+def test_each_target_has_its_own_floor(data):
+    X, new = data
+    y = np.stack([np.maximum(5 * X[:, 0], 0), 1_000 + 3_000 * np.abs(X[:, 1])], axis=1)
+    predicted = RoomRegressor(max_epochs=15, non_negative=True, random_state=0).fit(X, y).predict(new)
+    assert 0 <= predicted.min(axis=0)[0] < 1e-6
+    assert r2_score(np.maximum(5 * new[:, 0], 0), predicted[:, 0]) > 0.8
+
+
+# Classification
+
+
+def test_a_classifier_learns_classes_named_by_strings(data):
+    X, new = data
+    head = RoomClassifier(max_epochs=30, random_state=0).fit(X, size(X))
+    assert head.classes_.tolist() == ["large", "medium", "small"]
+    assert set(head.predict(new)) == {"large", "medium", "small"}
+    assert head.score(new, size(new)) > 0.85
+
+
+@pytest.mark.parametrize(
+    "name", [lambda y: y == "large", lambda y: np.where(y == "large", 7, -3), lambda y: np.array(y, dtype=object)]
+)
+def test_classes_keep_their_kind(data, name):
+    X = data[0]
+    y = name(size(X))
+    head = RoomClassifier(max_epochs=10, random_state=0).fit(X, y)
+    np.testing.assert_array_equal(head.classes_, np.unique(y))
+    assert head.predict(X).dtype == np.unique(y).dtype
+    assert head.score(X, y) > 0.8
+
+
+def test_probabilities_sum_to_1_and_the_likeliest_class_is_predicted(data):
+    X, new = data
+    head = RoomClassifier(**QUICK).fit(X, size(X))
+    probabilities = head.predict_proba(new)
+    assert probabilities.shape == (200, 3)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-12)
+    assert probabilities.min() >= 0
+    np.testing.assert_array_equal(head.classes_[probabilities.argmax(axis=1)], head.predict(new))
+    np.testing.assert_allclose(head.predict_proba(1e6 * new).sum(axis=1), 1)
+
+
+def test_probabilities_are_calibrated_on_labels_drawn_by_chance():
+    X = np.zeros((2_000, 2), np.float32)
+    y = np.random.default_rng(0).random(2_000) < 0.3
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # constant features must not divide by zero
+        probabilities = RoomClassifier(max_epochs=5, random_state=0).fit(X, y).predict_proba(X[:1])
+    assert probabilities[0, 1] == pytest.approx(0.3, abs=0.06)
+
+
+# Training
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_heads_are_the_papers_network(head, data):
+    X = np.tile(data[0], 8)  # 64 features
+    fitted = head(**QUICK).fit(X, reverberation_time(X) if head is RoomRegressor else X[:, 0] > 0)
+    layers = [layer for layer in fitted.net_.module_.modules() if isinstance(layer, nn.Linear)]
+    assert [layer.out_features for layer in layers] == [256, 256, 1 if head is RoomRegressor else 2]
+    if head is RoomRegressor:
+        assert sum(p.numel() for p in fitted.net_.module_.parameters()) == 82_689
+    assert isinstance(fitted.net_.optimizer_, torch.optim.Adam)
+    assert fitted.net_.optimizer_.param_groups[0]["lr"] == 1e-3
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_each_row_is_seen_once_an_epoch_in_batches_of_at_most_16(head, data):
+    X, counter = data[0], StepCounter()
+    head(max_epochs=2, random_state=0, validation_fraction=0.1, callbacks=[counter]).fit(X, targets(head, X))
+    assert sum(counter.sizes) == 2 * 270
+    assert len(counter.sizes) == 2 * 17
+    assert set(counter.sizes) == {15, 16}
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_the_same_seed_gives_the_same_head_to_the_bit_and_another_seed_another(head, data):
+    X, new = data
+    outputs = [
+        head(max_epochs=2, random_state=seed).fit(X, targets(head, X))._outputs(new)
+        for seed in (3, 3, np.random.RandomState(3), 4)
+    ]
+    assert np.array_equal(outputs[0], outputs[1])
+    assert np.array_equal(outputs[0], outputs[2])
+    assert not np.allclose(outputs[0], outputs[3])
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_global_random_generators_are_left_alone_and_have_no_say(head, data):
+    X = data[0]
+    numpy_state, torch_state = np.random.get_state()[1].copy(), torch.get_rng_state()  # noqa: NPY002
+    first = head(**QUICK).fit(X, targets(head, X))._outputs(X)
+    assert np.array_equal(np.random.get_state()[1], numpy_state)  # noqa: NPY002
+    assert torch.equal(torch.get_rng_state(), torch_state)
+    torch.manual_seed(99)
+    assert np.array_equal(head(**QUICK).fit(X, targets(head, X))._outputs(X), first)
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_training_stops_early_and_keeps_the_best_weights(head):
+    X = embeddings(400)
+    rng = np.random.default_rng(0)
+    y = rng.normal(size=400) if head is RoomRegressor else rng.integers(0, 2, 400)  # nothing can be learned
+    fitted = head(max_epochs=100, patience=3, validation_fraction=0.5, random_state=0).fit(X, y)
+    losses = fitted.history_["valid_loss"]
+    assert fitted.n_iter_ == len(losses) == losses.idxmin() + 1 + 3 < 100
+
+    # The held-out rows are drawn first, from the seed.
+    held_out = np.random.RandomState(0).permutation(400)[:200]
+    outputs = torch.from_numpy(fitted._outputs(X)[held_out])
+    if head is RoomRegressor:
+        loss = nn.functional.mse_loss(outputs[:, 0], torch.from_numpy((y[held_out] - y.mean()) / y.std()))
+    else:
+        loss = nn.functional.cross_entropy(outputs, torch.from_numpy(y[held_out]))
+    assert loss.item() == pytest.approx(losses.min(), rel=1e-4)
+
+
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize(("n_rows", "fraction"), [(300, 0), (99, 0.09), (20, 0.4)])
+def test_with_nothing_or_too_little_to_hold_out_the_training_loss_decides(head, n_rows, fraction):
+    X = embeddings(n_rows)
+    history = head(**QUICK, validation_fraction=fraction).fit(X, targets(head, X)).history_
+    assert list(history.columns) == ["epoch", "train_loss", "valid_loss", "dur"]
+    assert history["valid_loss"].isna().all()
+    assert history["train_loss"].notna().all()
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_an_interrupted_fit_leaves_a_usable_head(head, data):
+    X = data[0]
+    fitted = head(random_state=0, callbacks=[Interrupter()]).fit(X, targets(head, X))
+    one_epoch = head(random_state=0, max_epochs=1).fit(X, targets(head, X))
+    assert np.array_equal(fitted._outputs(X), one_epoch._outputs(X))
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_a_progress_bar_is_shown_with_verbose_1_and_nothing_with_0(head, data, capsys):
+    X = data[0]
+    head(**QUICK).fit(X, targets(head, X))
+    assert capsys.readouterr() == ("", "")
+    head(**QUICK, verbose=1).fit(X, targets(head, X))
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "head: 100%" in err
+
+
+# Life in scikit-learn
+
+
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("verbose", [0, 1])
+def test_heads_can_be_cloned_pickled_and_fitted_again(head, data, verbose):
+    X, new = data
+    fitted = head(**QUICK, verbose=verbose).fit(X, targets(head, X))
+    expected = fitted.predict(new)
+    assert np.array_equal(pickle.loads(pickle.dumps(fitted)).predict(new), expected)
+    copy = clone(fitted)
+    assert not hasattr(copy, "net_")
+    assert np.array_equal(copy.fit(X, targets(head, X)).predict(new), expected)
+    assert np.array_equal(fitted.fit(X, targets(head, X)).predict(new), expected)
+
+
+def test_a_pickled_head_holds_no_training_data():
+    X = embeddings(20_000)
+    pickled = pickle.dumps(RoomRegressor(max_epochs=1, batch_size=1024, n_hidden=16).fit(X, X[:, 0]))
+    assert len(pickled) < 50_000 < X.nbytes
+
+
+def test_heads_work_in_cross_validation_and_grid_search(data):
+    X = data[0]
+    search = GridSearchCV(RoomRegressor(**QUICK), {"n_hidden": [8, 64]}, scoring=rmse_scorer, cv=2, error_score="raise")
+    assert search.fit(X, reverberation_time(X)).best_params_ == {"n_hidden": 64}
+    scores = cross_val_score(RoomClassifier(**QUICK), X, size(X), cv=2, error_score="raise")
+    assert scores.min() > 0.4
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_lists_and_double_precision_are_taken_too(head, data):
+    X, y = data[0], targets(head, data[0])
+    expected = head(**QUICK).fit(X, y)._outputs(X)
+    fitted = head(**QUICK).fit(X.astype(np.float64).tolist(), y.tolist())
+    np.testing.assert_allclose(fitted._outputs(X.tolist()), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_fitting_does_not_change_the_data(head, data):
+    X, y = data[0].copy(), targets(head, data[0])
+    before = X.copy(), y.copy()
+    head(**QUICK).fit(X, y).predict(X)
+    assert np.array_equal(X, before[0])
+    assert np.array_equal(y, before[1])
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_heads_pass_the_estimator_checks_of_scikit_learn(head):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the checks provoke some themselves
+        check_estimator(head(**QUICK))
+
+
+# What is refused
+
+
+def with_value(X, value):
+    broken = X.copy()
+    broken[3, 2] = value
+    return broken
+
+
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda X, y: (with_value(X, np.nan), y), "Input X contains NaN"),
+        (lambda X, y: (with_value(X, np.inf), y), "Input X contains infinity"),
+        (lambda X, y: (X[:-1], y), "inconsistent numbers of samples"),
+        (lambda X, y: (X[0], y), "Expected 2D array, got 1D array"),
+        (lambda X, y: (X[:1], y[:1]), "minimum of 2 is required"),
+        (lambda X, y: (X, None), "requires y to be passed, but the target y is None"),
+    ],
+)
+def test_bad_features_are_refused_and_leave_the_head_unfitted(head, data, change, message):
+    fitted = head(**QUICK)
+    with pytest.raises(ValueError, match=message):
+        fitted.fit(*change(data[0], targets(head, data[0])))
+    with pytest.raises(NotFittedError):
+        fitted.predict(data[0])
+
+
+def test_bad_targets_are_refused(data):
+    X, y = data[0], reverberation_time(data[0])
+    with pytest.raises(ValueError, match="Input y contains NaN"):
+        RoomRegressor().fit(X, np.where(y > 1, np.nan, y))
+    with pytest.raises(ValueError, match="could not convert string to float"):
+        RoomRegressor().fit(X, size(X))
+    with pytest.raises(ValueError, match="Unknown label type: continuous"):
+        RoomClassifier().fit(X, y)
+    classifier = RoomClassifier()
+    with pytest.raises(ValueError, match=r"RoomClassifier: y must have at least two classes, got \['small'\]"):
+        classifier.fit(X, np.full(300, "small"))
+    with pytest.raises(NotFittedError):
+        classifier.predict(X)
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_features_of_another_length_are_refused_in_prediction(head, data):
+    fitted = head(**QUICK).fit(data[0], targets(head, data[0]))
+    with pytest.raises(ValueError, match=r"X has 7 features, but .* is expecting 8 features"):
+        fitted.predict(data[1][:, :7])
+    with pytest.raises(ValueError, match="Input X contains NaN"):
+        fitted.predict(np.full((2, 8), np.nan))
+
+
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize(
+    ("parameters", "error", "message"),
+    [
+        ({"n_hidden": 0}, ValueError, "n_hidden must be a whole number of at least 1, got 0"),
+        ({"batch_size": 1.5}, TypeError, "batch_size must be a whole number of at least 1, got 1.5"),
+        ({"max_epochs": 0}, ValueError, "max_epochs must be a whole number of at least 1, got 0"),
+        ({"patience": "ten"}, TypeError, "patience must be a whole number of at least 1, got 'ten'"),
+        ({"lr": 0}, ValueError, "lr must be a number above 0, got 0"),
+        ({"lr": float("nan")}, ValueError, "lr must be a number above 0, got nan"),
+        ({"validation_fraction": -0.1}, ValueError, "validation_fraction must be a number of at least"),
+        ({"device": "tpu please"}, ValueError, 'device must be "auto" or a torch device'),
+    ],
+)
+def test_each_bad_parameter_is_named(head, data, parameters, error, message):
+    with pytest.raises(error, match=f"^{head.__name__}: {message}"):
+        head(**parameters).fit(data[0], targets(head, data[0]))
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_a_head_that_is_not_fitted_refuses_to_predict(head, data):
+    with pytest.raises(NotFittedError):
+        head().predict(data[0])

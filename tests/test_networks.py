@@ -1,0 +1,234 @@
+"""The networks: sizes of the paper's Table 1, the spectrogram against scipy's, and what every network promises."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from scipy.signal import ShortTimeFFT, get_window
+from torch import nn
+
+from roomacoustic_sk.networks import LogSpectrogram, MLPHead, PooledRoomCNN, ProjectionHead, RoomCNN
+
+ENCODERS = [RoomCNN, PooledRoomCNN]
+
+
+@pytest.fixture(autouse=True)
+def same_weights():
+    """Let networks begin with the same weights in every run."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        yield
+
+
+def n_parameters(*modules):
+    return sum(p.numel() for module in modules for p in module.parameters())
+
+
+def noise(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def reference_spectrogram(signal):
+    """Standardised log magnitude by scipy's short-time Fourier transform: Hann window of 32, hop 16, no padding."""
+    transform = ShortTimeFFT(get_window("hann", 32), hop=16, fs=1.0, fft_mode="onesided")
+    n_frames = (len(signal) - 32) // 16 + 1
+    # scipy centres frame p on sample 16 p: frames 1 to n begin at samples 0, 16, ...
+    spectrum = transform.stft(signal.astype(np.float64), p0=1, p1=1 + n_frames)
+    level = np.log10(np.abs(spectrum))
+    return (level - level.mean()) / level.std(ddof=1)
+
+
+def test_networks_have_the_papers_numbers_of_parameters():
+    assert n_parameters(RoomCNN()) == 154_474
+    assert n_parameters(ProjectionHead()) == 2_608
+    assert n_parameters(MLPHead()) == 82_689
+    assert n_parameters(RoomCNN(), ProjectionHead()) == 157_082
+    assert n_parameters(RoomCNN(), MLPHead()) == 237_163
+
+
+def test_room_cnn_has_the_shapes_of_table_1():
+    encoder = RoomCNN().eval()
+    spectrogram = encoder.spectrogram(noise(2, 64_000))
+    assert spectrogram.shape == (2, 1, 17, 3999)
+    assert encoder.blocks(spectrogram).flatten(1).shape == (2, 2400)
+    assert encoder.linear.in_features == 2400
+    convolutions = [layer for layer in encoder.modules() if isinstance(layer, nn.Conv2d)]
+    assert [layer.kernel_size for layer in convolutions] == [(1, 4)] * 4 + [(2, 4)] * 2
+    assert [layer.stride for layer in convolutions] == [(1, 2)] * 5 + [(2, 2)]
+    for block in encoder.blocks:
+        assert [type(layer) for layer in block] == [nn.Conv2d, nn.ReLU, nn.BatchNorm2d]
+
+
+def test_spectrogram_equals_scipys_short_time_fourier_transform():
+    signal = noise(1, 5_000)
+    expected = reference_spectrogram(signal[0].numpy())
+    found = LogSpectrogram()(signal)[0, 0].numpy()
+    assert found.shape == expected.shape == (17, 311)
+    np.testing.assert_allclose(found, expected, atol=2e-3)
+
+
+def test_spectrogram_equals_torchs_short_time_fourier_transform_for_other_windows():
+    signal, window = noise(2, 3_000).double(), torch.hann_window(64, dtype=torch.float64)
+    spectrum = torch.stft(signal, 64, hop_length=20, window=window, center=False, return_complex=True).abs().log()
+    expected = (spectrum - spectrum.mean((1, 2), keepdim=True)) / spectrum.std((1, 2), keepdim=True)
+    found = LogSpectrogram(window=64, hop=20)(signal.float())[:, 0]
+    assert found.shape == (2, 33, LogSpectrogram(64, 20).n_frames(3_000))
+    torch.testing.assert_close(found, expected.float(), atol=2e-3, rtol=0)
+
+
+def test_a_tone_is_strongest_at_its_own_frequency():
+    time = torch.arange(16_000) / 16_000
+    tone = torch.sin(2 * torch.pi * 3_000 * time)[None]  # bins are 500 Hz apart
+    assert (LogSpectrogram()(tone)[0, 0].argmax(dim=0) == 6).all()
+
+
+def test_spectrogram_has_zero_mean_and_unit_variance_clip_by_clip():
+    clips = noise(3, 16_000) * torch.linspace(1, 0.001, 16_000)
+    spectrogram = LogSpectrogram()(clips).double()
+    torch.testing.assert_close(spectrogram.mean((1, 2, 3)), torch.zeros(3).double(), atol=1e-5, rtol=0)
+    torch.testing.assert_close(spectrogram.std((1, 2, 3)), torch.ones(3).double(), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("gain", [1e-6, 1e-3, 32_768.0, 1e6])
+def test_spectrogram_does_not_depend_on_the_level(gain):
+    clip = noise(1, 16_000) * torch.linspace(1, 0.001, 16_000)
+    torch.testing.assert_close(LogSpectrogram()(gain * clip), LogSpectrogram()(clip), atol=1e-4, rtol=0)
+
+
+def test_spectrogram_of_clicks_in_silence_is_floored_80_db_below_the_clips_power():
+    clip = torch.zeros(1, 8_000)
+    clip[0, 4_000] = 1.0
+    clip[0, 2_000] = 0.01
+    # Frame 249 has the click in the middle of its window, where the window is 1; frame 250 begins on it, where it is 0.
+    # All its cells have a power of 1, where the mean power of the clip is 1 / 8000 and the window's energy is 12.
+    floor = 1e-8 * 12 * (1 + 1e-4) / 8_000
+    above_floor = np.zeros((17, 499))
+    above_floor[:, 249] = np.log(1 / floor)
+    above_floor[:, 124] = np.log(1e-4 / floor)
+    expected = (above_floor - above_floor.mean()) / above_floor.std(ddof=1)
+    np.testing.assert_allclose(LogSpectrogram()(clip)[0, 0].numpy(), expected, rtol=1e-3)
+
+
+def test_spectrogram_stays_in_float32_under_autocast():
+    clip = noise(1, 8_000)
+    with torch.autocast("cpu", torch.bfloat16):
+        under_autocast = LogSpectrogram()(clip)
+    assert torch.equal(under_autocast, LogSpectrogram()(clip))
+
+
+def test_spectrogram_of_silence_is_zero():
+    assert (LogSpectrogram()(torch.zeros(2, 8_000)) == 0).all()
+
+
+@pytest.mark.parametrize("network", ENCODERS)
+def test_embeddings_are_64_numbers_of_unit_norm(network):
+    for training in (False, True):
+        embeddings = network(16_000).train(training)(noise(3, 16_000))
+        assert embeddings.shape == (3, 64)
+        torch.testing.assert_close(embeddings.norm(dim=1), torch.ones(3))
+
+
+@pytest.mark.parametrize("network", ENCODERS)
+def test_length_of_the_embedding_can_be_chosen(network):
+    assert network(16_000, n_embedding=10).eval()(noise(2, 16_000)).shape == (2, 10)
+
+
+@pytest.mark.parametrize("network", ENCODERS)
+def test_dropout_works_in_training_only(network):
+    encoder, clips = network(16_000, dropout=0.5), noise(3, 16_000)
+    encoder.eval()
+    assert torch.equal(encoder(clips), encoder(clips))
+    encoder.train()
+    assert not torch.allclose(encoder(clips), encoder(clips))
+    encoder = network(16_000, dropout=0.0).train()
+    assert torch.equal(encoder(clips), encoder(clips))
+
+
+@pytest.mark.parametrize("network", ENCODERS)
+def test_a_clip_is_embedded_alike_alone_and_in_company(network):
+    encoder, clips = network(16_000).eval(), noise(4, 16_000)
+    torch.testing.assert_close(encoder(clips[2:3]), encoder(clips)[2:3], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("network", ENCODERS)
+@pytest.mark.parametrize("clip", ["noise", "click", "silence"])
+def test_gradient_is_finite_and_reaches_every_parameter(network, clip):
+    encoder, clips = network(16_000).train(), noise(4, 16_000)
+    if clip != "noise":
+        clips[0] = 0
+    if clip == "click":
+        clips[0, 8_000] = 1
+    (encoder(clips) * noise(4, 64, seed=1)).sum().backward()
+    for name, parameter in encoder.named_parameters():
+        assert parameter.grad is not None, name
+        assert torch.isfinite(parameter.grad).all(), name
+        assert parameter.grad.abs().max() > 0, name
+
+
+@pytest.mark.parametrize("network", ENCODERS)
+def test_bfloat16_convolutions_leave_the_embedding_in_float32_and_near(network):
+    encoder, clips = network(16_000).eval(), noise(3, 16_000)
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = encoder(clips)
+    assert rounded.dtype == torch.float32
+    torch.testing.assert_close(rounded.norm(dim=1), torch.ones(3))
+    assert (rounded * encoder(clips)).sum(1).min() > 0.99
+    assert not torch.equal(rounded, encoder(clips))
+
+
+def test_projection_stays_in_float32_under_autocast():
+    projection, embeddings = ProjectionHead(), noise(3, 64)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert projection(embeddings.bfloat16()).dtype == torch.float32
+        under_autocast = projection(embeddings)
+    assert torch.equal(under_autocast, projection(embeddings))
+
+
+@pytest.mark.parametrize("head", [ProjectionHead, MLPHead])
+def test_heads_have_relus_between_their_layers_alone(head):
+    layers = [type(layer) for layer in head()]
+    assert layers[::2] == [nn.Linear] * (len(layers) // 2 + 1)
+    assert layers[1::2] == [nn.ReLU] * (len(layers) // 2)
+
+
+def test_pooled_room_cnn_takes_clips_of_any_length_from_half_a_second_up():
+    encoder = PooledRoomCNN().eval()
+    for n_times in (8_000, 8_001, 12_345, 16_000, 64_000, 100_000):
+        embeddings = encoder(noise(2, n_times))
+        assert torch.isfinite(embeddings).all()
+        torch.testing.assert_close(embeddings.norm(dim=1), torch.ones(2))
+
+
+def test_pooled_room_cnn_embeds_a_clip_and_its_repetition_nearly_alike():
+    encoder, clip = PooledRoomCNN().eval(), noise(1, 32_000)
+    assert (encoder(clip) * encoder(clip.tile(2))).sum() > 0.999
+
+
+def test_pooled_room_cnn_refuses_clips_shorter_than_half_a_second():
+    with pytest.raises(ValueError, match="PooledRoomCNN: n_times must be at least 8000 samples, got 7999"):
+        PooledRoomCNN(7_999)
+    with pytest.raises(ValueError, match="PooledRoomCNN: waveforms must have at least 8000 samples, got 7999"):
+        PooledRoomCNN()(noise(2, 7_999))
+
+
+def test_room_cnn_refuses_clips_of_another_length_than_its_own():
+    with pytest.raises(ValueError, match=r"RoomCNN: waveforms must have 64000 samples.*got 32000.*PooledRoomCNN takes"):
+        RoomCNN()(noise(2, 32_000))
+
+
+def test_room_cnn_takes_the_shortest_clip_it_names_and_no_shorter_one():
+    assert RoomCNN(RoomCNN.MIN_TIMES).eval()(noise(2, RoomCNN.MIN_TIMES)).shape == (2, 64)
+    with pytest.raises(ValueError, match=f"n_times must be at least {RoomCNN.MIN_TIMES} samples"):
+        RoomCNN(RoomCNN.MIN_TIMES - 1)
+    too_short = LogSpectrogram()(noise(1, RoomCNN.MIN_TIMES - 1))
+    with pytest.raises(RuntimeError, match="size"):
+        RoomCNN().blocks.eval()(too_short)
+
+
+@pytest.mark.parametrize("network", ENCODERS)
+def test_networks_survive_a_round_trip_of_their_weights(network):
+    first, second, clips = network(16_000).eval(), network(16_000).eval(), noise(2, 16_000)
+    assert not torch.allclose(first(clips), second(clips))
+    second.load_state_dict(first.state_dict())
+    assert torch.equal(first(clips), second(clips))
