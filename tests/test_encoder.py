@@ -10,7 +10,7 @@ import pytest
 import sklearn
 import torch
 from sklearn.base import clone
-from sklearn.exceptions import NotFittedError
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.model_selection import GridSearchCV, GroupKFold
 from sklearn.pipeline import Pipeline
 from skorch.callbacks import Callback
@@ -480,19 +480,30 @@ def run_early_stopping(losses, patience, plateau=np.inf):
         ([4.2, 4.1, 4.2, 4.2, 4.2, 4.2, 4.2, 2.0, 1.9, 2.0, 2.0, 2.0, 1.0], 3, 4.0, (12, 9)),
         ([4.2, 4.3, 4.2, 3.9, 4.3, 4.3], 2, 4.0, (6, 4)),  # and back above it, they do
         ([4.2, 4.1, 4.3, 4.3, 4.3], 1, 4.0, (5, 2)),
-        ([4.2] * 100, 4, 4.0, (PLATEAU_PATIENCE, 1)),
-        ([4.2] * 100, 30, 4.0, (30, 1)),
         ([3.0] + [np.nan] * 10, 4, np.inf, (5, 1)),
-        ([np.nan] * 100, 4, np.inf, (PLATEAU_PATIENCE, PLATEAU_PATIENCE)),
     ],
 )
 def test_patience_counts_epochs_off_the_plateau_and_the_best_weights_are_kept(losses, patience, plateau, expected):
     assert run_early_stopping(losses, patience, plateau) == expected
 
 
+@pytest.mark.parametrize(
+    ("losses", "patience", "plateau", "expected"),
+    [
+        ([4.2] * 100, 4, 4.0, (PLATEAU_PATIENCE, 1)),
+        ([4.2] * 100, 30, 4.0, (30, 1)),
+        ([np.nan] * 100, 4, np.inf, (PLATEAU_PATIENCE, PLATEAU_PATIENCE)),
+    ],
+)
+def test_training_that_never_leaves_the_plateau_stops_with_a_warning(losses, patience, plateau, expected):
+    with pytest.warns(ConvergenceWarning, match="Nothing was learnt"):
+        assert run_early_stopping(losses, patience, plateau) == expected
+
+
 def test_epochs_at_chance_level_do_not_exhaust_the_patience(data):
     X, groups = data
-    stuck = quick_fit(X, groups, lr=1e-12, patience=1, steps_per_epoch=1, max_epochs=100)
+    with pytest.warns(ConvergenceWarning, match=f"after {PLATEAU_PATIENCE} epochs valid_loss is still"):
+        stuck = quick_fit(X, groups, lr=1e-12, patience=1, steps_per_epoch=1, max_epochs=100)
     assert stuck.n_iter_ == PLATEAU_PATIENCE
     assert np.allclose(stuck.history_["valid_loss"], np.log(4 * 2 - 1), atol=0.02)
 

@@ -133,7 +133,8 @@ class _ResumingDownloader(NamedTuple):
                 self._fetch_rest(url)
                 break
             except requests.HTTPError as error:
-                if error.response is not None and error.response.status_code < 500:  # the server has understood, and refuses
+                # The server has understood, and refuses.
+                if error.response is not None and error.response.status_code < 500:
                     raise ConnectionError(f"{CALLER}: {url} must be an archive, got the answer: {error}.") from error
                 problem: Exception = error
             except (requests.RequestException, _BrokenOffError) as error:
