@@ -26,6 +26,7 @@ from sklearn.decomposition import PCA
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.metrics import accuracy_score
 from sklearn.utils import Bunch
+from skorch.callbacks import LRScheduler
 
 from roomacoustic_sk import ContrastiveRoomEncoder, RoomClassifier, RoomRegressor
 from roomacoustic_sk.datasets import (
@@ -57,14 +58,14 @@ class Size:
 
 SIZES = {
     "tiny": Size(8, 20, 6, 2, 4, 100, 50, 1),
-    "small": Size(48, 100, 40, 3, 30, 1500, 500, 8),
-    "large": Size(64, 160, 80, 4, 40, 4000, 1000, 24),
+    "small": Size(32, 100, 30, 2, 20, 1000, 400, 6),
+    "large": Size(64, 300, 80, 4, 40, 4000, 1000, 30),
 }
 
 
 def load_sources(args: argparse.Namespace, size: Size) -> list[Bunch]:
     """Return dry speech for the encoder, the heads and the tests, no speaker in two of them."""
-    counts = size.upstream_segments, size.train_clips // 2, size.test_clips
+    counts = size.upstream_segments, size.train_clips // 2, size.test_clips // 2
     if args.speech is None:
         # Each call invents speakers of its own.
         return [make_speech(n // 5, n, random_state=args.seed + i) for i, n in enumerate(counts)]
@@ -97,7 +98,13 @@ def make_data(args: argparse.Namespace, size: Size) -> tuple[Bunch, dict[str, Bu
 def fit_encoder(args: argparse.Namespace, upstream: Bunch, epochs: int) -> ContrastiveRoomEncoder:
     """Return an encoder trained by contrast; one of 0 epochs is left as it was initialised."""
     encoder = ContrastiveRoomEncoder(
-        network=args.network, sampling="hard", max_epochs=epochs, random_state=args.seed, verbose=1
+        network=args.network,
+        sampling="hard",
+        max_epochs=epochs,
+        patience=max(epochs, 1),  # the step size falls to zero over all epochs, so all of them are run
+        callbacks=[LRScheduler("CosineAnnealingLR", T_max=max(epochs, 1))],
+        random_state=args.seed,
+        verbose=1,
     )
     return encoder.fit(upstream.data, rir_groups=upstream.rir, source_groups=upstream.source, room_groups=upstream.room)
 

@@ -144,9 +144,10 @@ class RoomCNN(nn.Module):
 class PooledRoomCNN(nn.Module):
     """An encoder that pools mean and deviation over time, for clips of any length from 0.5 s up.
 
-    Seven convolutional blocks halve time, and the first four halve frequency too, while the channels grow. What a
-    room does to speech is the same at any time in the clip, so the features of the last block are summed up by their
-    mean and standard deviation over time.
+    Each frequency's mean over time is taken out first: it holds the voice's and the microphone's colour, while the
+    room shows in how levels rise and fall. Six convolutional blocks then shorten time by 128 and
+    frequency from 17 to 2, while the channels grow. What a room does to speech is the same at any time
+    in the clip, so the features of the last block are summed up by their mean and standard deviation over time.
 
     Parameters
     ----------
@@ -176,7 +177,9 @@ class PooledRoomCNN(nn.Module):
     (torch.Size([2, 64]), torch.Size([2, 64]))
     """
 
-    CHANNELS = (8, 16, 32, 48, 64, 64, 64)
+    CHANNELS = (16, 32, 64, 64, 96, 96)
+    KERNELS = ((3, 8), (3, 4), (3, 4), (3, 4), (1, 4), (1, 4))
+    STRIDES = ((2, 4), (2, 2), (2, 2), (2, 2), (1, 2), (1, 2))
     MIN_TIMES = 8_000
 
     def __init__(self, n_times: int = 64_000, n_embedding: int = 64, dropout: float = 0.1) -> None:
@@ -185,17 +188,14 @@ class PooledRoomCNN(nn.Module):
             raise ValueError(f"PooledRoomCNN: n_times must be at least {self.MIN_TIMES} samples, got {n_times}.")
         self.min_times = self.MIN_TIMES
         self.spectrogram = LogSpectrogram()
-        blocks, n_in, n_frequencies = [], 1, self.spectrogram.window // 2 + 1
-        for i, n_out in enumerate(self.CHANNELS):
-            halve = i < 4
-            blocks.append(
-                _block(n_in, n_out, (3, 4), (2, 2), padding=1) if halve else _block(n_in, n_out, (1, 4), (1, 2))
-            )
-            n_frequencies = (n_frequencies - 1) // 2 + 1 if halve else n_frequencies
-            n_in = n_out
-        self.blocks = nn.Sequential(*blocks)
+        padding = [kernel[0] // 2 for kernel in self.KERNELS]  # along frequency alone
+        n_in = (1, *self.CHANNELS[:-1])
+        self.blocks = nn.Sequential(*map(_block, n_in, self.CHANNELS, self.KERNELS, self.STRIDES, padding))
         self.dropout = nn.Dropout(dropout)
-        self.linear = nn.Linear(2 * n_in * n_frequencies, n_embedding)
+        n_frequencies = self.spectrogram.window // 2 + 1
+        for stride in self.STRIDES:
+            n_frequencies = (n_frequencies - 1) // stride[0] + 1
+        self.linear = nn.Linear(2 * self.CHANNELS[-1] * n_frequencies, n_embedding)
 
     def forward(self, waveforms: Tensor) -> Tensor:
         """Return unit-norm embeddings of shape (n, n_embedding) of waveforms of shape (n, n_times)."""
@@ -203,7 +203,8 @@ class PooledRoomCNN(nn.Module):
             raise ValueError(
                 f"PooledRoomCNN: waveforms must have at least {self.MIN_TIMES} samples, got {waveforms.shape[1]}."
             )
-        features = self.blocks(self.spectrogram(waveforms)).flatten(1, 2)
+        levels = self.spectrogram(waveforms)
+        features = self.blocks(levels - levels.mean(dim=3, keepdim=True)).flatten(1, 2)
         with full_precision(features):
             variance, mean = torch.var_mean(features.float(), dim=2, correction=0)
             # The deviation's gradient is infinite at 0, where a channel is dead: hence the small constant.
