@@ -44,7 +44,7 @@ def _is_constant(values: NDArray[Any]) -> NDArray[np.bool_]:
 
 
 def rmse(y_true: ArrayLike, y_pred: ArrayLike) -> float:
-    """Root-mean-square error, in the target's unit.
+    """Return the root-mean-square error, in the target's unit.
 
     Parameters
     ----------
@@ -54,6 +54,7 @@ def rmse(y_true: ArrayLike, y_pred: ArrayLike) -> float:
     Returns
     -------
     float
+        0 where every estimate is right.
 
     Raises
     ------
@@ -70,7 +71,9 @@ def rmse(y_true: ArrayLike, y_pred: ArrayLike) -> float:
 
 
 def relative_rmse(y_true: ArrayLike, y_pred: ArrayLike) -> float:
-    """RMSE over the standard deviation of the true values: 0 is perfect, 1 is as bad as always saying their mean.
+    """Divide the RMSE by the standard deviation of the true values.
+
+    0 is perfect, 1 is as bad as always saying their mean.
 
     Unlike the RMSE it can be compared across data sets of different spread.
 
@@ -101,7 +104,7 @@ def relative_rmse(y_true: ArrayLike, y_pred: ArrayLike) -> float:
 
 
 def pearson_r(y_true: ArrayLike, y_pred: ArrayLike) -> float:
-    """Pearson's correlation coefficient of true and estimated values.
+    """Return Pearson's correlation coefficient of true and estimated values.
 
     Parameters
     ----------
@@ -132,7 +135,7 @@ def pearson_r(y_true: ArrayLike, y_pred: ArrayLike) -> float:
 
 
 def bias(y_true: ArrayLike, y_pred: ArrayLike) -> float:
-    """Mean of estimate minus truth, in the target's unit: above 0 where the estimates are too large.
+    """Average estimate minus truth, in the target's unit.
 
     Parameters
     ----------
@@ -142,6 +145,7 @@ def bias(y_true: ArrayLike, y_pred: ArrayLike) -> float:
     Returns
     -------
     float
+        Above 0 where the estimates are too large.
 
     Raises
     ------
@@ -159,7 +163,7 @@ def bias(y_true: ArrayLike, y_pred: ArrayLike) -> float:
 
 
 def regression_metrics(y_true: ArrayLike, y_pred: ArrayLike) -> dict[str, float]:
-    """All four errors at once, by name.
+    """Return all four errors at once, by name.
 
     Parameters
     ----------

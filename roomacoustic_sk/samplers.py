@@ -123,12 +123,17 @@ def largest_batch(
 
     Parameters
     ----------
-    rir_groups, source_groups, room_groups, sampling, n_classes, n_views
-        As for `MultiviewBatchSampler`.
+    rir_groups, source_groups, room_groups : array-like of shape (n_rows,)
+        Labels, as for `MultiviewBatchSampler`.
+    sampling : {"soft", "hard", "position_independent"}, default="soft"
+        How batches are built.
+    n_classes, n_views : int
+        Size asked for.
 
     Returns
     -------
     n_classes, n_views : int
+        Size that can be had.
 
     Raises
     ------
