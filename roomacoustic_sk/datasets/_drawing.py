@@ -1,0 +1,128 @@
+"""Random shoebox rooms: what is drawn, from which ranges, and which ranges are possible."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from roomacoustic_sk._validation import check_number, describe
+from roomacoustic_sk.datasets._rays import TransmissionPath
+from roomacoustic_sk.datasets._simulation import octave_bands
+
+Array = NDArray[np.float64]
+Material = str | float
+
+WALLS = ("west", "east", "south", "north", "floor", "ceiling")
+"""pyroomacoustics' names: west and east bound the length, south and north the width."""
+
+CALLER = "simulate_rooms"
+
+
+class RoomRanges(NamedTuple):
+    """From what rooms are drawn."""
+
+    size: Array  # (3, 2) lowest and highest length, width, height [m]
+    wall_distance: float  # m
+    source_distance: float  # m
+    materials: tuple[tuple[Material, ...], ...]  # choice of each wall
+    absorption: dict[Material, Array]  # in octave bands
+    scattering: tuple[float, float]
+
+
+def check_range(value: Any, name: str, *, high: float = np.inf, low_open: bool = True) -> tuple[float, float]:
+    """Return a number as (number, number), and a pair as it is, if it is a range."""
+    pair = (value, value) if not isinstance(value, (tuple, list, np.ndarray)) else tuple(value)
+    if len(pair) != 2:
+        raise ValueError(f"{CALLER}: {name} must be a number or a pair (lowest, highest), got {describe(value)}.")
+    for number in pair:
+        check_number(number, caller=CALLER, name=name, low=0, low_open=low_open, high=high)
+    if pair[0] > pair[1]:
+        raise ValueError(f"{CALLER}: {name} must be a pair (lowest, highest), got {pair}. Swap them.")
+    return float(pair[0]), float(pair[1])
+
+
+def check_geometry(size: Array, wall_distance: float, source_distance: float) -> None:
+    """Refuse distances that the smallest room has no place for."""
+    inner = size[:, 0] - 2 * wall_distance
+    if not np.isfinite(size).all():
+        raise ValueError(f"{CALLER}: length, width and height must be finite, got {size.tolist()}.")
+    if inner.min() <= 0:
+        name = ("length", "width", "height")[inner.argmin()]
+        raise ValueError(
+            f"{CALLER}: {name} must be above 2 * wall_distance = {2 * wall_distance:g} m, "
+            f"got {size[inner.argmin(), 0]:g} m. Make the rooms larger or wall_distance smaller."
+        )
+    # Beyond this, positions so far apart exist, but hardly any random pair has them.
+    largest = 0.8 * np.linalg.norm(inner)
+    if largest < source_distance:
+        raise ValueError(
+            f"{CALLER}: source_distance must be at most {largest:.3g} m, for which the smallest room has place, "
+            f"got {source_distance:g} m. Make the rooms larger or source_distance smaller."
+        )
+
+
+def _check_material(material: Any) -> Material:
+    """Return a name of the database or an absorption coefficient, else raise."""
+    import pyroomacoustics as pra
+
+    if isinstance(material, str):
+        if material not in pra.parameters.materials_absorption_table:
+            raise ValueError(
+                f"{CALLER}: materials must be names of pyroomacoustics' database, got {material!r}. "
+                "List them with list(pyroomacoustics.parameters.materials_absorption_table)."
+            )
+        return material
+    return float(check_number(material, caller=CALLER, name="materials (absorption)", low=0, low_open=True, high=1))
+
+
+def check_materials(materials: Any) -> tuple[tuple[Material, ...], ...]:
+    """Return the choice of materials that each wall has."""
+    import pyroomacoustics as pra
+
+    if materials is None:
+        names = sorted(set(pra.parameters.materials_absorption_table) - {"anechoic"})
+        return (tuple(names),) * len(WALLS)
+    if isinstance(materials, dict):
+        if set(materials) != set(WALLS):
+            raise ValueError(f"{CALLER}: materials must have the keys {list(WALLS)}, got {list(materials)}.")
+        return tuple((_check_material(materials[wall]),) for wall in WALLS)
+    if isinstance(materials, (list, tuple)):
+        if not materials:
+            raise ValueError(f"{CALLER}: materials must have at least one to choose from, got none.")
+        return (tuple(_check_material(material) for material in materials),) * len(WALLS)
+    return ((_check_material(materials),),) * len(WALLS)
+
+
+def absorption_in_bands(materials: set[Material], sample_rate: int) -> dict[Material, Array]:
+    """Absorption coefficients in the octave bands of the sampling rate."""
+    import pyroomacoustics as pra
+
+    bank, table = octave_bands(sample_rate), pra.parameters.materials_absorption_table
+    return {
+        material: np.full(bank.n_bands, material)
+        if isinstance(material, float)
+        else np.asarray(bank(coeffs=table[material]["coeffs"], center_freqs=table[material].get("center_freqs")))
+        for material in materials
+    }
+
+
+def _draw_positions(ranges: RoomRanges, size: Array, rng: np.random.Generator) -> Array:
+    """Draw a source and a microphone, apart from the walls and from each other (2, 3)."""
+    while True:
+        pair = rng.uniform(ranges.wall_distance, size - ranges.wall_distance, (2, 3))
+        if np.linalg.norm(pair[0] - pair[1]) >= ranges.source_distance:
+            return pair
+
+
+def draw_room(
+    ranges: RoomRanges, n_paths: int, rng: np.random.Generator
+) -> tuple[list[Material], list[TransmissionPath]]:
+    """Draw a room, its materials and its paths."""
+    size = rng.uniform(ranges.size[:, 0], ranges.size[:, 1])
+    materials = [choice[rng.integers(len(choice))] for choice in ranges.materials]
+    absorption = np.stack([ranges.absorption[material] for material in materials])
+    scattering = rng.uniform(*ranges.scattering)
+    positions = [_draw_positions(ranges, size, rng) for _ in range(n_paths)]
+    return materials, [TransmissionPath(size, absorption, scattering, *pair) for pair in positions]

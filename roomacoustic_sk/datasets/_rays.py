@@ -1,0 +1,141 @@
+"""Energy of sound rays in a shoebox room whose walls reflect in part diffusely.
+
+pyroomacoustics traces rays too, but what it makes of them cannot carry labels. Held against image sources and
+diffuse-field theory, as the tests hold this module, its reverberation (0.10.1) is 1 to 3 dB too loud, and clarity and
+direct-to-reverberant ratio are too low by as much: the last order of the image sources is counted twice; energy
+scattered towards the receiver ("diffuse rain") is not taken from the ray, and stops at a level that depends on the
+number of rays; and the noise that carries the energy is 1.3 dB too strong. Here each ray keeps its energy: at a wall
+it leaves specularly or, with the probability `scattering` (ISO 17497-1), in a direction drawn after Lambert's law.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+SORTING_PERIOD = 4
+"""Reflections after which finished rays are sorted out."""
+
+TINY = np.float32(1e-12)
+
+
+class TransmissionPath(NamedTuple):
+    """A source and a microphone in a shoebox room. Lengths in metres."""
+
+    size: Array  # (3,) length, width, height
+    absorption: Array  # (6, n_bands) energy absorption: west, east, south, north, floor, ceiling
+    scattering: float  # share of the reflected energy that is not reflected specularly
+    source: Array  # (3,)
+    microphone: Array  # (3,)
+
+
+def _enter_and_leave(position: Array, inverse: Array, low: Array, high: Array) -> tuple[Array, Array]:
+    """Ways along each ray to where it enters and leaves the space between two parallel planes, for each axis (3, n).
+
+    `inverse` is one over the direction (Kay and Kajiya, SIGGRAPH 1986).
+    """
+    to_low, to_high = (low[:, None] - position) * inverse, (high[:, None] - position) * inverse
+    return np.minimum(to_low, to_high), np.maximum(to_low, to_high)
+
+
+def _lambert(rng: np.random.Generator, axis: Array, inward: Array) -> Array:
+    """Directions (3, n) into the room from walls across `axis`, after Lambert's cosine law."""
+    rays = np.arange(len(axis))
+    sine_squared, azimuth = rng.random((2, len(axis)), dtype=np.float32)
+    azimuth *= 2 * np.pi
+    direction = np.empty((3, len(axis)), dtype=np.float32)
+    direction[axis, rays] = inward * np.sqrt(1 - sine_squared)
+    direction[(axis + 1) % 3, rays] = np.sqrt(sine_squared) * np.cos(azimuth)
+    direction[(axis + 2) % 3, rays] = np.sqrt(sine_squared) * np.sin(azimuth)
+    return direction
+
+
+def _histogram(bins: list[Array], energies: list[Array]) -> Array:
+    """Sum the energies (n_bands, n) that fall into each bin."""
+    place = np.concatenate(bins)
+    return np.stack([np.bincount(place, weights, minlength=1) for weights in np.concatenate(energies, axis=1)], axis=1)
+
+
+def trace_rays(
+    path: TransmissionPath,
+    n_rays: int,
+    *,
+    specular_order: int,
+    reach: float,
+    bin_width: float,
+    floor: float,
+    max_distance: float,
+    rng: np.random.Generator,
+) -> Array:
+    """Trace rays from the source and collect the energy that passes by the microphone.
+
+    Parameters
+    ----------
+    path : TransmissionPath
+        The room, its walls, source and microphone.
+    n_rays : int
+        Number of rays.
+    specular_order : int
+        Rays reflected specularly only, up to so many times, do not count: the image sources stand for them.
+    reach : float
+        Rays count in a box that reaches so far from the microphone to all sides, but not out of the room [m].
+    bin_width : float
+        Width of a bin of the histogram, in metres travelled.
+    floor, max_distance : float
+        A ray ends where every band has fallen to this fraction of its energy, or after this way [m].
+    rng : numpy.random.Generator
+        Draws the directions.
+
+    Returns
+    -------
+    ndarray of shape (n_bins, n_bands)
+        Energy without air absorption, in the unit in which the direct sound has 1 / distance**2.
+    """
+    size, corner = path.size.astype(np.float32), np.zeros(3, dtype=np.float32)
+    box_low = np.maximum(path.microphone - reach, 0).astype(np.float32)
+    box_high = np.minimum(path.microphone + reach, path.size).astype(np.float32)
+    reflection = (1 - path.absorption.T).astype(np.float32)
+    direction = rng.standard_normal((3, n_rays), dtype=np.float32)
+    direction /= np.sqrt((direction**2).sum(axis=0))
+    position = np.repeat(path.source.astype(np.float32)[:, None], n_rays, axis=1)
+    travelled = np.zeros(n_rays, dtype=np.float32)
+    energy = np.ones((len(reflection), n_rays), dtype=np.float32)
+    specular = np.ones(n_rays, dtype=bool)
+    bins, energies = [], []
+    order = 0
+    while len(travelled):
+        inverse = 1 / np.where(direction == 0, TINY, direction)
+        _, (x, y, z) = _enter_and_leave(position, inverse, corner, size)
+        way = np.minimum(np.minimum(x, y), z)
+        axis = np.where(way == x, 0, np.where(way == y, 1, 2))
+        enters, leaves = _enter_and_leave(position, inverse, box_low, box_high)
+        enter = np.maximum(np.maximum(enters[0], enters[1]), np.maximum(enters[2], 0))
+        leave = np.minimum(np.minimum(leaves[0], leaves[1]), leaves[2])
+        heard = leave > enter
+        if order <= specular_order:
+            heard &= ~specular
+        bins.append(((travelled + (enter + leave) / 2)[heard] / bin_width).astype(int))
+        energies.append(energy[:, heard] * (leave - enter)[heard])
+
+        rays = np.arange(len(way))
+        inward = -np.sign(direction[axis, rays])
+        position += direction * way
+        position[axis, rays] = np.where(inward > 0, 0, size[axis])
+        travelled += way
+        energy *= reflection[:, 2 * axis + (inward < 0)]
+        direction[axis, rays] *= -1
+        diffuse = np.flatnonzero(rng.random(len(way), dtype=np.float32) < path.scattering)
+        direction[:, diffuse] = _lambert(rng, axis[diffuse], inward[diffuse])
+        specular[diffuse] = False
+        order += 1
+
+        if order % SORTING_PERIOD == 0:
+            alive = (energy.max(axis=0) > floor) & (travelled < max_distance)
+            position, direction, energy = position[:, alive], direction[:, alive], energy[:, alive]
+            travelled, specular = travelled[alive], specular[alive]
+    # Energy density is the way of all rays in the box over its volume; a ray carries 4 pi / n_rays.
+    return _histogram(bins, energies) * 4 * np.pi / (n_rays * (box_high - box_low).prod())

@@ -1,0 +1,422 @@
+"""Simulated rooms against theory, against pyroomacoustics and against themselves at more effort."""
+
+from __future__ import annotations
+
+import warnings
+
+import joblib
+import numpy as np
+import pyroomacoustics as pra
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+from roomacoustic_sk import acoustics
+from roomacoustic_sk.datasets import _rooms, _simulation
+from roomacoustic_sk.datasets._drawing import WALLS
+from roomacoustic_sk.datasets._rays import TransmissionPath, _lambert, trace_rays
+from roomacoustic_sk.datasets._rooms import simulate_rooms
+
+SPEED = 343.0
+QUICK = {"n_rays": 500, "tolerance": 0.5}
+DRY = [
+    "carpet_tufted_9m",
+    "panel_fabric_covered_6pcf",
+    "curtains_cotton_0.5",
+    "studio_curtains",
+    "ceiling_fissured_tile",
+]
+BOX = {"length": 5.0, "width": 6.0, "height": 3.0}
+
+
+def method(name: str, **changes) -> _simulation.Method:
+    return _simulation.Method(
+        name=name,
+        sample_rate=16000,
+        air_absorption=False,
+        image_order=3,
+        n_rays=4000,
+        max_rays=16000,
+        receiver_reach=1.0,
+        max_images=5_000_000,
+        max_duration=10.0,
+        decay_range="T30",
+        depth=60.0,
+        tolerance=0.05,
+    )._replace(**changes)
+
+
+def one_material_path(absorption: float, scattering: float, seed: int) -> TransmissionPath:
+    """Return a path in the 5 x 6 x 3 m room, all of one material."""
+    size = np.array([5.0, 6.0, 3.0])
+    source, microphone = np.random.default_rng(seed).uniform(0.5, size - 0.5, (2, 3))
+    return TransmissionPath(size, np.full((6, 7), absorption), scattering, source, microphone)
+
+
+def many_materials_path(seed: int) -> TransmissionPath:
+    rng = np.random.default_rng(seed)
+    size = np.array([3.5, 4.1, 3.0])
+    source, microphone = rng.uniform(0.6, size - 0.6, (2, 3))
+    return TransmissionPath(size, rng.uniform(0.1, 0.6, (6, 7)), 0.0, source, microphone)
+
+
+def shoebox_of(path: TransmissionPath, max_order: int, **options) -> pra.ShoeBox:
+    """Return pyroomacoustics' own simulation of a path."""
+    bank = _simulation.octave_bands(16000)
+    materials = {
+        wall: pra.Material({"coeffs": list(row), "center_freqs": list(bank.centers)})
+        for wall, row in zip(WALLS, path.absorption, strict=True)
+    }
+    room = pra.ShoeBox(path.size, fs=16000, materials=materials, max_order=max_order, **options)
+    room.add_source(path.source)
+    room.add_microphone(path.microphone)
+    return room
+
+
+@pytest.fixture(scope="module")
+def rooms():
+    """Six responses of three rooms of absorbing materials."""
+    return simulate_rooms(3, 2, materials=DRY, random_state=0, **QUICK)
+
+
+# --- What comes out -------------------------------------------------------------------------------------------
+
+
+def test_every_response_has_a_row_of_labels_and_ids(rooms):
+    assert len(rooms.rirs) == len(rooms.target) == len(rooms.proof) == 6
+    assert_array_equal(rooms.rir, np.arange(6))
+    assert_array_equal(rooms.room, [0, 0, 1, 1, 2, 2])
+    assert rooms.complete.all()
+    assert rooms.sample_rate == 16000
+    assert (rooms.target["rt60_range"] == "T30").all()
+    for rir in rooms.rirs:
+        assert rir.dtype == np.float32
+        assert rir.ndim == 1
+    assert len({len(rir) for rir in rooms.rirs}) > 1
+
+
+def test_labels_are_those_of_the_responses_themselves(rooms):
+    target = rooms.target
+    assert_allclose(target["rt60"], acoustics.reverberation_time(rooms.rirs, 16000, truncation=None))
+    assert_allclose(target["edt"], acoustics.early_decay_time(rooms.rirs, 16000, truncation=None))
+    assert_allclose(target["c50"], acoustics.clarity(rooms.rirs, 16000, truncation=None))
+    assert_allclose(target["d50"], acoustics.definition(rooms.rirs, 16000, truncation=None))
+    assert_allclose(target["drr"], acoustics.direct_to_reverberant_ratio(rooms.rirs, 16000, truncation=None))
+
+
+def test_rooms_and_positions_keep_to_the_given_ranges():
+    ranges = {"length": (4, 5), "width": (6, 7), "height": (2.5, 3)}
+    target = simulate_rooms(
+        12, 2, **ranges, wall_distance=0.8, source_distance=1.5, materials=DRY, random_state=3, **QUICK
+    ).target
+    for name, (low, high) in ranges.items():
+        assert target[name].between(low, high).all()
+        assert target[name].nunique() == 12
+    for point in ("source", "microphone"):
+        for axis, side in zip("xyz", ("length", "width", "height"), strict=True):
+            assert (target[f"{point}_{axis}"] >= 0.8).all()
+            assert (target[f"{point}_{axis}"] <= target[side] - 0.8).all()
+    assert (target["distance"] >= 1.5).all()
+    assert_allclose(target["volume"], target["length"] * target["width"] * target["height"])
+    assert set(target["material_floor"]) <= set(DRY)
+    assert target["scattering"].between(0.1, 0.5).all()
+
+
+def test_direct_sound_arrives_when_and_as_strong_as_it_should(rooms):
+    for rir, distance in zip(rooms.rirs, rooms.target["distance"], strict=True):
+        arrival = _simulation.HALF_FILTER + distance / SPEED * 16000
+        near = slice(round(arrival) - 8, round(arrival) + 9)
+        instants = np.arange(near.start, near.stop) - arrival
+        strength = rir[near] @ np.sinc(instants) / (np.sinc(instants) @ np.sinc(instants))
+        assert_allclose(strength, 1 / distance, rtol=0.1)
+
+
+def test_description_tells_method_counts_and_seed(rooms):
+    for words in ("6 responses of 3", "image sources to order 3", "rooms_redrawn 0", "pyroomacoustics", "16000 Hz"):
+        assert words in rooms.DESCR
+    assert rooms.counts["rirs"] == 6
+
+
+# --- Repeatable -----------------------------------------------------------------------------------------------
+
+
+def assert_same(one, other):
+    for rir, same in zip(one.rirs, other.rirs, strict=True):
+        assert_array_equal(rir, same)
+    assert one.target.equals(other.target)
+
+
+def forbid_simulation(monkeypatch):
+    def never(*args, **kwargs):
+        raise AssertionError("simulated although it was kept")
+
+    monkeypatch.setattr(_simulation, "trace_rays", never)
+
+
+def test_seed_fixes_the_result_for_any_number_of_jobs_and_of_rooms(rooms, tmp_path, monkeypatch):
+    options = {"materials": DRY, "random_state": 0, **QUICK}
+    assert_same(rooms, simulate_rooms(3, 2, n_jobs=2, memory=tmp_path, **options))
+    first = simulate_rooms(1, 2, **options)
+    assert_array_equal(first.rirs[1], rooms.rirs[1])
+    other = simulate_rooms(1, 2, **options | {"random_state": 1})
+    assert other.target["volume"][0] != rooms.target["volume"][0]
+    forbid_simulation(monkeypatch)
+    assert_same(rooms, simulate_rooms(3, 2, memory=tmp_path, **options))
+
+
+def test_memory_keeps_rooms_of_the_same_arguments_only(tmp_path, monkeypatch):
+    kept = simulate_rooms(2, 1, materials=0.6, random_state=0, memory=tmp_path, **QUICK)
+    forbid_simulation(monkeypatch)
+    memory = joblib.Memory(str(tmp_path), verbose=0)
+    assert_same(kept, simulate_rooms(2, 1, materials=0.6, random_state=0, memory=memory, **QUICK))
+    with pytest.raises(AssertionError, match="although"):
+        simulate_rooms(2, 1, materials=0.5, random_state=0, memory=str(tmp_path), **QUICK)
+
+
+def test_interrupted_run_leaves_whole_rooms_only_and_goes_on_from_there(tmp_path, monkeypatch):
+    options = {"materials": 0.6, "random_state": 0, "memory": tmp_path, **QUICK}
+    traced = []
+
+    def interrupted(*args, **kwargs):
+        traced.append(1)
+        if len(traced) == 4:
+            raise KeyboardInterrupt
+        return trace_rays(*args, **kwargs)
+
+    monkeypatch.setattr(_simulation, "trace_rays", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        simulate_rooms(3, 1, **options)
+    del traced[:]
+    traced.extend([1] * 4)  # no more interruptions
+    resumed = simulate_rooms(3, 1, **options)
+    n_traced = np.log2(resumed.proof["n_rays"] / QUICK["n_rays"]) + 1
+    assert len(traced) - 4 == n_traced[1:].sum()
+    monkeypatch.undo()
+    assert_same(resumed, simulate_rooms(3, 1, **options | {"memory": None}))
+
+
+def test_progress_bar_shows_on_demand(capsys):
+    simulate_rooms(1, 1, materials=0.6, random_state=0, **QUICK)
+    assert capsys.readouterr().err == ""
+    simulate_rooms(1, 1, materials=0.6, random_state=0, verbose=1, **QUICK)
+    assert "simulate_rooms: 100%" in capsys.readouterr().err
+
+
+# --- Image sources against pyroomacoustics ---------------------------------------------------------------------
+
+
+def test_image_sources_are_those_of_pyroomacoustics():
+    path = many_materials_path(0)
+    room = shoebox_of(path, 5)
+    room.image_source_model()
+    expected = np.linalg.norm(room.sources[0].images - path.microphone[:, None], axis=0)
+    ((distance, reflection, order),) = _simulation.image_sources(path, max_order=5)
+    assert order == 5
+    rank, expected_rank = np.argsort(distance), np.argsort(expected)
+    assert_allclose(distance[rank], expected[expected_rank], rtol=1e-5)
+    assert_allclose(reflection[rank], room.sources[0].damping.T[expected_rank], rtol=1e-4)
+
+
+def test_image_sources_are_complete_within_their_range():
+    path = many_materials_path(1)
+    inner = np.concatenate([d for d, *_ in _simulation.image_sources(path, farthest=20.0)])
+    outer = np.concatenate([d for d, *_ in _simulation.image_sources(path, nearest=20.0, farthest=30.0)])
+    ((every, *_),) = _simulation.image_sources(path, max_order=30)
+    assert_allclose(np.sort(np.concatenate([inner, outer])), np.sort(every[every < 30.0]))
+
+
+def test_ism_response_is_that_of_pyroomacoustics():
+    path = many_materials_path(2)
+    response = _simulation.simulate_ism(path, method("ism", air_absorption=True))
+    assert response.complete
+    room = shoebox_of(path, 45, air_absorption=True)
+    room.compute_rir()
+    expected = room.rir[0][0][: len(response.rir)]
+    assert np.linalg.norm(response.rir - expected) < 0.02 * np.linalg.norm(expected)
+    label, reference = acoustics.reverberation_time([response.rir, room.rir[0][0][:16000]], 16000, truncation=None)
+    assert_allclose(label, reference, rtol=0.05)
+
+
+# --- Proofs ---------------------------------------------------------------------------------------------------
+
+
+def test_accepted_ism_responses_keep_their_labels_at_twice_the_duration(monkeypatch):
+    for seed in range(3):
+        path = many_materials_path(seed)
+        accepted = _simulation.simulate_ism(path, method("ism"))
+        monkeypatch.setattr(_simulation, "FIRST_SECONDS", 2 * len(accepted.rir) / 16000)
+        longer = _simulation.simulate_ism(path, method("ism"))
+        monkeypatch.undo()
+        assert longer.image_order > 1.5 * accepted.image_order
+        both = [accepted.rir, longer.rir]
+        assert_allclose(*acoustics.reverberation_time(both, 16000, truncation=None), rtol=0.05)
+        assert_allclose(*acoustics.clarity(both, 16000, truncation=None), atol=0.1)
+
+
+def test_accepted_hybrid_responses_keep_their_labels_at_many_more_rays():
+    first = simulate_rooms(6, 1, n_rays=4000, max_rays=64_000, redraw=False, random_state=5)
+    again = simulate_rooms(6, 1, n_rays=64_000, tolerance=0.5, redraw=False, random_state=5)
+    assert (again.proof["n_rays"] >= 4 * first.proof["n_rays"]).all()
+    assert first.complete.sum() >= 4
+    accepted, reference = first.target[first.complete], again.target[first.complete]
+    assert_array_equal(accepted["volume"], reference["volume"])
+    assert_allclose(accepted["rt60"], reference["rt60"], rtol=0.05)
+    assert_allclose(accepted["c50"], reference["c50"], atol=0.5)
+
+
+@pytest.mark.parametrize("name", ["hybrid", "ism"])
+def test_response_that_cannot_be_completed_is_flagged(name):
+    limits = {"max_images": 2000} if name == "ism" else {"max_duration": 0.1}
+    rooms = simulate_rooms(4, 1, method=name, materials=0.05, redraw=False, random_state=0, n_rays=500, **limits)
+    assert not rooms.complete.any()
+    assert rooms.target["rt60"].isna().all()
+    assert rooms.counts["rirs_incomplete"] == 4
+    assert "kept" in rooms.DESCR
+
+
+def test_rooms_that_cannot_be_completed_are_drawn_anew_and_counted():
+    options = {"method": "ism", "max_images": 100_000, "random_state": 0, "materials": [0.1, 0.5, 0.7]}
+    rooms = simulate_rooms(4, 1, **options)
+    assert rooms.complete.all()
+    assert rooms.counts["rooms_redrawn"] == rooms.proof["n_redrawn"].sum() > 0
+    first = simulate_rooms(4, 1, **options, redraw=False)
+    redrawn = rooms.proof["n_redrawn"].to_numpy() > 0
+    assert_array_equal(first.complete, ~redrawn)
+    assert_array_equal(first.target["volume"] != rooms.target["volume"], redrawn)
+
+
+def test_raised_responses_are_counted():
+    rooms = simulate_rooms(3, 1, materials=[0.1, 0.9], n_rays=100, max_rays=10_000, random_state=0)
+    assert (rooms.proof["rt60_change"] <= 0.05).all()
+    assert rooms.counts["rirs_raised"] == (rooms.proof["n_rays"] > 400).sum() > 0
+    assert_array_equal(rooms.proof["n_rays"], 400 * 2 ** rooms.proof["n_raised"])
+
+
+def test_hopeless_rooms_end_in_one_error(monkeypatch):
+    monkeypatch.setattr(_rooms, "MAX_DRAWS", 2)
+    with pytest.raises(RuntimeError, match=r"room 0 must be complete within 2 draws, got none\. Raise max_rays"):
+        simulate_rooms(1, 1, method="ism", materials=0.05, max_images=2000, random_state=0)
+
+
+# --- Energy and decay against theory ----------------------------------------------------------------------------
+
+
+def test_diffuse_reflections_follow_the_cosine_law():
+    axis, inward = np.repeat([0, 1, 2], 20_000), np.tile([1.0, -1.0], 30_000)
+    direction = _lambert(np.random.default_rng(0), axis, inward)
+    assert_allclose((direction**2).sum(axis=0), 1, rtol=1e-5)
+    cosine = direction[axis, np.arange(len(axis))] * inward
+    assert cosine.min() >= 0
+    assert_allclose([cosine.mean(), (cosine**2).mean()], [2 / 3, 1 / 2], atol=0.01)
+
+
+def total_energy(path: TransmissionPath, n_rays: int = 20000) -> float:
+    """Energy of image sources to order 3 and of rays beyond."""
+    specular = sum(
+        ((reflection[:, 0] / distance) ** 2).sum()
+        for distance, reflection, _ in _simulation.image_sources(path, max_order=3)
+    )
+    rays = trace_rays(
+        path,
+        n_rays,
+        specular_order=3,
+        reach=1.0,
+        bin_width=1.0,
+        floor=1e-6,
+        max_distance=1e5,
+        rng=np.random.default_rng(0),
+    )
+    return specular + rays[:, 0].sum()
+
+
+@pytest.mark.parametrize("absorption", [0.1, 0.2, 0.4])
+def test_rays_without_scattering_carry_the_energy_of_image_sources(absorption):
+    for seed in range(3):
+        path = one_material_path(absorption, 0.0, seed)
+        images = _simulation.image_sources(path, max_order=60)  # 0.9 ** 60 is -27 dB
+        expected = sum(((reflection[:, 0] / distance) ** 2).sum() for distance, reflection, _ in images)
+        assert_allclose(10 * np.log10(total_energy(path) / expected), 0, atol=0.15)
+
+
+@pytest.mark.parametrize("absorption", [0.1, 0.2, 0.4])
+@pytest.mark.parametrize("scattering", [0.2, 0.5])
+def test_scattering_leaves_the_energy_as_revised_theory_has_it(absorption, scattering):
+    """Barron and Lee (J. Acoust. Soc. Am. 84, 1988), Eq. 3, with Eyring's absorption area."""
+    volume, area, excess = 90.0, -126.0 * np.log(1 - absorption), []
+    for seed in range(8):
+        path = one_material_path(absorption, scattering, seed)
+        distance = np.linalg.norm(path.source - path.microphone)
+        expected = 1 / distance**2 + 16 * np.pi / area * np.exp(-area * distance / (4 * volume))
+        excess.append(10 * np.log10(total_energy(path, 4000) / expected))
+    assert_allclose(np.mean(excess), 0, atol=0.6)
+
+
+def test_response_has_the_energy_of_images_and_rays():
+    for seed in range(2):
+        path = one_material_path(0.2, 0.5, seed)
+        response = _simulation.simulate_hybrid(path, method("hybrid"), np.random.default_rng(0))
+        energy = (response.rir.astype(float) ** 2).sum()
+        assert_allclose(10 * np.log10(energy / total_energy(path)), 0, atol=0.5)
+
+
+@pytest.mark.parametrize(("absorption", "tolerance"), [(0.1, 0.07), (0.2, 0.07), (0.3, 0.07), (0.4, 0.09)])
+def test_one_material_rooms_decay_as_eyring_and_kuttruff_say(absorption, tolerance):
+    target = simulate_rooms(
+        8, 1, **BOX, materials=absorption, scattering=0.5, air_absorption=False, n_rays=2000, random_state=0
+    ).target
+    exponent = -np.log(1 - absorption)
+    eyring = 24 * np.log(10) / SPEED * 90 / (126 * exponent)
+    assert_allclose(target["rt60"].mean(), eyring, rtol=tolerance)
+    # Eyring takes all ways between walls for equal. They have a relative variance of about 0.36 here, and the decay is
+    # slower by that: by 10 % at an absorption of 0.4 (Kuttruff, Room Acoustics, 5th ed., Eq. 5.24 and Table 5.1).
+    kuttruff = eyring / (1 - 0.36 / 2 * exponent)
+    assert_allclose(target["rt60"].mean(), kuttruff, rtol=0.04)
+
+
+# --- Arguments ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"n_rooms": 0}, "n_rooms must be a whole number of at least 1, got 0"),
+        ({"n_rirs": 1.5}, "n_rirs must be a whole number of at least 1, got 1.5"),
+        ({"length": (10, 3)}, r"length must be a pair \(lowest, highest\), got \(10, 3\). Swap them"),
+        ({"width": (-3, 10)}, "width must be a number above 0, got -3"),
+        ({"height": (3, 4, 5)}, r"height must be a number or a pair \(lowest, highest\), got a tuple of 3 items"),
+        ({"height": (3, np.inf)}, "length, width and height must be finite"),
+        ({"height": 0.9}, r"height must be above 2 \* wall_distance = 1 m, got 0.9 m. Make the rooms larger"),
+        ({"wall_distance": 1.5}, r"must be above 2 \* wall_distance = 3 m, got 3 m"),
+        ({"source_distance": 9}, "source_distance must be at most 2.77 m, .* got 9 m. Make the rooms larger"),
+        ({"materials": "marzipan"}, "materials must be names of pyroomacoustics' database, got 'marzipan'"),
+        ({"materials": ["marble_floor", 1.2]}, "materials .* above 0 and at most 1, got 1.2"),
+        ({"materials": []}, "materials must have at least one to choose from, got none"),
+        ({"materials": {"floor": 0.1}}, r"materials must have the keys \['west', .*\], got \['floor'\]"),
+        ({"scattering": (0.1, 1.2)}, "scattering must be a number of at least 0 and at most 1, got 1.2"),
+        ({"method": "waves"}, r"method must be one of \['hybrid', 'ism'\], got 'waves'"),
+        ({"decay_range": "T45"}, "decay_range must be one of"),
+        ({"sample_rate": 16000.5}, "sample_rate must be a whole number of Hz, got 16000.5"),
+        ({"max_rays": 16000}, "max_rays must be a whole number of at least 32000, got 16000"),
+    ],
+)
+def test_impossible_argument_gives_one_error_before_anything_is_simulated(arguments, message, monkeypatch):
+    monkeypatch.setattr(_rooms, "_simulate_room", None)
+    with pytest.raises((ValueError, TypeError), match=f"^simulate_rooms: .*{message}"):
+        simulate_rooms(**arguments)
+
+
+def test_materials_may_be_given_by_wall_by_name_or_as_a_number():
+    by_wall = dict.fromkeys(WALLS, 0.5) | {"floor": "carpet_tufted_9m"}
+    target = simulate_rooms(1, 1, materials=by_wall, random_state=0, **QUICK).target
+    assert target["material_floor"][0] == "carpet_tufted_9m"
+    assert target["material_west"][0] == "0.5"
+    target = simulate_rooms(1, 1, materials="studio_curtains", random_state=0, **QUICK).target
+    assert (target[[f"material_{wall}" for wall in WALLS]] == "studio_curtains").all(axis=None)
+
+
+def test_other_sample_rates_and_decay_ranges_work():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        rooms = simulate_rooms(1, 1, materials=0.5, sample_rate=8000, decay_range="T20", random_state=0, **QUICK)
+    assert rooms.sample_rate == 8000
+    assert rooms.target["rt60_range"][0] == "T20"
+    assert_allclose(rooms.target["rt60"], 0.2, atol=0.1)
