@@ -281,6 +281,64 @@ def reverberation_time(
     )
 
 
+def mid_frequency_reverberation_time(
+    rirs: Any,
+    sample_rate: int,
+    *,
+    decay_range: str | tuple[float, float] = "T30",
+    truncation: str | None = "lundeby",
+) -> Any:
+    """Reverberation time at mid frequencies: the mean of the 500 Hz and 1 kHz octave bands.
+
+    The broadband reverberation time is that of the band that decays most slowly, often one below the voice.
+
+    Parameters
+    ----------
+    rirs : array-like of shape (n_times,) or (n_rirs, n_times), or list of 1-D arrays
+        Impulse responses.
+    sample_rate : int
+        Sampling rate in Hz.
+    decay_range : {"T20", "T30", "T60"} or tuple of float, default="T30"
+        Evaluation range, as in `reverberation_time`.
+    truncation : {"lundeby", None}, default="lundeby"
+        How the noise is treated, as in `energy_decay_curve`; None for responses without noise.
+
+    Returns
+    -------
+    float or ndarray of shape (n_rirs,)
+        Reverberation time in s; NaN where either band does not decay over the whole range.
+
+    Raises
+    ------
+    TypeError
+        If the samples are no floating-point numbers.
+    ValueError
+        As `reverberation_time`, and if the sampling rate is too low for the 1 kHz band.
+
+    Warns
+    -----
+    DecayRangeWarning
+        Where the range is hidden by noise or cut off.
+
+    Notes
+    -----
+    The single-number average of ISO 3382-1:2009, Annex A, and the usual figure for a room.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from roomacoustic_sk.acoustics import mid_frequency_reverberation_time
+    >>> times = np.arange(16000) / 16000
+    >>> noise = np.random.default_rng(0).standard_normal(16000)
+    >>> print(mid_frequency_reverberation_time(noise * 10 ** (-3 * times / 0.5), 16000).round(1))
+    0.5
+    """
+    in_bands = reverberation_time(
+        rirs, sample_rate, decay_range=decay_range, bands=(500.0, 1000.0), truncation=truncation
+    )
+    return in_bands.mean(axis=-1)
+
+
 def early_decay_time(
     rirs: Any, sample_rate: int, *, bands: Sequence[float] | None = None, truncation: str | None = "lundeby"
 ) -> Any:

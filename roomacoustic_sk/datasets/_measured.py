@@ -30,7 +30,8 @@ Measured room impulse responses
 {n_rirs} responses of {n_rooms} room(s), sampled at {sample_rate} Hz, float32, from {origin}.
 
 Labels: from each response itself, broadband, after ISO 3382-1, truncated at the noise floor: rt60 [s] ({ranges}; see
-rt60_range), edt [s], c50 [dB], d50 (0 to 1), drr [dB]. They are NaN where noise hides the decay.
+rt60_range), rt60_mid [s] (mean of the 500 Hz and 1 kHz bands, over the last range), edt [s], c50 [dB], d50 (0 to 1),
+drr [dB]. They are NaN where noise hides the decay.
 `complete` says of each response that it has all labels: {n_complete} have.
 Documented: {documented}. The rest is NaN.
 Rooms are told apart by {rooms}. Split by room, never by response.
@@ -141,6 +142,7 @@ def _labels(rirs: list[NDArray[np.float32]], sample_rate: int, decay_ranges: Seq
             {
                 "rt60": rt60,
                 "rt60_range": used,
+                "rt60_mid": acoustics.mid_frequency_reverberation_time(rirs, sample_rate, decay_range=decay_ranges[-1]),
                 "edt": acoustics.early_decay_time(rirs, sample_rate),
                 "c50": acoustics.clarity(rirs, sample_rate),
                 "d50": acoustics.definition(rirs, sample_rate),
@@ -205,7 +207,8 @@ def load_measured_rirs(
         rirs : list of ndarray of shape (n_times_of_the_rir,), float32
             Impulse responses of different lengths.
         target : DataFrame
-            ``rt60`` [s], ``rt60_range``, ``edt`` [s], ``c50`` [dB], ``d50``, ``drr`` [dB], computed from the response
+            ``rt60`` [s], ``rt60_range``, ``rt60_mid`` [s] (mean of the 500 Hz and 1 kHz octave bands, over the last of
+            the ranges), ``edt`` [s], ``c50`` [dB], ``d50``, ``drr`` [dB], computed from the response
             and NaN where noise hides the decay; ``volume`` [m3], ``length``, ``width``, ``height``, ``distance`` [m],
             NaN where they are not documented.
         rir : ndarray of int

@@ -63,14 +63,17 @@ class _Room(NamedTuple):
 # --- One room -------------------------------------------------------------------------------------------------
 
 
-def _labels(responses: list[Response], rate: int) -> dict[str, NDArray[np.float64]]:
+def _labels(responses: list[Response], method: Method) -> dict[str, NDArray[np.float64]]:
     """Room acoustic parameters of noise-free responses (n_rirs,)."""
-    rirs = [response.rir for response in responses]
+    rirs, rate = [response.rir for response in responses], method.sample_rate
     with warnings.catch_warnings():
         # A response that does not reach down far enough is flagged, and NaN where it matters.
         warnings.simplefilter("ignore", acoustics.DecayRangeWarning)
         return {
             "rt60": np.array([response.rt60 for response in responses]),
+            "rt60_mid": acoustics.mid_frequency_reverberation_time(
+                rirs, rate, decay_range=method.decay_range, truncation=None
+            ),
             "edt": acoustics.early_decay_time(rirs, rate, truncation=None),
             "c50": acoustics.clarity(rirs, rate, truncation=None),
             "d50": acoustics.definition(rirs, rate, truncation=None),
@@ -104,7 +107,7 @@ def _simulate_room(plan: _Plan, seed: tuple[int, ...], index: int) -> _Room:
                 break
             responses.append(response)
         else:
-            labels = _labels(responses, plan.method.sample_rate)
+            labels = _labels(responses, plan.method)
             rows = [
                 {name: values[i] for name, values in labels.items()} | _describe_path(path, materials)
                 for i, path in enumerate(paths)
@@ -126,7 +129,8 @@ They start {delay} samples before the sound leaves the source (delay of the frac
 energy left has fallen by {depth:g} dB.
 
 Method: {method}
-Labels: from each response itself, broadband, after ISO 3382-1: rt60 [s] ({decay_range}), edt [s], c50 [dB],
+Labels: from each response itself, broadband, after ISO 3382-1: rt60 [s] ({decay_range}), rt60_mid [s] (mean of
+the 500 Hz and 1 kHz octave bands), edt [s], c50 [dB],
 d50 (0 to 1), drr [dB]. Geometry in m, volume in m3, speed of sound 343 m/s, air absorption {air}.
 Proof: `complete` says of each response that {raised} changed its rt60 by at most {tolerance:.3g}.
 Counts: {counts}
@@ -282,7 +286,8 @@ def simulate_rooms(
         rirs : list of ndarray of shape (n_times_of_the_rir,), float32
             Impulse responses of different lengths.
         target : DataFrame
-            ``rt60`` [s], ``rt60_range``, ``edt`` [s], ``c50`` [dB], ``d50``, ``drr`` [dB]; ``volume`` [m3],
+            ``rt60`` [s], ``rt60_range``, ``rt60_mid`` [s] (mean of the 500 Hz and 1 kHz octave bands), ``edt`` [s],
+            ``c50`` [dB], ``d50``, ``drr`` [dB]; ``volume`` [m3],
             ``length``, ``width``, ``height``, ``source_x`` to ``microphone_z``, ``distance`` [m]; ``material_west``
             to ``material_ceiling``; ``scattering``.
         rir, room : ndarray of int
@@ -344,7 +349,7 @@ def simulate_rooms(
     check_choice(method, ("hybrid", "ism"), caller=CALLER, name="method")
     check_choice(decay_range, tuple(acoustics.DECAY_RANGES), caller=CALLER, name="decay_range")
     sample_rate = check_sample_rate(sample_rate, caller=CALLER)
-    check_number(sample_rate, caller=CALLER, name="sample_rate (in Hz)", low=1000)
+    check_number(sample_rate, caller=CALLER, name="sample_rate (in Hz)", low=4000)
     size = np.array([check_range(v, n) for n, v in (("length", length), ("width", width), ("height", height))])
     check_geometry(size, wall_distance, source_distance)
     choices = check_materials(materials)
