@@ -16,6 +16,7 @@ from roomacoustic_sk.acoustics import (
     direct_to_reverberant_ratio,
     early_decay_time,
     energy_decay_curve,
+    mid_frequency_reverberation_time,
     reverberation_time,
 )
 
@@ -251,6 +252,15 @@ def test_each_octave_band_has_its_own_reverberation_time() -> None:
     curves = energy_decay_curve([rir, rir], SAMPLE_RATE, bands=list(reverberation))
     assert curves.shape == (2, 3, len(times))
     assert np.allclose(curves[:, :, 0], 0)
+
+
+def test_the_mid_frequency_time_is_the_mean_of_the_bands_at_500_hz_and_1_khz_whatever_the_others_do() -> None:
+    times = np.arange(2 * SAMPLE_RATE) / SAMPLE_RATE
+    reverberation = {63: 1.5, 500: 0.8, 1000: 0.4, 4000: 1.2}
+    rir = sum(np.cos(2 * np.pi * f * times) * 10 ** (-3 * times / rt) for f, rt in reverberation.items())
+    # Of the tones alone at 500 Hz and 1 kHz, an octave filter lets a little into its neighbour: hence T20 and 5 %.
+    assert mid_frequency_reverberation_time(rir, SAMPLE_RATE, decay_range="T20") == pytest.approx(0.6, rel=0.05)
+    assert mid_frequency_reverberation_time([rir, rir], SAMPLE_RATE, decay_range="T20").shape == (2,)
 
 
 @pytest.mark.parametrize("centre", [250, 1000])

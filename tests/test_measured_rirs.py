@@ -236,6 +236,9 @@ def test_the_documented_rooms_load_with_their_labels(shared_data: Path) -> None:
     assert medians.loc["surrey", "rt60"] == pytest.approx(0.32, rel=0.1)
     assert medians.loc["surrey", "c50"] == pytest.approx(16.5, abs=0.5)
     assert medians.loc["r3vival", "volume"] == 144
+    mid = rooms.target["rt60_mid"].groupby(rooms.table["condition"]).median()
+    assert mid["abs_000"] == pytest.approx((0.742 + 0.690) / 2, rel=0.03)
+    assert mid["abs_100"] == pytest.approx((0.511 + 0.450) / 2, rel=0.03)
     by_state = rooms.target["rt60"].groupby(rooms.table["condition"]).median()
     absorbing = by_state[["abs_000", "abs_025", "abs_050", "abs_075", "abs_100"]]
     assert (absorbing.diff().dropna() < 0).all()  # more absorption, shorter reverberation

@@ -97,6 +97,8 @@ def test_every_response_has_a_row_of_labels_and_ids(rooms):
 def test_labels_are_those_of_the_responses_themselves(rooms):
     target = rooms.target
     assert_allclose(target["rt60"], acoustics.reverberation_time(rooms.rirs, 16000, truncation=None))
+    bands = acoustics.reverberation_time(rooms.rirs, 16000, bands=[500, 1000], truncation=None)
+    assert_allclose(target["rt60_mid"], bands.mean(axis=1))
     assert_allclose(target["edt"], acoustics.early_decay_time(rooms.rirs, 16000, truncation=None))
     assert_allclose(target["c50"], acoustics.clarity(rooms.rirs, 16000, truncation=None))
     assert_allclose(target["d50"], acoustics.definition(rooms.rirs, 16000, truncation=None))
