@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ Measured room impulse responses
 {n_rirs} responses of {n_rooms} room(s), sampled at {sample_rate} Hz, float32, from {origin}.
 
 Labels: from each response itself, broadband, after ISO 3382-1, truncated at the noise floor: rt60 [s] ({ranges}; see
-rt60_range), rt60_mid [s] (mean of the 500 Hz and 1 kHz bands, over the last range), edt [s], c50 [dB], d50 (0 to 1),
+rt60_range), rt60_mid [s] (mean of the 500 Hz and 1 kHz bands), edt [s], c50 [dB], d50 (0 to 1),
 drr [dB]. They are NaN where noise hides the decay.
 `complete` says of each response that it has all labels: {n_complete} have.
 Documented: {documented}. The rest is NaN.
@@ -127,22 +127,30 @@ def _read_rir(path: Path, sample_rate: int, channel: int | None) -> NDArray[np.f
     return rir
 
 
+def _over_first_range(
+    measure: Callable[..., NDArray[Any]], rirs: list[NDArray[np.float32]], sample_rate: int, decay_ranges: Sequence[str]
+) -> tuple[NDArray[np.float64], NDArray[Any]]:
+    """Return a reverberation time over the first range that each response has, and which range that is."""
+    times, used = np.full(len(rirs), np.nan), np.full(len(rirs), None, dtype=object)
+    for decay_range in decay_ranges:
+        open_rows = np.flatnonzero(np.isnan(times))
+        if len(open_rows):
+            times[open_rows] = measure([rirs[i] for i in open_rows], sample_rate, decay_range=decay_range)
+            used[open_rows[~np.isnan(times[open_rows])]] = decay_range
+    return times, used
+
+
 def _labels(rirs: list[NDArray[np.float32]], sample_rate: int, decay_ranges: Sequence[str]) -> pd.DataFrame:
-    """Compute the labels; the reverberation time over the first range that each response has."""
-    rt60, used = np.full(len(rirs), np.nan), np.full(len(rirs), None, dtype=object)
+    """Compute the labels; the reverberation times over the first range that each response has."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", acoustics.DecayRangeWarning)  # one warning for all labels follows
-        for decay_range in decay_ranges:
-            open_rows = np.flatnonzero(np.isnan(rt60))
-            if len(open_rows):
-                rows = [rirs[i] for i in open_rows]
-                rt60[open_rows] = acoustics.reverberation_time(rows, sample_rate, decay_range=decay_range)
-                used[open_rows[~np.isnan(rt60[open_rows])]] = decay_range
+        rt60, used = _over_first_range(acoustics.reverberation_time, rirs, sample_rate, decay_ranges)
+        rt60_mid, _ = _over_first_range(acoustics.mid_frequency_reverberation_time, rirs, sample_rate, decay_ranges)
         return pd.DataFrame(
             {
                 "rt60": rt60,
                 "rt60_range": used,
-                "rt60_mid": acoustics.mid_frequency_reverberation_time(rirs, sample_rate, decay_range=decay_ranges[-1]),
+                "rt60_mid": rt60_mid,
                 "edt": acoustics.early_decay_time(rirs, sample_rate),
                 "c50": acoustics.clarity(rirs, sample_rate),
                 "d50": acoustics.definition(rirs, sample_rate),
@@ -207,8 +215,8 @@ def load_measured_rirs(
         rirs : list of ndarray of shape (n_times_of_the_rir,), float32
             Impulse responses of different lengths.
         target : DataFrame
-            ``rt60`` [s], ``rt60_range``, ``rt60_mid`` [s] (mean of the 500 Hz and 1 kHz octave bands, over the last of
-            the ranges), ``edt`` [s], ``c50`` [dB], ``d50``, ``drr`` [dB], computed from the response
+            ``rt60`` [s], ``rt60_range``, ``rt60_mid`` [s] (mean of the 500 Hz and 1 kHz octave bands),
+            ``edt`` [s], ``c50`` [dB], ``d50``, ``drr`` [dB], computed from the response
             and NaN where noise hides the decay; ``volume`` [m3], ``length``, ``width``, ``height``, ``distance`` [m],
             NaN where they are not documented.
         rir : ndarray of int
