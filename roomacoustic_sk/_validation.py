@@ -112,6 +112,8 @@ def check_rows(
     expected = f"{caller}: {name} must be a 2-D array (n_rows, n_times) or a list of 1-D arrays"
     if not isinstance(X, Iterable) or isinstance(X, str):
         raise TypeError(f"{expected}, got {describe(X)}.")
+    if hasattr(X, "to_numpy"):  # pandas and its like
+        X = X.to_numpy()
     if isinstance(X, np.ndarray) and X.dtype != object:
         if X.ndim != 2:
             mend = f" Pass {name}.reshape(1, -1) if it is one recording." if X.ndim == 1 else ""
@@ -146,7 +148,7 @@ def _check_dtypes(rows: Rows, *, caller: str, name: str, allow_integers: bool) -
     if dtype is not None:
         mend = (
             f" Divide integer PCM by its full scale first, e.g. {name} / 32768.0 for int16."
-            if np.issubdtype(dtype, np.integer)
+            if np.issubdtype(dtype, np.signedinteger)
             else ""
         )
         kinds = "floating-point or signed integer" if allow_integers else "floating-point"

@@ -275,6 +275,10 @@ class _SoftRows:
         self.n_classes = len(self._rows_of)
         self._n_views_of = np.array([self._n_sources(rows) for rows in self._rows_of])
 
+    @property
+    def _distinct(self) -> str:
+        return "" if self._source is None else "(rows of one label in source_groups count as one) "
+
     def _n_sources(self, rows: NDArray[np.intp]) -> int:
         return len(rows) if self._source is None else len(np.unique(self._source[rows]))
 
@@ -284,7 +288,7 @@ class _SoftRows:
     def impossible(self, n_classes: int, n_views: int) -> ValueError:
         return ValueError(
             f"MultiviewBatchSampler: rir_groups must have at least {n_classes} RIRs with {n_views} different rows each "
-            f'for sampling="soft", got {self.most_classes(n_views)} such RIRs of {self.n_classes}. '
+            f'{self._distinct}for sampling="soft", got {self.most_classes(n_views)} such RIRs of {self.n_classes}. '
             "Contrast needs at least two RIRs with two recordings each."
         )
 

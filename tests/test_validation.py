@@ -246,3 +246,10 @@ def test_labels_of_any_kind_pass(labels):
 def test_labels_that_are_misaligned_or_missing_are_refused(labels, message):
     with pytest.raises(ValueError, match=exactly(message)):
         check_groups(labels, 3, caller="f", name="g")
+
+
+def test_pandas_objects_hold_rows_as_arrays_do():
+    waveforms = np.random.default_rng(0).standard_normal((3, 8))
+    assert np.array_equal(check_rows(pd.DataFrame(waveforms), caller="f"), waveforms)
+    ragged = check_rows(pd.Series([waveforms[0], waveforms[1, :5]]), caller="f")
+    assert [len(row) for row in ragged] == [8, 5]
