@@ -132,8 +132,8 @@ def largest_batch(
 
     Returns
     -------
-    n_classes, n_views : int
-        Size that can be had.
+    tuple of int
+        Classes and views that can be had.
 
     Raises
     ------
