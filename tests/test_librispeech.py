@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
 import tarfile
@@ -117,10 +118,10 @@ CONTENT = [
 
 def pack(members: list[tuple[tarfile.TarInfo, bytes]]) -> bytes:
     file = io.BytesIO()
-    with tarfile.open(fileobj=file, mode="w:gz") as archive:
+    with tarfile.open(fileobj=file, mode="w") as archive:
         for member, content in members:
             archive.addfile(member, io.BytesIO(content))
-    return file.getvalue()
+    return gzip.compress(file.getvalue(), mtime=0)  # the clock would change the checksum from second to second
 
 
 def fetch(server: Server, home: Path, checksum: str | None = None) -> Path:
