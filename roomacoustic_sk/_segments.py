@@ -66,7 +66,9 @@ def check_time_axis(rows: Rows, shortest_clip: int, *, caller: str) -> None:
         )
 
 
-def choose_segment_length(rows: Rows, wanted: int, shortest: int, sample_rate: int, *, caller: str, share: int) -> int:
+def choose_segment_length(
+    rows: Rows, wanted: int, shortest: int, sample_rate: int, *, caller: str, share: int = 1, fixed: bool = False
+) -> int:
     """Return the samples in a training segment: `wanted`, or fewer where the recordings are too short for it.
 
     Parameters
@@ -81,16 +83,19 @@ def choose_segment_length(rows: Rows, wanted: int, shortest: int, sample_rate: i
         Who asks.
     share : int
         A segment is at most this part of the longest recording: 1 for all of it, 2 for half of it.
+    fixed : bool
+        Whether the length is settled already, so that shorter recordings are repeated to fill it.
 
     Returns
     -------
     int
-        Warns where it is not `wanted`, and where recordings will be repeated to fill it.
+        Warns where it is not `wanted`, where recordings will be repeated to fill it, and where no recording leaves a
+        share to choose from.
 
     Raises
     ------
     ValueError
-        If the network does not take segments as short as wanted, or no recording leaves it a share to choose from.
+        If the network does not take segments as short as wanted.
     """
     if wanted < shortest:
         raise ValueError(
@@ -98,11 +103,14 @@ def choose_segment_length(rows: Rows, wanted: int, shortest: int, sample_rate: i
             f"got {wanted / sample_rate:g} s."
         )
     lengths = np.array([len(row) for row in rows])
-    length = max(min(wanted, lengths.max() // share), shortest)
+    length = wanted if fixed else max(min(wanted, lengths.max() // share), shortest)
     if share > 1 and lengths.max() <= length:
-        raise ValueError(
-            f"{caller}: X must have recordings longer than {length / sample_rate:g} s where there are no rir_groups, "
-            f"for their views are random segments of them, got {lengths.max() / sample_rate:g} s at most."
+        warnings.warn(
+            f"{caller}: X should have recordings longer than {length / sample_rate:g} s where there are no rir_groups, "
+            f"for their views are random segments of them, got {lengths.max() / sample_rate:g} s at most. The views "
+            "of a recording are all the same now, and teach next to nothing.",
+            UserWarning,
+            stacklevel=4,
         )
     if length < wanted:
         reason = "the longest recording has" if share == 1 else "random segments of unlabelled recordings need"
@@ -112,11 +120,11 @@ def choose_segment_length(rows: Rows, wanted: int, shortest: int, sample_rate: i
             UserWarning,
             stacklevel=4,
         )
-    warn_of_repeats(lengths, length, sample_rate, caller=caller)
+    warn_of_repeats(lengths, length, sample_rate, caller=caller, stacklevel=5)
     return int(length)
 
 
-def warn_of_repeats(lengths: NDArray[np.intp], needed: int, sample_rate: int, *, caller: str) -> None:
+def warn_of_repeats(lengths: NDArray[np.intp], needed: int, sample_rate: int, *, caller: str, stacklevel: int) -> None:
     """Warn that recordings shorter than what the network needs are repeated from their beginning."""
     n_short = int(np.sum(lengths < needed))
     if n_short:
@@ -124,7 +132,7 @@ def warn_of_repeats(lengths: NDArray[np.intp], needed: int, sample_rate: int, *,
             f"{caller}: {n_short} of {len(lengths)} rows of X are shorter than the {needed / sample_rate:g} s needed "
             f"({lengths.min()} to {needed} samples): they were repeated from their beginning to fill it.",
             UserWarning,
-            stacklevel=5,
+            stacklevel=stacklevel,
         )
 
 

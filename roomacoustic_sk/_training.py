@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
@@ -42,14 +43,14 @@ class ArrayDataset(Dataset):
 class ShuffledBatches:
     """Every item once a pass, in random order, in batches of nearly equal size."""
 
-    def __init__(self, n_items: int, batch_size: int, random_state: Any) -> None:
-        self.n_items, self.n_batches, self.random_state = n_items, -(-n_items // batch_size), random_state
+    def __init__(self, items: NDArray[np.intp], batch_size: int, random_state: Any) -> None:
+        self.items, self.n_batches, self.random_state = items, -(-len(items) // batch_size), random_state
 
     def __len__(self) -> int:
         return self.n_batches
 
     def __iter__(self) -> Iterator[NDArray[np.intp]]:
-        order = check_random_state(self.random_state).permutation(self.n_items)
+        order = check_random_state(self.random_state).permutation(self.items)
         yield from np.array_split(order, self.n_batches)
 
 
@@ -172,6 +173,23 @@ class FitProgress(Callback):
         del self.bar_
 
 
+class TrainedNetMixin:
+    """What an estimator with a trained `net_` tells about its training."""
+
+    net_: RoomNet
+
+    @property
+    def history_(self) -> pd.DataFrame:
+        """Epochs, their losses and seconds."""
+        epochs = pd.DataFrame(self.net_.history.to_list())
+        return epochs.reindex(columns=["epoch", "train_loss", "valid_loss", "dur"])
+
+    @property
+    def n_iter_(self) -> int:
+        """Number of epochs trained."""
+        return len(self.net_.history)
+
+
 def train_net(
     module: nn.Module,
     criterion: nn.Module,
@@ -187,6 +205,7 @@ def train_net(
     callbacks: list[Any] | None = None,
     verbose: int = 0,
     label: str,
+    start: RoomNet | None = None,
 ) -> RoomNet:
     """Return a net trained on the loss ``criterion(module(x), y)``, with its best weights.
 
@@ -206,6 +225,8 @@ def train_net(
         0 is silent, 1 a progress bar, 2 or more skorch's table of epochs.
     label : str
         What the progress bar is called.
+    start : RoomNet, optional
+        A net of the same module to go on from: its history and the state of its optimizer are carried over.
 
     Returns
     -------
@@ -225,9 +246,12 @@ def train_net(
         callbacks=ours + list(callbacks or []),
         verbose=int(verbose > 1),
     )
+    net.initialize()
+    if start is not None:
+        net.history_ = start.history_
+        net.optimizer_.load_state_dict(start.optimizer_.state_dict())
+        net.set_params(lr=lr)
     if max_epochs:
-        net.fit((train, valid), None)
-    else:
-        net.initialize()
+        net.partial_fit((train, valid), None)
     net.module_.eval()
     return net

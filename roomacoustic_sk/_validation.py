@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import issparse
 
 Rows = NDArray[Any] | list[NDArray[Any]]
 """Waveforms: one 2-D array, or a list of 1-D arrays of different lengths."""
@@ -110,14 +111,25 @@ def check_rows(
         If the shape is wrong, there is no row, a row is empty, silent or not finite.
     """
     expected = f"{caller}: {name} must be a 2-D array (n_rows, n_times) or a list of 1-D arrays"
-    if not isinstance(X, Iterable) or isinstance(X, str):
-        raise TypeError(f"{expected}, got {describe(X)}.")
+    if issparse(X):
+        raise TypeError(f"{expected}, got a sparse one. Waveforms are dense: pass {name}.toarray().")
     if hasattr(X, "to_numpy"):  # pandas and its like
         X = X.to_numpy()
+    elif hasattr(X, "__array__"):
+        X = np.asarray(X)
+    if not isinstance(X, Iterable) or isinstance(X, str):
+        raise TypeError(f"{expected}, got {describe(X)}.")
+    if isinstance(X, np.ndarray) and X.dtype == object and X.ndim == 2:
+        X = X.astype(np.float64)
     if isinstance(X, np.ndarray) and X.dtype != object:
         if X.ndim != 2:
-            mend = f" Pass {name}.reshape(1, -1) if it is one recording." if X.ndim == 1 else ""
+            mend = f" Reshape your data with {name}.reshape(1, -1) if it is one recording." if X.ndim == 1 else ""
             raise ValueError(f"{expected}, got {describe(X)}.{mend}")
+        if X.shape[1] == 0:
+            raise ValueError(
+                f"{caller}: {name} must have samples in every row, got 0 feature(s) (shape={X.shape}) while a minimum "
+                "of 1 is required."
+            )
         rows: Rows = X
     else:
         rows = [np.asarray(row) for row in X]
@@ -152,6 +164,8 @@ def _check_dtypes(rows: Rows, *, caller: str, name: str, allow_integers: bool) -
             else ""
         )
         kinds = "floating-point or signed integer" if allow_integers else "floating-point"
+        if np.issubdtype(dtype, np.complexfloating):
+            raise ValueError(f"{caller}: {name} must hold real samples, got dtype {dtype}. Complex data not supported.")
         raise TypeError(f"{caller}: {name} must hold {kinds} samples, got dtype {dtype}.{mend}")
 
 

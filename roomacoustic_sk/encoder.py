@@ -4,37 +4,28 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import numpy as np
-import pandas as pd
-import torch
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
-from roomacoustic_sk._segments import SegmentDataset, check_time_axis, choose_segment_length, embed, warn_of_repeats
+from roomacoustic_sk._segments import SegmentDataset, choose_segment_length
 from roomacoustic_sk._torch import draw_seed, resolve_autocast, resolve_device, seeded
-from roomacoustic_sk._training import BatchLoader, train_net
-from roomacoustic_sk._validation import (
-    Rows,
-    check_choice,
-    check_groups,
-    check_number,
-    check_rows,
-    check_sample_rate,
-)
+from roomacoustic_sk._training import BatchLoader, RoomNet, TrainedNetMixin, train_net
+from roomacoustic_sk._validation import Rows, check_choice, check_number
+from roomacoustic_sk._waveforms import WaveformEstimator, build_network, count_outputs, shortest_clip
 from roomacoustic_sk.losses import SupConLoss
-from roomacoustic_sk.networks import PooledRoomCNN, ProjectionHead, RoomCNN
+from roomacoustic_sk.networks import ProjectionHead
 from roomacoustic_sk.samplers import SAMPLINGS, MultiviewBatchSampler, hold_out, largest_batch
 
-NETWORKS: dict[str, Callable[[int], nn.Module]] = {"paper": RoomCNN, "pooled": PooledRoomCNN}
 _PLATEAU_MARGIN = 0.02  # share of the way from chance to perfect separation that counts as having left the plateau
 
 
-class ContrastiveRoomEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class ContrastiveRoomEncoder(TrainedNetMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, WaveformEstimator):
     """Learn to describe the room that speech was recorded in, by contrast between rooms.
 
     Recordings through the same room impulse response (RIR) are pulled together, recordings through different ones
@@ -84,6 +75,9 @@ class ContrastiveRoomEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         "auto" is CUDA where there is one, else the CPU.
     callbacks : list of skorch callbacks, optional
         Further hooks into training.
+    warm_start : bool, default=False
+        Whether `fit` goes on from where the last one ended, for up to `max_epochs` epochs more, instead of starting
+        anew.
     random_state : int, RandomState or None, default=None
         Seeds weights, batches, segments and the held-out sources. Global generators are left alone.
     verbose : int, default=0
@@ -103,6 +97,8 @@ class ContrastiveRoomEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         Epoch, losses and seconds, one row an epoch.
     n_iter_ : int
         Epochs trained.
+    n_features_in_ : int
+        Samples in a row of the training data, where that was an array.
 
     Raises
     ------
@@ -112,6 +108,9 @@ class ContrastiveRoomEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
 
     Notes
     -----
+    An array must have as many samples a row as the array of the training had, which catches recordings at a wrong
+    rate; a list of 1-D arrays may have recordings of any length.
+
     Recordings longer than a segment give random segments in training; in `transform` they are cut into segments whose
     embeddings are averaged and normalised again. Shorter ones are repeated from their beginning, with a warning, up to
     the shortest clip that the network takes: a segment in training and for ``network="paper"``, 0.5 s for
@@ -119,7 +118,8 @@ class ContrastiveRoomEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
     shortened instead. Integer waveforms are taken as PCM; the level does not matter.
 
     Without `rir_groups` every recording counts as its own transmission path, and its views are random segments of it,
-    at most half as long as the recordings: so the encoder learns from unlabelled recordings too.
+    at most half as long as the recordings: so the encoder learns from unlabelled recordings too. Recordings too short
+    for that give views that are all the same, with a warning.
 
     References
     ----------
@@ -139,6 +139,10 @@ class ContrastiveRoomEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
     >>> encoder.fit(X, rir_groups=rir, source_groups=source).transform(X).shape
     (30, 64)
     """
+
+    # Group labels go where they are of use without being asked for, where metadata routing is enabled.
+    __metadata_request__fit: ClassVar = {"rir_groups": True, "source_groups": True, "room_groups": True}
+    __metadata_request__partial_fit: ClassVar = {"rir_groups": True, "source_groups": True, "room_groups": True}
 
     def __init__(
         self,
@@ -161,6 +165,7 @@ class ContrastiveRoomEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         precision: str = "auto",
         device: Any = "auto",
         callbacks: list[Any] | None = None,
+        warm_start: bool = False,
         random_state: Any = None,
         verbose: int = 0,
     ) -> None:
@@ -182,8 +187,16 @@ class ContrastiveRoomEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         self.precision = precision
         self.device = device
         self.callbacks = callbacks
+        self.warm_start = warm_start
         self.random_state = random_state
         self.verbose = verbose
+
+    _n_features_out: int
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float32"]
+        return tags
 
     def fit(
         self,
@@ -193,7 +206,7 @@ class ContrastiveRoomEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         rir_groups: ArrayLike | None = None,
         source_groups: ArrayLike | None = None,
         room_groups: ArrayLike | None = None,
-    ) -> ContrastiveRoomEncoder:
+    ) -> Self:
         """Train the encoder.
 
         Parameters
@@ -214,92 +227,120 @@ class ContrastiveRoomEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         ContrastiveRoomEncoder
             Itself.
         """
+        start = getattr(self, "net_", None) if self.warm_start else None
+        labels = {"rir_groups": rir_groups, "source_groups": source_groups, "room_groups": room_groups}
+        rows, groups = self._check_training_data(X, labels, reset=start is None)
+        return self._fit(rows, groups, start, self.max_epochs, self.validation_fraction)
+
+    def partial_fit(
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        rir_groups: ArrayLike | None = None,
+        source_groups: ArrayLike | None = None,
+        room_groups: ArrayLike | None = None,
+    ) -> Self:
+        """Train for one more epoch, on these recordings alone.
+
+        For recordings that come in parts, or fresh ones for every epoch. Nothing is held out, and nothing stops it.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_rows, n_times), or list of 1-D arrays
+            Reverberant waveforms at `sample_rate`.
+        y : None
+            Ignored.
+        rir_groups, source_groups, room_groups : array-like of shape (n_rows,), optional
+            As for `fit`. Labels need not be the same from call to call.
+
+        Returns
+        -------
+        ContrastiveRoomEncoder
+            Itself.
+        """
+        start = getattr(self, "net_", None)
+        labels = {"rir_groups": rir_groups, "source_groups": source_groups, "room_groups": room_groups}
+        rows, groups = self._check_training_data(X, labels, reset=start is None)
+        return self._fit(rows, groups, start, 1, 0.0)
+
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        name = type(self).__name__
+        check_choice(self.sampling, SAMPLINGS, caller=name, name="sampling")
+        check_number(self.tau, caller=name, name="tau", low=0, low_open=True)
+        for parameter in ("n_classes", "n_views"):
+            check_number(getattr(self, parameter), caller=name, name=parameter, low=2, integer=True)
+        for parameter in ("steps_per_epoch", "validation_steps"):
+            check_number(getattr(self, parameter), caller=name, name=parameter, low=1, integer=True)
+
+    def _check_training_data(
+        self, X: Any, labels: dict[str, ArrayLike | None], *, reset: bool
+    ) -> tuple[Rows, dict[str, NDArray[Any]]]:
         self._check_parameters()
         name = type(self).__name__
-        rows = check_rows(X, caller=name, allow_integers=True)
-        check_time_axis(rows, _shortest_clip(self.network), caller=name)
-        groups = {
-            key: check_groups(labels, len(rows), caller=name, name=key)
-            for key, labels in (
-                ("rir_groups", rir_groups),
-                ("source_groups", source_groups),
-                ("room_groups", room_groups),
-            )
-            if labels is not None
-        }
+        rows = self._check_rows(X, shortest_clip(self.network), reset=reset)
+        groups = self._check_groups(labels, len(rows))
         if groups and "rir_groups" not in groups:
             raise ValueError(f"{name}: rir_groups must be given where {' and '.join(groups)} is, got None.")
         if len(np.unique(groups.get("rir_groups", np.arange(len(rows))))) < 2:
-            given = "one RIR" if groups else "one row and no rir_groups (so that each row is an RIR of its own)"
+            given = "one RIR" if groups else "one sample and no rir_groups (so that each row is an RIR of its own)"
             raise ValueError(f"{name}: rir_groups must name at least two RIRs to tell apart, got {given}.")
-        return self._fit(rows, groups)
+        return rows, groups
 
-    def _check_parameters(self) -> None:
-        name = type(self).__name__
-        if isinstance(self.network, nn.Module):
-            given = type(self.network).__name__
-            raise TypeError(
-                f"{name}: network must be a class that is called with the samples in a segment, got a {given} that is "
-                f"built already. Pass {given} itself."
-            )
-        if not callable(self.network):
-            check_choice(self.network, list(NETWORKS), caller=name, name="network")
-        check_choice(self.sampling, SAMPLINGS, caller=name, name="sampling")
-        check_choice(self.precision, ["auto", "float32", "bfloat16"], caller=name, name="precision")
-        check_sample_rate(self.sample_rate, caller=name)
-        for parameter in ("tau", "segment_duration", "lr"):
-            check_number(getattr(self, parameter), caller=name, name=parameter, low=0, low_open=True)
-        if self.hop_duration is not None:
-            check_number(self.hop_duration, caller=name, name="hop_duration", low=0, low_open=True)
-        for parameter in ("n_classes", "n_views"):
-            check_number(getattr(self, parameter), caller=name, name=parameter, low=2, integer=True)
-        check_number(self.max_epochs, caller=name, name="max_epochs", low=0, integer=True)
-        for parameter in ("steps_per_epoch", "validation_steps", "patience", "batch_size"):
-            check_number(getattr(self, parameter), caller=name, name=parameter, low=1, integer=True)
-        check_number(self.validation_fraction, caller=name, name="validation_fraction", low=0, high=0.9)
-
-    def _fit(self, rows: Rows, groups: dict[str, Any]) -> ContrastiveRoomEncoder:
-        unlabelled = not groups
+    def _fit(
+        self,
+        rows: Rows,
+        groups: dict[str, NDArray[Any]],
+        start: RoomNet | None,
+        max_epochs: int,
+        validation_fraction: float,
+    ) -> Self:
+        name, unlabelled = type(self).__name__, not groups
         random_state = check_random_state(self.random_state)
-        device = resolve_device(self.device, caller=type(self).__name__)
-        self.segment_length_ = choose_segment_length(
+        device = resolve_device(self.device, caller=name)
+        segment_length = choose_segment_length(
             rows,
-            round(self.segment_duration * self.sample_rate),
-            _shortest_clip(self.network),
+            self._samples_in(self.segment_duration) if start is None else self.segment_length_,
+            shortest_clip(self.network),
             self.sample_rate,
-            caller=type(self).__name__,
+            caller=name,
             share=2 if unlabelled else 1,
+            fixed=start is not None,
         )
         items = np.arange(len(rows))
         if unlabelled:  # each row is an RIR of its own: as many items as views, each a random segment of the row
             items = np.repeat(items, self.n_views)
             groups = {"rir_groups": items}
         held_out = hold_out(
-            groups,
-            self.validation_fraction,
-            sampling=self.sampling,
-            random_state=random_state,
-            whole_rirs=unlabelled,
+            groups, validation_fraction, sampling=self.sampling, random_state=random_state, whole_rirs=unlabelled
         )
+        # What follows goes on from epoch to epoch, while the same sources are held out in every call.
+        seed, n_epochs = draw_seed(random_state), 0 if start is None else len(start.history)
+        random_state = np.random.RandomState([seed, n_epochs])
 
-        train = self._sampled(rows, items, groups, ~held_out, self.steps_per_epoch, random_state, "training")
-        self.n_classes_, self.n_views_ = train.batch_sampler.n_classes, train.batch_sampler.n_views
-        valid = None
-        if held_out.any():
-            seed = draw_seed(random_state)
-            valid = self._sampled(rows, items, groups, held_out, self.validation_steps, seed, "validation")
+        def loader(chosen: NDArray[np.bool_], n_batches: int, random_state: Any, purpose: str) -> BatchLoader:
+            sampler = self._sampler({k: v[chosen] for k, v in groups.items()}, n_batches, random_state, purpose)
+            dataset = SegmentDataset(rows, sampler.labels, items[chosen], segment_length)
+            return BatchLoader(dataset, sampler, random_state)
+
+        train = loader(~held_out, self.steps_per_epoch, random_state, "training")
+        valid = loader(held_out, self.validation_steps, seed, "validation") if held_out.any() else None
         watched = (valid or train).batch_sampler
-
         with seeded(random_state):
-            network = _builder(self.network)(self.segment_length_)
-            n_features = _count_outputs(network, self.segment_length_)
+            if start is None:
+                network = build_network(self.network, segment_length)
+                n_features = count_outputs(network, segment_length, caller=name)
+                module = nn.Sequential(network, ProjectionHead(n_features))
+            else:
+                module, n_features = start.module_, self._n_features_out
             self.net_ = train_net(
-                nn.Sequential(network, ProjectionHead(n_features)),
+                module,
                 SupConLoss(self.tau),
                 train,
                 valid,
                 lr=self.lr,
-                max_epochs=self.max_epochs,
+                max_epochs=max_epochs,
                 patience=self.patience,
                 plateau=_plateau_level(watched.n_classes, watched.n_views, self.tau),
                 device=device,
@@ -307,31 +348,25 @@ class ContrastiveRoomEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
                 callbacks=self.callbacks,
                 verbose=self.verbose,
                 label="encoder",
+                start=start,
             )
-        self._n_features_out = n_features
+        self.segment_length_, self._n_features_out = segment_length, n_features
+        self.n_classes_, self.n_views_ = train.batch_sampler.n_classes, train.batch_sampler.n_views
         return self
 
-    def _sampled(
-        self,
-        rows: Rows,
-        items: NDArray[np.intp],
-        groups: dict[str, Any],
-        chosen: NDArray[np.bool_],
-        n_batches: int,
-        random_state: Any,
-        purpose: str,
-    ) -> BatchLoader:
-        """Return batches of the chosen items, as large as their labels allow."""
-        groups = {key: labels[chosen] for key, labels in groups.items()}
+    def _sampler(
+        self, groups: dict[str, NDArray[Any]], n_batches: int, random_state: Any, purpose: str
+    ) -> MultiviewBatchSampler:
+        """Return batches as large as the labels allow."""
         size = largest_batch(**groups, sampling=self.sampling, n_classes=self.n_classes, n_views=self.n_views)
         if size != (self.n_classes, self.n_views):
             warnings.warn(
                 f"{type(self).__name__}: batches for {purpose} reduced from {self.n_classes} classes x {self.n_views} "
                 f"views to {size[0]} x {size[1]}: the group labels have no more for sampling={self.sampling!r}.",
                 UserWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
-        sampler = MultiviewBatchSampler(
+        return MultiviewBatchSampler(
             **groups,
             sampling=self.sampling,
             n_classes=size[0],
@@ -339,8 +374,6 @@ class ContrastiveRoomEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
             n_batches=n_batches,
             random_state=random_state,
         )
-        dataset = SegmentDataset(rows, sampler.labels, items[chosen], self.segment_length_)
-        return BatchLoader(dataset, sampler, random_state)
 
     def transform(self, X: Any) -> NDArray[np.float32]:
         """Describe the rooms of recordings.
@@ -356,20 +389,9 @@ class ContrastiveRoomEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
             Embeddings of norm 1.
         """
         check_is_fitted(self, "net_")
-        name = type(self).__name__
-        rows = check_rows(X, caller=name, allow_integers=True)
         shortest = getattr(self.network_, "min_times", self.segment_length_)
-        check_time_axis(rows, shortest, caller=name)
-        warn_of_repeats(np.array([len(row) for row in rows]), shortest, self.sample_rate, caller=name)
-        hop = self.segment_length_ if self.hop_duration is None else round(self.hop_duration * self.sample_rate)
-        features = embed(
-            self.network_,
-            rows,
-            length=self.segment_length_,
-            shortest=shortest,
-            hop=max(hop, 1),
-            batch_size=self.batch_size,
-            n_features=self._n_features_out,
+        features = self._apply(
+            self.network_, X, shortest=shortest, n_outputs=self._n_features_out, batch_size=self.batch_size
         )
         return features / np.linalg.norm(features, axis=1, keepdims=True)
 
@@ -377,40 +399,6 @@ class ContrastiveRoomEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
     def network_(self) -> nn.Module:
         """The trained network, without the projection."""
         return self.net_.module_[0]
-
-    @property
-    def history_(self) -> pd.DataFrame:
-        """Epochs, their losses and seconds."""
-        epochs = pd.DataFrame(self.net_.history.to_list())
-        return epochs.reindex(columns=["epoch", "train_loss", "valid_loss", "dur"])
-
-    @property
-    def n_iter_(self) -> int:
-        """Number of epochs trained."""
-        return len(self.net_.history)
-
-
-def _builder(network: str | Callable[[int], nn.Module]) -> Callable[[int], nn.Module]:
-    """Return what builds the network, given the samples in a segment."""
-    return NETWORKS[network] if isinstance(network, str) else network
-
-
-def _shortest_clip(network: str | Callable[[int], nn.Module]) -> int:
-    """Return the fewest samples that a network can be built for; 1 where it does not say."""
-    return getattr(_builder(network), "MIN_TIMES", 1)
-
-
-def _count_outputs(network: nn.Module, n_times: int) -> int:
-    """Return the length of a network's embedding, by a trial, or raise if its output is no embedding."""
-    network.eval()
-    with torch.inference_mode():
-        output = network(torch.zeros(2, n_times))
-    if output.ndim != 2 or len(output) != 2:
-        raise ValueError(
-            "ContrastiveRoomEncoder: network must map waveforms (n, n_times) to features (n, n_features), "
-            f"got an output of shape {tuple(output.shape)} for an input of shape (2, {n_times})."
-        )
-    return output.shape[1]
 
 
 def _plateau_level(n_classes: int, n_views: int, tau: float) -> float:

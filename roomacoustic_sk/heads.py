@@ -2,40 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import numpy as np
-import pandas as pd
 import torch
-from numpy.typing import NDArray
-from scipy.special import softmax
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils import check_random_state
-from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
-from torch import Tensor, nn
+from torch import nn
 
+from roomacoustic_sk._targets import Classification, Regression
 from roomacoustic_sk._torch import resolve_device, seeded
-from roomacoustic_sk._training import ArrayDataset, BatchLoader, ShuffledBatches, train_net
-from roomacoustic_sk._validation import check_number
+from roomacoustic_sk._training import ArrayDataset, BatchLoader, ShuffledBatches, TrainedNetMixin, train_net
+from roomacoustic_sk._validation import check_groups, check_number
 from roomacoustic_sk.networks import MLPHead
+from roomacoustic_sk.samplers import share_of_labels
+
+VALIDATION_BATCH = 1024
+MIN_HELD_OUT = 10
+"""With fewer rows to hold out, their loss says little: then the training loss decides."""
 
 
-class _Floored(nn.Module):
-    """Keep outputs at or above a floor: the paper's final ReLU, in the units of standardised targets."""
-
-    floor: Tensor
-
-    def __init__(self, floor: NDArray[np.float32]) -> None:
-        super().__init__()
-        self.register_buffer("floor", torch.from_numpy(floor))
-
-    def forward(self, outputs: Tensor) -> Tensor:
-        return torch.maximum(outputs, self.floor)
-
-
-class _RoomHead(BaseEstimator):
+class _RoomHead(TrainedNetMixin, BaseEstimator):
     """What both heads share: parameters, and the training of a standardising MLP."""
+
+    __metadata_request__fit: ClassVar = {
+        "source_groups": True
+    }  # without being asked for, where metadata routing is enabled
 
     def __init__(
         self,
@@ -69,27 +63,35 @@ class _RoomHead(BaseEstimator):
         check_number(self.lr, caller=name, name="lr", low=0, low_open=True)
         check_number(self.validation_fraction, caller=name, name="validation_fraction", low=0, high=0.9)
 
-    def _fit_net(self, X: NDArray[Any], y: NDArray[Any], n_outputs: int, last: nn.Module, loss: nn.Module) -> None:
+    _target: Any  # how the targets are learned
+
+    def _fit_net(
+        self, X: NDArray[Any], y: NDArray[Any], source_groups: ArrayLike | None, target: Regression | Classification
+    ) -> Self:
         """Train an MLP on standardised features, with rows held out for early stopping."""
+        name = type(self).__name__
+        sources = np.arange(len(X))
+        if source_groups is not None:
+            sources = check_groups(source_groups, len(X), caller=name, name="source_groups")
         random_state = check_random_state(self.random_state)
-        device = resolve_device(self.device, caller=type(self).__name__)
+        device = resolve_device(self.device, caller=name)
         self._feature_mean, deviation = X.mean(axis=0), X.std(axis=0)
         self._feature_scale = np.where(deviation > 0, deviation, 1.0)
-        X = self._standardise(X)
-        order = random_state.permutation(len(X))
-        # With fewer than ten rows to hold out, their loss says little: then the training loss decides.
-        n_valid = round(self.validation_fraction * len(X))
-        held_out, kept = np.split(order, [n_valid if n_valid >= 10 else 0])
-        train = BatchLoader(
-            ArrayDataset(X[kept], y[kept]), ShuffledBatches(len(kept), self.batch_size, random_state), random_state
-        )
-        valid = None
-        if len(held_out):
-            valid = BatchLoader(ArrayDataset(X[held_out], y[held_out]), ShuffledBatches(len(held_out), 1024, 0), 0)
+        X, y = self._standardise(X), target.encode(y)
+        held_out = share_of_labels(sources, self.validation_fraction, random_state)
+        if not MIN_HELD_OUT <= held_out.sum() < len(X):
+            held_out[:] = False
+        dataset = ArrayDataset(X, y)
+
+        def loader(items: NDArray[np.intp], batch_size: int, random_state: Any) -> BatchLoader:
+            return BatchLoader(dataset, ShuffledBatches(items, batch_size, random_state), random_state)
+
+        train = loader(np.flatnonzero(~held_out), self.batch_size, random_state)
+        valid = loader(np.flatnonzero(held_out), VALIDATION_BATCH, 0) if held_out.any() else None
         with seeded(random_state):
             self.net_ = train_net(
-                nn.Sequential(MLPHead(X.shape[1], n_outputs, self.n_hidden), last),
-                loss,
+                nn.Sequential(MLPHead(X.shape[1], target.n_outputs, self.n_hidden), target.output_layer()),
+                target.loss(),
                 train,
                 valid,
                 lr=self.lr,
@@ -100,6 +102,8 @@ class _RoomHead(BaseEstimator):
                 verbose=self.verbose,
                 label="head",
             )
+        self._target = target
+        return self
 
     def _standardise(self, X: NDArray[Any]) -> NDArray[np.float32]:
         return ((X - self._feature_mean) / self._feature_scale).astype(np.float32)
@@ -111,17 +115,6 @@ class _RoomHead(BaseEstimator):
         device = next(self.net_.module_.parameters()).device
         with torch.inference_mode():
             return self.net_.module_(torch.from_numpy(features).to(device)).double().cpu().numpy()
-
-    @property
-    def history_(self) -> pd.DataFrame:
-        """Epochs, their losses and seconds."""
-        epochs = pd.DataFrame(self.net_.history.to_list())
-        return epochs.reindex(columns=["epoch", "train_loss", "valid_loss", "dur"])
-
-    @property
-    def n_iter_(self) -> int:
-        """Number of epochs trained."""
-        return len(self.net_.history)
 
 
 class RoomRegressor(RegressorMixin, _RoomHead):
@@ -142,8 +135,8 @@ class RoomRegressor(RegressorMixin, _RoomHead):
     max_epochs : int, default=100
         Epochs at most.
     validation_fraction : float, default=0.1
-        Share of the rows held out to stop early and to keep the best weights. 0, or fewer than ten such rows, holds
-        out none: then the training loss decides.
+        Share of the rows (of the sources where `source_groups` is given) held out to stop early and to keep the best
+        weights. 0, or fewer than ten such rows, holds out none: then the training loss decides.
     patience : int, default=10
         Epochs without a new best after which training stops.
     device : str or torch.device, default="auto"
@@ -216,7 +209,7 @@ class RoomRegressor(RegressorMixin, _RoomHead):
         tags.target_tags.multi_output = True
         return tags
 
-    def fit(self, X: Any, y: Any) -> RoomRegressor:
+    def fit(self, X: Any, y: Any, *, source_groups: ArrayLike | None = None) -> Self:
         """Train the head.
 
         Parameters
@@ -225,6 +218,8 @@ class RoomRegressor(RegressorMixin, _RoomHead):
             Embeddings.
         y : array-like of shape (n_rows,) or (n_rows, n_targets)
             Targets, e.g. reverberation times in s.
+        source_groups : array-like of shape (n_rows,), optional
+            Label of each row's dry source signal: whole sources are held out then.
 
         Returns
         -------
@@ -235,14 +230,7 @@ class RoomRegressor(RegressorMixin, _RoomHead):
         X, y = validate_data(
             self, X, y, dtype=[np.float64, np.float32], multi_output=True, y_numeric=True, ensure_min_samples=2
         )
-        self._single_target = y.ndim == 1
-        targets = y.reshape(len(y), -1).astype(np.float64)
-        self._target_mean, deviation = targets.mean(axis=0), targets.std(axis=0)
-        self._target_scale = np.where(deviation > 0, deviation, 1.0)
-        standardised = ((targets - self._target_mean) / self._target_scale).astype(np.float32)
-        lowest = -self._target_mean / self._target_scale if self.non_negative else np.full(targets.shape[1], -np.inf)
-        self._fit_net(X, standardised, targets.shape[1], _Floored(lowest.astype(np.float32)), nn.MSELoss())
-        return self
+        return self._fit_net(X, y, source_groups, Regression(y, self.non_negative))
 
     def predict(self, X: Any) -> NDArray[np.float64]:
         """Estimate the targets.
@@ -257,10 +245,8 @@ class RoomRegressor(RegressorMixin, _RoomHead):
         ndarray of shape (n_rows,) or (n_rows, n_targets)
             Estimates in the targets' units.
         """
-        estimates = self._outputs(X) * self._target_scale + self._target_mean
-        if self.non_negative:
-            estimates = np.maximum(estimates, 0.0)  # rounding may leave a floored output a hair below 0
-        return estimates[:, 0] if self._single_target else estimates
+        outputs = self._outputs(X)
+        return self._target.estimates(outputs)
 
 
 class RoomClassifier(ClassifierMixin, _RoomHead):
@@ -277,8 +263,8 @@ class RoomClassifier(ClassifierMixin, _RoomHead):
     max_epochs : int, default=100
         Epochs at most.
     validation_fraction : float, default=0.1
-        Share of the rows held out to stop early and to keep the best weights. 0, or fewer than ten such rows, holds
-        out none: then the training loss decides.
+        Share of the rows (of the sources where `source_groups` is given) held out to stop early and to keep the best
+        weights. 0, or fewer than ten such rows, holds out none: then the training loss decides.
     patience : int, default=10
         Epochs without a new best after which training stops.
     device : str or torch.device, default="auto"
@@ -319,7 +305,7 @@ class RoomClassifier(ClassifierMixin, _RoomHead):
     ((200, 2), True)
     """
 
-    def fit(self, X: Any, y: Any) -> RoomClassifier:
+    def fit(self, X: Any, y: Any, *, source_groups: ArrayLike | None = None) -> Self:
         """Train the head.
 
         Parameters
@@ -328,6 +314,8 @@ class RoomClassifier(ClassifierMixin, _RoomHead):
             Embeddings.
         y : array-like of shape (n_rows,)
             Classes.
+        source_groups : array-like of shape (n_rows,), optional
+            Label of each row's dry source signal: whole sources are held out then.
 
         Returns
         -------
@@ -336,12 +324,9 @@ class RoomClassifier(ClassifierMixin, _RoomHead):
         """
         self._check_parameters()
         X, y = validate_data(self, X, y, dtype=[np.float64, np.float32], ensure_min_samples=2)
-        check_classification_targets(y)
-        self.classes_, codes = np.unique(y, return_inverse=True)
-        if len(self.classes_) < 2:
-            raise ValueError(f"RoomClassifier: y must have at least two classes, got {self.classes_.tolist()}.")
-        self._fit_net(X, codes.astype(np.int64), len(self.classes_), nn.Identity(), nn.CrossEntropyLoss())
-        return self
+        target = Classification(y, caller="RoomClassifier")
+        self.classes_ = target.classes
+        return self._fit_net(X, y, source_groups, target)
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
         """Estimate the probability of each class.
@@ -356,7 +341,8 @@ class RoomClassifier(ClassifierMixin, _RoomHead):
         ndarray of shape (n_rows, n_classes)
             Probabilities, in the order of `classes_`.
         """
-        return softmax(self._outputs(X), axis=1)
+        outputs = self._outputs(X)
+        return self._target.probabilities(outputs)
 
     def predict(self, X: Any) -> NDArray[Any]:
         """Estimate the class.
@@ -372,4 +358,4 @@ class RoomClassifier(ClassifierMixin, _RoomHead):
             Classes.
         """
         outputs = self._outputs(X)
-        return self.classes_[outputs.argmax(axis=1)]
+        return self._target.estimates(outputs)

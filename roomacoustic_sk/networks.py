@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -267,3 +268,7 @@ class MLPHead(nn.Sequential):
             nn.ReLU(),
             nn.Linear(n_hidden, n_outputs),
         )
+
+
+NETWORKS: dict[str, Callable[[int], nn.Module]] = {"paper": RoomCNN, "pooled": PooledRoomCNN}
+"""The encoders that estimators know by name; each is called with the number of samples in a segment."""

@@ -199,14 +199,14 @@ def hold_out(
     if fraction == 0:
         return np.zeros(len(rir), dtype=bool)
     if "source_groups" in groups:
-        held_out = _share_of(groups["source_groups"], fraction, random_state)
+        held_out = share_of_labels(groups["source_groups"], fraction, random_state)
     elif not whole_rirs and np.bincount(_codes(rir, len(rir), "rir_groups")).min() * fraction >= 2:
         held_out = np.zeros(len(rir), dtype=bool)
         for label in np.unique(rir):
             (rows,) = np.nonzero(rir == label)
-            held_out[rows] = _share_of(rows, fraction, random_state)
+            held_out[rows] = share_of_labels(rows, fraction, random_state)
     else:
-        held_out = _share_of(rir, fraction, random_state)
+        held_out = share_of_labels(rir, fraction, random_state)
     try:
         for part in (held_out, ~held_out):
             largest_batch(**{name: labels[part] for name, labels in groups.items()}, sampling=sampling)
@@ -222,10 +222,32 @@ def hold_out(
     return held_out
 
 
-def _share_of(labels: NDArray[Any], fraction: float, random_state: np.random.RandomState) -> NDArray[np.bool_]:
-    """Mark the rows of a random share of the labels, two labels at least."""
+def share_of_labels(labels: NDArray[Any], fraction: float, random_state: np.random.RandomState) -> NDArray[np.bool_]:
+    """Mark the rows of a random share of the labels, two labels at least unless the share is 0.
+
+    Parameters
+    ----------
+    labels : ndarray of shape (n_rows,)
+        Labels of any kind.
+    fraction : float
+        Share of the different labels.
+    random_state : RandomState
+        Draws them.
+
+    Returns
+    -------
+    ndarray of shape (n_rows,) of bool
+        True for the rows of the drawn labels.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from roomacoustic_sk.samplers import share_of_labels
+    >>> share_of_labels(np.array(list("aabbccdd")), 0.5, np.random.RandomState(0)).sum()
+    np.int64(4)
+    """
     names = np.unique(labels)
-    n_chosen = min(max(round(fraction * len(names)), 2), len(names))
+    n_chosen = min(max(round(fraction * len(names)), 2 if fraction else 0), len(names))
     return np.isin(labels, random_state.choice(names, n_chosen, replace=False))
 
 

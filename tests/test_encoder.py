@@ -226,14 +226,14 @@ def test_long_recordings_are_embedded_as_the_normalised_mean_of_their_segments(t
         mean = np.mean([trained.transform(X[:, start : start + CLIP]) for start in places], axis=0)
         expected = mean / np.linalg.norm(mean, axis=1, keepdims=True)
         encoder = pickle.loads(pickle.dumps(trained)).set_params(hop_duration=hop)
-        np.testing.assert_allclose(encoder.transform(X), expected, atol=2e-6)
+        np.testing.assert_allclose(encoder.transform(list(X)), expected, atol=2e-6)
 
 
 def test_lists_of_recordings_of_different_lengths_are_embedded_like_each_alone(trained):
     X, _, _ = reverberant_bursts(2, n_times=2 * CLIP)
     rows = [row[:n] for row, n in zip(X, [9_000, 16_000, 8_000, 9_000, 12_345, 8_000, 16_000, 10_000], strict=True)]
     together = trained.transform(rows)
-    alone = np.concatenate([trained.transform(row[None]) for row in rows])
+    alone = np.concatenate([trained.transform([row]) for row in rows])
     np.testing.assert_allclose(together, alone, atol=2e-6)
 
 
@@ -257,11 +257,11 @@ def test_the_pooled_network_takes_clips_between_half_a_second_and_a_segment_as_t
     encoder = quick_fit(X, {"rir_groups": rir, "source_groups": source}, segment_duration=1.0)
     with torch.inference_mode():
         expected = encoder.network_(torch.from_numpy(X[:, :10_000])).numpy()
-    np.testing.assert_allclose(encoder.transform(X[:, :10_000]), expected, atol=2e-6)
+    np.testing.assert_allclose(encoder.transform(list(X[:, :10_000])), expected, atol=2e-6)
     mixed = encoder.transform([X[0, :10_000], X[1], X[2, :10_000], X[3, :9_000]])
     np.testing.assert_allclose(mixed[[0, 2]], expected[[0, 2]], atol=2e-6)
     np.testing.assert_allclose(mixed[1:2], encoder.transform(X[1:2]), atol=2e-6)
-    np.testing.assert_allclose(mixed[3:], encoder.transform(X[3:4, :9_000]), atol=2e-6)
+    np.testing.assert_allclose(mixed[3:], encoder.transform([X[3, :9_000]]), atol=2e-6)
 
 
 def test_the_papers_network_repeats_short_clips_up_to_its_segment(data):
@@ -269,8 +269,8 @@ def test_the_papers_network_repeats_short_clips_up_to_its_segment(data):
     encoder = quick_fit(X, groups, network="paper", segment_duration=0.25)
     assert encoder.segment_length_ == 4_000
     with pytest.warns(UserWarning, match=r"2 of 2 rows of X are shorter than the 0.25 s needed"):
-        found = encoder.transform(X[:2, :2_500])
-    np.testing.assert_allclose(found, encoder.transform(np.tile(X[:2, :2_500], 2)[:, :4_000]), atol=2e-6)
+        found = encoder.transform(list(X[:2, :2_500]))
+    np.testing.assert_allclose(found, encoder.transform(list(np.tile(X[:2, :2_500], 2)[:, :4_000])), atol=2e-6)
 
 
 def test_short_recordings_are_repeated_in_training_with_a_warning(data):
@@ -315,7 +315,7 @@ def test_the_level_does_not_matter(trained, data, gain):
 def test_a_stretch_of_digital_silence_does_no_harm(trained):
     X = reverberant_bursts(1, n_times=3 * CLIP)[0]
     X[0, CLIP:] = 0
-    assert np.isfinite(trained.transform(X)).all()
+    assert np.isfinite(trained.transform(list(X))).all()
 
 
 def test_segments_are_cut_as_float32_with_full_scale_1():
@@ -391,10 +391,11 @@ def test_without_labels_segments_are_at_most_half_a_recording():
     assert encoder.segment_length_ == CLIP
 
 
-def test_unlabelled_recordings_too_short_for_different_segments_are_refused(data):
-    message = "X must have recordings longer than 0.5 s where there are no rir_groups, .*, got 0.5 s at most"
-    with pytest.raises(ValueError, match=message):
-        quick_fit(data[0], {})
+def test_unlabelled_recordings_too_short_for_different_segments_are_warned_of(data):
+    message = "X should have recordings longer than 0.5 s where there are no rir_groups, .*, got 0.5 s at most"
+    with pytest.warns(UserWarning, match=message):
+        encoder = quick_fit(data[0], {})
+    assert encoder.segment_length_ == CLIP
 
 
 def test_unlabelled_recordings_teach_it_too():
@@ -516,14 +517,21 @@ def test_the_plateau_ends_two_hundredths_of_the_way_from_chance_to_perfect_separ
     assert _plateau_level(n_classes, n_views, tau) == pytest.approx(0.98 * chance + 0.02 * best, rel=1e-5)
 
 
-def test_the_weights_kept_are_those_of_the_best_epoch(data):
-    X, groups = data
+def test_the_weights_kept_are_those_of_the_best_epoch():
+    X, rir, source = reverberant_bursts(40)
     watcher = LoaderWatcher()
     encoder = quick_fit(
-        X, groups, lr=4e-3, steps_per_epoch=10, validation_steps=3, max_epochs=3, callbacks=[watcher, Spoiler()]
+        X,
+        {"rir_groups": rir, "source_groups": source},
+        lr=2e-3,
+        n_views=4,
+        steps_per_epoch=20,
+        validation_steps=3,
+        max_epochs=4,
+        callbacks=[watcher, Spoiler()],
     )
     losses = encoder.history_["valid_loss"]
-    assert losses.iloc[-1] == pytest.approx(np.log(4 * 2 - 1), rel=1e-5)  # spoilt: at chance
+    assert losses.iloc[-1] == pytest.approx(np.log(4 * 4 - 1), rel=1e-5)  # spoilt: at chance
     assert losses.min() < losses.iloc[-1] - 0.05
     with torch.inference_mode():
         again = [SupConLoss(0.1)(encoder.net_.module_(x), labels).item() for x, labels in watcher.dataset_valid]
@@ -647,7 +655,6 @@ def test_group_labels_are_routed_as_metadata(data):
     y = np.log(RT60)[groups["rir_groups"]]
     with sklearn.config_context(enable_metadata_routing=True):
         pipe = pipeline()
-        pipe["enc"].set_fit_request(rir_groups=True, source_groups=True)
         pipe.fit(X, y, **groups)
         assert np.array_equal(pipe["enc"].transform(X), quick_fit(X, groups).transform(X))
         search = GridSearchCV(pipe, {"enc__tau": [0.1, 1.0]}, cv=2, error_score="raise").fit(X, y, **groups)
@@ -710,7 +717,7 @@ def test_training_in_bfloat16_works_and_transform_stays_in_float32(data):
         (lambda X: [*X[:2], np.full(CLIP, np.inf), *X[3:]], ValueError, "X must be finite, got NaN .* in row 2"),
         (lambda X: X * (np.arange(80) != 3)[:, None], ValueError, "X must not be silent, got .* zeros in row 3"),
         (lambda X: X.T, ValueError, r"X must be of shape \(n_rows, n_times\), got \(8000, 80\).*Pass X.T"),
-        (lambda X: X[0], ValueError, r"X must be a 2-D array.*Pass X.reshape\(1, -1\)"),
+        (lambda X: X[0], ValueError, r"X must be a 2-D array.*Reshape your data with X.reshape\(1, -1\)"),
         (lambda X: X[:, None], ValueError, "X must be a 2-D array"),
         (lambda X: X[:0], ValueError, "X must have at least one row"),
         (lambda X: X > 0, TypeError, "X must hold floating-point or signed integer samples, got dtype bool"),
@@ -765,7 +772,7 @@ def test_sampling_that_needs_labels_is_refused_without_any():
 
 
 def test_one_recording_without_labels_is_refused(data):
-    with pytest.raises(ValueError, match="at least two RIRs to tell apart, got one row and no rir_groups"):
+    with pytest.raises(ValueError, match="at least two RIRs to tell apart, got one sample and no rir_groups"):
         ContrastiveRoomEncoder(**QUICK).fit(data[0][:1])
 
 

@@ -13,7 +13,6 @@ from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LinearRegression
 from sklearn.metrics import r2_score
 from sklearn.model_selection import GridSearchCV, cross_val_score
-from sklearn.utils.estimator_checks import check_estimator
 from skorch.callbacks import Callback
 from torch import nn
 
@@ -344,13 +343,6 @@ def test_fitting_does_not_change_the_data(head, data):
     assert np.array_equal(y, before[1])
 
 
-@pytest.mark.parametrize("head", HEADS)
-def test_heads_pass_the_estimator_checks_of_scikit_learn(head):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the checks provoke some themselves
-        check_estimator(head(**QUICK))
-
-
 # What is refused
 
 
@@ -389,7 +381,7 @@ def test_bad_targets_are_refused(data):
     with pytest.raises(ValueError, match="Unknown label type: continuous"):
         RoomClassifier().fit(X, y)
     classifier = RoomClassifier()
-    with pytest.raises(ValueError, match=r"RoomClassifier: y must have at least two classes, got \['small'\]"):
+    with pytest.raises(ValueError, match=r"RoomClassifier: y must have at least two classes, got one class, 'small'"):
         classifier.fit(X, np.full(300, "small"))
     with pytest.raises(NotFittedError):
         classifier.predict(X)

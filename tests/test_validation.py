@@ -8,6 +8,7 @@ import subprocess
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.sparse import csr_array
 
 from roomacoustic_sk._validation import (
     check_choice,
@@ -157,7 +158,7 @@ def silent(*rows):
             X[0],
             ValueError,
             "f: X must be a 2-D array (n_rows, n_times) or a list of 1-D arrays, got an array of shape (10,) and dtype "
-            "float64. Pass X.reshape(1, -1) if it is one recording.",
+            "float64. Reshape your data with X.reshape(1, -1) if it is one recording.",
         ),
         (
             X[None],
@@ -171,7 +172,11 @@ def silent(*rows):
         (3.0, TypeError, "f: X must be a 2-D array (n_rows, n_times) or a list of 1-D arrays, got 3.0."),
         (X[:0], ValueError, "f: X must have at least one row, got none."),
         ([], ValueError, "f: X must have at least one row, got none."),
-        (X[:2, :0], ValueError, "f: X must have samples in every row, got rows 0, 1 without any."),
+        (
+            X[:2, :0],
+            ValueError,
+            "f: X must have samples in every row, got 0 feature(s) (shape=(2, 0)) while a minimum of 1 is required.",
+        ),
         ([X[0], X[0, :0]], ValueError, "f: X must have samples in every row, got row 1 without any."),
         (with_value(np.nan, 4), ValueError, "f: X must be finite, got NaN or infinity in row 4."),
         (with_value(np.inf, 0, 2), ValueError, "f: X must be finite, got NaN or infinity in rows 0, 2."),
@@ -188,7 +193,17 @@ def silent(*rows):
             "f: X must hold floating-point samples, got dtype int16. Divide integer PCM by its full scale first, e.g. "
             "X / 32768.0 for int16.",
         ),
-        ([X[0], X[1].astype(complex)], TypeError, "f: X must hold floating-point samples, got dtype complex128."),
+        (
+            [X[0], X[1].astype(complex)],
+            ValueError,
+            "f: X must hold real samples, got dtype complex128. Complex data not supported.",
+        ),
+        (
+            csr_array(X),
+            TypeError,
+            "f: X must be a 2-D array (n_rows, n_times) or a list of 1-D arrays, got a sparse one. Waveforms are "
+            "dense: pass X.toarray().",
+        ),
         (X > 0, TypeError, "f: X must hold floating-point samples, got dtype bool."),
         (X.astype(str), TypeError, "f: X must hold floating-point samples, got dtype <U32."),
     ],
@@ -203,7 +218,7 @@ def test_messages_name_the_argument():
         check_rows(with_value(np.nan, 4), caller="f", name="rirs")
 
 
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, bool, complex])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, bool])
 def test_unsigned_integers_are_refused_even_where_integers_may_pass(dtype):
     # unsigned PCM has its zero in the middle
     with pytest.raises(TypeError, match="f: X must hold floating-point or signed integer samples, got dtype"):

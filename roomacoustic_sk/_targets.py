@@ -1,0 +1,122 @@
+"""Targets as the networks learn them: standardised numbers or class codes, and the way back to the user's units."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.special import softmax
+from sklearn.utils.multiclass import check_classification_targets
+from torch import Tensor, nn
+
+
+class Regression:
+    """Targets of a regression, standardised so that s, dB and m3 may be learned alike.
+
+    Parameters
+    ----------
+    y : ndarray of shape (n_rows,) or (n_rows, n_targets)
+        Targets.
+    non_negative : bool
+        Keep estimates at 0 or above.
+
+    Attributes
+    ----------
+    n_outputs : int
+        Outputs that the network needs.
+    """
+
+    def __init__(self, y: NDArray[Any], non_negative: bool) -> None:
+        self._single, self.non_negative = y.ndim == 1, non_negative
+        targets = y.reshape(len(y), -1).astype(np.float64)
+        deviation = targets.std(axis=0)
+        self._mean, self._scale = targets.mean(axis=0), np.where(deviation > 0, deviation, 1.0)
+        self.n_outputs = targets.shape[1]
+
+    def encode(self, y: NDArray[Any]) -> NDArray[np.float32]:
+        """Return targets of shape (n_rows, n_outputs) for the loss."""
+        return ((y.reshape(len(y), -1) - self._mean) / self._scale).astype(np.float32)
+
+    def output_layer(self) -> nn.Module:
+        """Return what the network ends with."""
+        lowest = -self._mean / self._scale if self.non_negative else np.full(self.n_outputs, -np.inf)
+        return _Floor(lowest.astype(np.float32))
+
+    def loss(self) -> nn.Module:
+        """Return what is minimised."""
+        return nn.MSELoss()
+
+    def estimates(self, outputs: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return estimates in the targets' units and shape."""
+        values = outputs * self._scale + self._mean
+        if self.non_negative:
+            values = np.maximum(values, 0.0)  # rounding may leave a floored output a hair below 0
+        return values[:, 0] if self._single else values
+
+
+class Classification:
+    """Class labels as numbers from 0 up.
+
+    Parameters
+    ----------
+    y : ndarray of shape (n_rows,)
+        Class labels of any kind.
+    caller : str
+        Who asks.
+
+    Attributes
+    ----------
+    classes : ndarray of shape (n_classes,)
+        The classes, sorted.
+    n_outputs : int
+        Outputs that the network needs, one a class.
+
+    Raises
+    ------
+    ValueError
+        If the labels are continuous or all of one class.
+    """
+
+    def __init__(self, y: NDArray[Any], *, caller: str) -> None:
+        check_classification_targets(y)
+        self.classes = np.unique(y)
+        self.n_outputs = len(self.classes)
+        if self.n_outputs < 2:
+            raise ValueError(
+                f"{caller}: y must have at least two classes, got one class, {self.classes.tolist()[0]!r}."
+            )
+
+    def encode(self, y: NDArray[Any]) -> NDArray[np.int64]:
+        """Return the codes of labels, for the loss."""
+        return np.searchsorted(self.classes, y).astype(np.int64)
+
+    def output_layer(self) -> nn.Module:
+        """Return what the network ends with: it gives logits."""
+        return nn.Identity()
+
+    def loss(self) -> nn.Module:
+        """Return what is minimised."""
+        return nn.CrossEntropyLoss()
+
+    def probabilities(self, outputs: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the probability of each class, shape (n_rows, n_classes)."""
+        return softmax(outputs, axis=1)
+
+    def estimates(self, outputs: NDArray[np.float64]) -> NDArray[Any]:
+        """Return the likeliest classes."""
+        return self.classes[outputs.argmax(axis=1)]
+
+
+class _Floor(nn.Module):
+    """Keep outputs at or above a floor: the paper's final ReLU, in the units of standardised targets."""
+
+    floor: Tensor
+
+    def __init__(self, floor: NDArray[np.float32]) -> None:
+        super().__init__()
+        self.register_buffer("floor", torch.from_numpy(floor))
+
+    def forward(self, outputs: Tensor) -> Tensor:
+        return torch.maximum(outputs, self.floor)

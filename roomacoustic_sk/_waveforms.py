@@ -1,0 +1,139 @@
+"""What the estimators that take waveforms share: checks, one network, and its application segment by segment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import validate_data
+from torch import nn
+
+from roomacoustic_sk._segments import check_time_axis, embed, warn_of_repeats
+from roomacoustic_sk._validation import (
+    Rows,
+    check_choice,
+    check_groups,
+    check_number,
+    check_rows,
+    check_sample_rate,
+)
+from roomacoustic_sk.networks import NETWORKS
+
+
+class WaveformEstimator(BaseEstimator):
+    """An estimator with a network that sees recordings of any length as segments of one length."""
+
+    network: str | Callable[[int], nn.Module]
+    sample_rate: int
+    segment_duration: float
+    hop_duration: float | None
+    lr: float
+    batch_size: int
+    max_epochs: int
+    validation_fraction: float
+    patience: int
+    precision: str
+    warm_start: bool
+    segment_length_: int
+
+    def _check_parameters(self) -> None:
+        """Refuse parameters that are out of range; children add those of their own."""
+        name = type(self).__name__
+        if isinstance(self.network, nn.Module):
+            given = type(self.network).__name__
+            raise TypeError(
+                f"{name}: network must be a class that is called with the samples in a segment, got a {given} that is "
+                f"built already. Pass {given} itself."
+            )
+        if not callable(self.network):
+            check_choice(self.network, list(NETWORKS), caller=name, name="network")
+        check_choice(self.precision, ["auto", "float32", "bfloat16"], caller=name, name="precision")
+        check_choice(self.warm_start, [True, False], caller=name, name="warm_start")
+        check_sample_rate(self.sample_rate, caller=name)
+        for parameter in ("segment_duration", "lr"):
+            check_number(getattr(self, parameter), caller=name, name=parameter, low=0, low_open=True)
+        if self.hop_duration is not None:
+            check_number(self.hop_duration, caller=name, name="hop_duration", low=0, low_open=True)
+        check_number(self.max_epochs, caller=name, name="max_epochs", low=0, integer=True)
+        for parameter in ("patience", "batch_size"):
+            check_number(getattr(self, parameter), caller=name, name=parameter, low=1, integer=True)
+        check_number(self.validation_fraction, caller=name, name="validation_fraction", low=0, high=0.9)
+
+    def _check_rows(self, X: Any, shortest: int, *, reset: bool) -> Rows:
+        """Return waveforms to train on (`reset`) or to apply the network to."""
+        name = type(self).__name__
+        rows = check_rows(X, caller=name, allow_integers=True)
+        check_time_axis(rows, shortest, caller=name)
+        if not isinstance(rows, np.ndarray):
+            return rows
+        try:
+            validate_data(self, X if hasattr(X, "shape") else rows, reset=reset, skip_check_array=True)
+        except ValueError as error:
+            if "features as input" not in str(error):
+                raise
+            raise ValueError(
+                f"{error} Recordings at another sample rate must be resampled to {self.sample_rate} Hz; those of "
+                "another length can be passed as a list of 1-D arrays, list(X)."
+            ) from error
+        return rows
+
+    def _check_groups(self, groups: dict[str, ArrayLike | None], n_rows: int) -> dict[str, NDArray[Any]]:
+        """Return those group labels that are given, one label a row."""
+        return {
+            key: check_groups(labels, n_rows, caller=type(self).__name__, name=key)
+            for key, labels in groups.items()
+            if labels is not None
+        }
+
+    def _samples_in(self, duration: float) -> int:
+        return max(round(duration * self.sample_rate), 1)
+
+    def _apply(
+        self, module: nn.Module, X: Any, *, shortest: int, n_outputs: int, batch_size: int
+    ) -> NDArray[np.float32]:
+        """Return the mean over each recording's segments of what a module says."""
+        rows = self._check_rows(X, shortest, reset=False)
+        warn_of_repeats(
+            np.array([len(row) for row in rows]), shortest, self.sample_rate, caller=type(self).__name__, stacklevel=4
+        )
+        hop = self.segment_length_ if self.hop_duration is None else self._samples_in(self.hop_duration)
+        return embed(
+            module,
+            rows,
+            length=self.segment_length_,
+            shortest=shortest,
+            hop=hop,
+            batch_size=batch_size,
+            n_features=n_outputs,
+        )
+
+
+def build_network(network: str | Callable[[int], nn.Module], n_times: int) -> nn.Module:
+    """Return the network that a `network` parameter means, for segments of `n_times` samples."""
+    return _builder(network)(n_times)
+
+
+def shortest_clip(network: str | Callable[[int], nn.Module]) -> int:
+    """Return the fewest samples that a network can be built for; 1 where it does not say."""
+    return getattr(_builder(network), "MIN_TIMES", 1)
+
+
+def _builder(network: str | Callable[[int], nn.Module]) -> Callable[[int], nn.Module]:
+    return NETWORKS[network] if isinstance(network, str) else network
+
+
+def count_outputs(network: nn.Module, n_times: int, *, caller: str) -> int:
+    """Return the length of a network's embedding, by a trial, or raise if its output is no embedding."""
+    network.eval()
+    with torch.inference_mode():
+        output = network(torch.zeros(2, n_times))
+    if output.ndim != 2 or len(output) != 2:
+        raise ValueError(
+            f"{caller}: network must map waveforms (n, n_times) to features (n, n_features), "
+            f"got an output of shape {tuple(output.shape)} for an input of shape (2, {n_times})."
+        )
+    return output.shape[1]

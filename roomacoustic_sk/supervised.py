@@ -1,0 +1,564 @@
+"""The supervised baseline: encoder and head trained end to end on room parameters (Table 2 of the paper)."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import ClassifierMixin, RegressorMixin
+from sklearn.utils import check_random_state, column_or_1d
+from sklearn.utils.validation import assert_all_finite, check_array, check_consistent_length, check_is_fitted
+from torch import Tensor, nn
+
+from roomacoustic_sk._segments import SegmentDataset, choose_segment_length
+from roomacoustic_sk._targets import Classification, Regression
+from roomacoustic_sk._torch import draw_seed, resolve_autocast, resolve_device, seeded
+from roomacoustic_sk._training import BatchLoader, RoomNet, ShuffledBatches, TrainedNetMixin, train_net
+from roomacoustic_sk._validation import check_choice, check_number, describe
+from roomacoustic_sk._waveforms import WaveformEstimator, build_network, count_outputs, shortest_clip
+from roomacoustic_sk.networks import MLPHead
+from roomacoustic_sk.samplers import share_of_labels
+
+PREDICTION_BATCH = 64  # segments
+
+
+class _Frozen(nn.Module):
+    """A network that stays as it is: neither its weights nor its running averages change, and nothing drops out."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> Self:
+        return super().train(False)
+
+    def forward(self, waveforms: Tensor) -> Tensor:
+        return self.network(waveforms)
+
+
+class _SupervisedRoomEstimator(TrainedNetMixin, WaveformEstimator):
+    """What both supervised estimators share: parameters, and the training from waveforms to targets."""
+
+    _target: Any  # how the targets are learned
+
+    # Group labels go where they are of use without being asked for, where metadata routing is enabled.
+    __metadata_request__fit: ClassVar = {"rir_groups": True, "source_groups": True, "room_groups": True}
+
+    def __init__(
+        self,
+        *,
+        network: str | Callable[[int], nn.Module] = "pooled",
+        encoder: Any = None,
+        freeze_encoder: bool = False,
+        n_hidden: int = 256,
+        sample_rate: int = 16_000,
+        segment_duration: float = 4.0,
+        hop_duration: float | None = None,
+        lr: float = 1e-3,
+        batch_size: int = 16,
+        max_epochs: int = 100,
+        validation_fraction: float = 0.2,
+        patience: int = 4,
+        precision: str = "auto",
+        device: Any = "auto",
+        callbacks: list[Any] | None = None,
+        warm_start: bool = False,
+        random_state: Any = None,
+        verbose: int = 0,
+    ) -> None:
+        self.network = network
+        self.encoder = encoder
+        self.freeze_encoder = freeze_encoder
+        self.n_hidden = n_hidden
+        self.sample_rate = sample_rate
+        self.segment_duration = segment_duration
+        self.hop_duration = hop_duration
+        self.lr = lr
+        self.batch_size = batch_size
+        self.max_epochs = max_epochs
+        self.validation_fraction = validation_fraction
+        self.patience = patience
+        self.precision = precision
+        self.device = device
+        self.callbacks = callbacks
+        self.warm_start = warm_start
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        name = type(self).__name__
+        check_number(self.n_hidden, caller=name, name="n_hidden", low=1, integer=True)
+        check_choice(self.freeze_encoder, [True, False], caller=name, name="freeze_encoder")
+        if self.encoder is None:
+            if self.freeze_encoder:
+                raise ValueError(f"{name}: encoder must be given where freeze_encoder is True, got None.")
+            return
+        if not hasattr(self.encoder, "network_"):
+            raise ValueError(
+                f"{name}: encoder must be a fitted ContrastiveRoomEncoder, got {describe(self.encoder)} without "
+                "weights. Fit it first, and wrap it in sklearn.frozen.FrozenEstimator, for cloning makes an estimator "
+                "unfitted."
+            )
+        if self.encoder.sample_rate != self.sample_rate:
+            raise ValueError(
+                f"{name}: sample_rate must be the encoder's, {self.encoder.sample_rate} Hz, got {self.sample_rate} Hz."
+            )
+
+    def _fit(self, X: Any, y: Any, labels: dict[str, ArrayLike | None]) -> Self:
+        self._check_parameters()
+        name = type(self).__name__
+        if y is None:
+            raise ValueError(f"{name} requires y to be passed, but the target y is None.")
+        start = getattr(self, "net_", None) if self.warm_start else None
+        pretrained = self.encoder if start is None else self
+        shortest = shortest_clip(self.network) if self.encoder is None else _shortest_of(self.encoder)
+        rows = self._check_rows(X, shortest, reset=start is None)
+        y = self._check_targets(y)
+        check_consistent_length(X, y)
+        sources = self._check_groups(labels, len(rows)).get("source_groups", np.arange(len(rows)))
+
+        random_state = check_random_state(self.random_state)
+        device = resolve_device(self.device, caller=name)
+        segment_length = choose_segment_length(
+            rows,
+            self._samples_in(self.segment_duration) if pretrained is None else pretrained.segment_length_,
+            shortest,
+            self.sample_rate,
+            caller=name,
+            fixed=pretrained is not None,
+        )
+        target = self._target if start else self._learn_target(y)
+        held_out = share_of_labels(sources, self.validation_fraction, random_state)
+        if held_out.all():
+            held_out[:] = False
+        # What follows goes on from epoch to epoch, while the same sources are held out in every call.
+        seed, n_epochs = draw_seed(random_state), 0 if start is None else len(start.history)
+        random_state = np.random.RandomState([seed, n_epochs])
+        dataset = SegmentDataset(rows, target.encode(y), np.arange(len(rows)), segment_length)
+
+        def loader(items: NDArray[np.intp], batch_size: int, random_state: Any) -> BatchLoader:
+            return BatchLoader(dataset, ShuffledBatches(items, batch_size, random_state), random_state)
+
+        train = loader(np.flatnonzero(~held_out), self.batch_size, random_state)
+        valid = loader(np.flatnonzero(held_out), PREDICTION_BATCH, seed) if held_out.any() else None
+        with seeded(random_state):
+            module = self._new_module(segment_length, target) if start is None else start.module_
+            self.net_ = self._train(module, target.loss(), train, valid, device, start)
+        self.segment_length_, self._target = segment_length, target
+        return self
+
+    def _new_module(self, segment_length: int, target: Regression | Classification) -> nn.Module:
+        """Return an encoder, new or a copy of the given one, and a head on top of it."""
+        if self.encoder is None:
+            network = build_network(self.network, segment_length)
+        else:
+            network = copy.deepcopy(self.encoder.network_).cpu()
+        n_features = count_outputs(network, segment_length, caller=type(self).__name__)
+        if self.freeze_encoder:
+            network = _Frozen(network)
+        return nn.Sequential(network, MLPHead(n_features, target.n_outputs, self.n_hidden), target.output_layer())
+
+    def _train(
+        self,
+        module: nn.Module,
+        loss: nn.Module,
+        train: BatchLoader,
+        valid: BatchLoader | None,
+        device: torch.device,
+        start: RoomNet | None,
+    ) -> RoomNet:
+        return train_net(
+            module,
+            loss,
+            train,
+            valid,
+            lr=self.lr,
+            max_epochs=self.max_epochs,
+            patience=self.patience,
+            device=device,
+            autocast=resolve_autocast(self.precision, device),
+            callbacks=self.callbacks,
+            verbose=self.verbose,
+            label="supervised",
+            start=start,
+        )
+
+    def _outputs(self, X: Any) -> NDArray[np.float64]:
+        """Return what the network says of recordings, averaged over their segments."""
+        check_is_fitted(self, "net_")
+        shortest = _shortest_of(self)
+        outputs = self._apply(
+            self.net_.module_, X, shortest=shortest, n_outputs=self._target.n_outputs, batch_size=PREDICTION_BATCH
+        )
+        return outputs.astype(np.float64)
+
+    @property
+    def network_(self) -> nn.Module:
+        """The trained encoder, without the head."""
+        network = self.net_.module_[0]
+        return network.network if isinstance(network, _Frozen) else network
+
+
+def _shortest_of(fitted: Any) -> int:
+    """Return the fewest samples that the network of a fitted estimator takes."""
+    return getattr(fitted.network_, "min_times", fitted.segment_length_)
+
+
+class SupervisedRoomRegressor(RegressorMixin, _SupervisedRoomEstimator):
+    """Estimate room parameters from waveforms: encoder and head trained together on the targets.
+
+    The paper's supervised baseline. It takes what a `Pipeline` of `ContrastiveRoomEncoder` and `RoomRegressor` takes,
+    so that it can stand in for it in a `GridSearchCV`.
+
+    Parameters
+    ----------
+    network : {"pooled", "paper"} or callable, default="pooled"
+        The encoder, as for `ContrastiveRoomEncoder`. Ignored where `encoder` is given.
+    encoder : fitted ContrastiveRoomEncoder, default=None
+        Encoder to start from, instead of random weights. It is copied, not changed. Wrap it in
+        `sklearn.frozen.FrozenEstimator` where the estimator will be cloned, as in a grid search.
+    freeze_encoder : bool, default=False
+        Whether the given encoder stays as it is and only the head is trained.
+    non_negative : bool, default=False
+        Keep estimates at 0 or above, in training too: the paper's final ReLU, for reverberation time or volume.
+    n_hidden : int, default=256
+        Neurons of each of the head's two hidden layers.
+    sample_rate : int, default=16000
+        Sampling rate of the waveforms, in Hz.
+    segment_duration : float, default=4.0
+        Length of the segments that the network is trained on, in s. Ignored where `encoder` is given.
+    hop_duration : float, optional
+        Step between the segments of a longer recording in `predict`, in s; a whole segment by default.
+    lr : float, default=1e-3
+        Step size of Adam.
+    batch_size : int, default=16
+        Rows in a training step.
+    max_epochs : int, default=100
+        Epochs at most, each through all rows.
+    validation_fraction : float, default=0.2
+        Share of the sources (of the rows where `source_groups` is not given) held out to stop early and to keep the
+        best weights. 0 holds out none: then the training loss decides.
+    patience : int, default=4
+        Epochs without a new best after which training stops.
+    precision : {"auto", "float32", "bfloat16"}, default="auto"
+        What the convolutions compute in during training, as for `ContrastiveRoomEncoder`.
+    device : str or torch.device, default="auto"
+        "auto" is CUDA where there is one, else the CPU.
+    callbacks : list of skorch callbacks, optional
+        Further hooks into training.
+    warm_start : bool, default=False
+        Whether `fit` goes on from where the last one ended, for up to `max_epochs` epochs more, with the first one's
+        standardisation of the targets.
+    random_state : int, RandomState or None, default=None
+        Seeds weights, batches, segments and the held-out sources. Global generators are left alone.
+    verbose : int, default=0
+        0 is silent, 1 shows a progress bar, 2 a table of epochs.
+
+    Attributes
+    ----------
+    net_ : skorch.NeuralNet
+        The trained net; its module is the encoder followed by the head.
+    network_ : torch.nn.Module
+        The encoder alone.
+    segment_length_ : int
+        Samples in a segment.
+    history_ : pandas.DataFrame
+        Epoch, losses and seconds, one row an epoch; the losses are mean squared errors of standardised targets.
+    n_iter_ : int
+        Epochs trained.
+    n_features_in_ : int
+        Samples in a row of the training data, where that was an array.
+
+    Raises
+    ------
+    TypeError, ValueError
+        By `fit` and `predict`: a parameter out of range, waveforms that are not finite, silent or of a wrong shape,
+        targets that are not finite, labels that are misaligned, an encoder that is not fitted.
+
+    Notes
+    -----
+    Recordings longer than a segment give a random segment in each epoch; in `predict` the outputs for their segments
+    are averaged. Recordings of other lengths, and short ones, are treated as in `ContrastiveRoomEncoder`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from roomacoustic_sk import SupervisedRoomRegressor
+    >>> rng = np.random.default_rng(0)
+    >>> rt60 = rng.uniform(0.1, 1.0, 40)
+    >>> X = rng.standard_normal((40, 16_000)) * 10 ** (-3 * np.linspace(0, 1, 16_000) / rt60[:, None])
+    >>> model = SupervisedRoomRegressor(segment_duration=1.0, max_epochs=2, random_state=0)
+    >>> model.fit(X, rt60).predict(X).shape
+    (40,)
+    """
+
+    def __init__(
+        self,
+        *,
+        network: str | Callable[[int], nn.Module] = "pooled",
+        encoder: Any = None,
+        freeze_encoder: bool = False,
+        non_negative: bool = False,
+        n_hidden: int = 256,
+        sample_rate: int = 16_000,
+        segment_duration: float = 4.0,
+        hop_duration: float | None = None,
+        lr: float = 1e-3,
+        batch_size: int = 16,
+        max_epochs: int = 100,
+        validation_fraction: float = 0.2,
+        patience: int = 4,
+        precision: str = "auto",
+        device: Any = "auto",
+        callbacks: list[Any] | None = None,
+        warm_start: bool = False,
+        random_state: Any = None,
+        verbose: int = 0,
+    ) -> None:
+        self.non_negative = non_negative
+        super().__init__(
+            network=network,
+            encoder=encoder,
+            freeze_encoder=freeze_encoder,
+            n_hidden=n_hidden,
+            sample_rate=sample_rate,
+            segment_duration=segment_duration,
+            hop_duration=hop_duration,
+            lr=lr,
+            batch_size=batch_size,
+            max_epochs=max_epochs,
+            validation_fraction=validation_fraction,
+            patience=patience,
+            precision=precision,
+            device=device,
+            callbacks=callbacks,
+            warm_start=warm_start,
+            random_state=random_state,
+            verbose=verbose,
+        )
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        tags.regressor_tags.poor_score = True  # on rows of a few numbers, where there is no room to hear
+        return tags
+
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        *,
+        rir_groups: ArrayLike | None = None,
+        source_groups: ArrayLike | None = None,
+        room_groups: ArrayLike | None = None,
+    ) -> Self:
+        """Train encoder and head.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_rows, n_times), or list of 1-D arrays
+            Reverberant waveforms at `sample_rate`.
+        y : array-like of shape (n_rows,) or (n_rows, n_targets)
+            Targets, e.g. reverberation times in s.
+        rir_groups, source_groups, room_groups : array-like of shape (n_rows,), optional
+            The labels that `ContrastiveRoomEncoder` takes. With `source_groups`, each row's dry source signal, whole
+            sources are held out; the other two are checked and not used.
+
+        Returns
+        -------
+        SupervisedRoomRegressor
+            Itself.
+        """
+        labels = {"rir_groups": rir_groups, "source_groups": source_groups, "room_groups": room_groups}
+        return self._fit(X, y, labels)
+
+    def _check_targets(self, y: Any) -> NDArray[np.float64]:
+        return check_array(y, ensure_2d=False, dtype=np.float64, input_name="y", estimator=self)
+
+    def _learn_target(self, y: NDArray[np.float64]) -> Regression:
+        return Regression(y, self.non_negative)
+
+    def predict(self, X: Any) -> NDArray[np.float64]:
+        """Estimate the targets.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_rows, n_times), or list of 1-D arrays
+            Reverberant waveforms at `sample_rate`.
+
+        Returns
+        -------
+        ndarray of shape (n_rows,) or (n_rows, n_targets)
+            Estimates in the targets' units.
+        """
+        outputs = self._outputs(X)
+        return self._target.estimates(outputs)
+
+
+class SupervisedRoomClassifier(ClassifierMixin, _SupervisedRoomEstimator):
+    """Classify rooms from waveforms, small or large for one: encoder and head trained together on the classes.
+
+    The paper's supervised baseline. It takes what a `Pipeline` of `ContrastiveRoomEncoder` and `RoomClassifier` takes,
+    so that it can stand in for it in a `GridSearchCV`.
+
+    Parameters
+    ----------
+    network : {"pooled", "paper"} or callable, default="pooled"
+        The encoder, as for `ContrastiveRoomEncoder`. Ignored where `encoder` is given.
+    encoder : fitted ContrastiveRoomEncoder, default=None
+        Encoder to start from, as for `SupervisedRoomRegressor`.
+    freeze_encoder : bool, default=False
+        Whether the given encoder stays as it is and only the head is trained.
+    n_hidden : int, default=256
+        Neurons of each of the head's two hidden layers.
+    sample_rate : int, default=16000
+        Sampling rate of the waveforms, in Hz.
+    segment_duration : float, default=4.0
+        Length of the segments that the network is trained on, in s. Ignored where `encoder` is given.
+    hop_duration : float, optional
+        Step between the segments of a longer recording in `predict`, in s; a whole segment by default.
+    lr : float, default=1e-3
+        Step size of Adam.
+    batch_size : int, default=16
+        Rows in a training step.
+    max_epochs : int, default=100
+        Epochs at most, each through all rows.
+    validation_fraction : float, default=0.2
+        Share of the sources (of the rows where `source_groups` is not given) held out to stop early and to keep the
+        best weights. 0 holds out none: then the training loss decides.
+    patience : int, default=4
+        Epochs without a new best after which training stops.
+    precision : {"auto", "float32", "bfloat16"}, default="auto"
+        What the convolutions compute in during training, as for `ContrastiveRoomEncoder`.
+    device : str or torch.device, default="auto"
+        "auto" is CUDA where there is one, else the CPU.
+    callbacks : list of skorch callbacks, optional
+        Further hooks into training.
+    warm_start : bool, default=False
+        Whether `fit` goes on from where the last one ended, for up to `max_epochs` epochs more; the classes must be
+        among the first one's.
+    random_state : int, RandomState or None, default=None
+        Seeds weights, batches, segments and the held-out sources. Global generators are left alone.
+    verbose : int, default=0
+        0 is silent, 1 shows a progress bar, 2 a table of epochs.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        The classes.
+    net_ : skorch.NeuralNet
+        The trained net; its module is the encoder followed by the head.
+    network_ : torch.nn.Module
+        The encoder alone.
+    segment_length_ : int
+        Samples in a segment.
+    history_ : pandas.DataFrame
+        Epoch, losses and seconds, one row an epoch; the losses are cross-entropies.
+    n_iter_ : int
+        Epochs trained.
+    n_features_in_ : int
+        Samples in a row of the training data, where that was an array.
+
+    Raises
+    ------
+    TypeError, ValueError
+        By `fit` and `predict`: a parameter out of range, waveforms that are not finite, silent or of a wrong shape,
+        continuous targets, one class only, labels that are misaligned, an encoder that is not fitted.
+
+    Notes
+    -----
+    Recordings longer than a segment give a random segment in each epoch; in `predict` the outputs for their segments
+    are averaged. Recordings of other lengths, and short ones, are treated as in `ContrastiveRoomEncoder`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from roomacoustic_sk import SupervisedRoomClassifier
+    >>> rng = np.random.default_rng(0)
+    >>> rt60 = rng.uniform(0.1, 1.0, 40)
+    >>> X = rng.standard_normal((40, 16_000)) * 10 ** (-3 * np.linspace(0, 1, 16_000) / rt60[:, None])
+    >>> model = SupervisedRoomClassifier(segment_duration=1.0, max_epochs=2, random_state=0)
+    >>> model.fit(X, rt60 > 0.5).predict_proba(X).shape
+    (40, 2)
+    """
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.poor_score = True  # on rows of a few numbers, where there is no room to hear
+        return tags
+
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        *,
+        rir_groups: ArrayLike | None = None,
+        source_groups: ArrayLike | None = None,
+        room_groups: ArrayLike | None = None,
+    ) -> Self:
+        """Train encoder and head.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_rows, n_times), or list of 1-D arrays
+            Reverberant waveforms at `sample_rate`.
+        y : array-like of shape (n_rows,)
+            Classes.
+        rir_groups, source_groups, room_groups : array-like of shape (n_rows,), optional
+            The labels that `ContrastiveRoomEncoder` takes. With `source_groups`, each row's dry source signal, whole
+            sources are held out; the other two are checked and not used.
+
+        Returns
+        -------
+        SupervisedRoomClassifier
+            Itself.
+        """
+        labels = {"rir_groups": rir_groups, "source_groups": source_groups, "room_groups": room_groups}
+        self._fit(X, y, labels)
+        self.classes_ = self._target.classes
+        return self
+
+    def _check_targets(self, y: Any) -> NDArray[Any]:
+        y = column_or_1d(y, warn=True)
+        assert_all_finite(y, input_name="y")
+        return y
+
+    def _learn_target(self, y: NDArray[Any]) -> Classification:
+        return Classification(y, caller=type(self).__name__)
+
+    def predict_proba(self, X: Any) -> NDArray[np.float64]:
+        """Estimate the probability of each class.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_rows, n_times), or list of 1-D arrays
+            Reverberant waveforms at `sample_rate`.
+
+        Returns
+        -------
+        ndarray of shape (n_rows, n_classes)
+            Probabilities, in the order of `classes_`.
+        """
+        outputs = self._outputs(X)
+        return self._target.probabilities(outputs)
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """Estimate the class.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_rows, n_times), or list of 1-D arrays
+            Reverberant waveforms at `sample_rate`.
+
+        Returns
+        -------
+        ndarray of shape (n_rows,)
+            Classes.
+        """
+        outputs = self._outputs(X)
+        return self._target.estimates(outputs)

@@ -1,0 +1,453 @@
+"""The estimators among scikit-learn's own: its checks, group labels through its tools, and everyday use."""
+
+from __future__ import annotations
+
+import copy
+import io
+import threading
+import warnings
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+import sklearn
+import torch
+from sklearn.base import clone
+from sklearn.compose import TransformedTargetRegressor
+from sklearn.decomposition import PCA
+from sklearn.ensemble import StackingRegressor
+from sklearn.experimental import enable_halving_search_cv  # noqa: F401 - importing it is what enables the search
+from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import RidgeCV
+from sklearn.model_selection import (
+    GridSearchCV,
+    GroupKFold,
+    HalvingGridSearchCV,
+    KFold,
+    RandomizedSearchCV,
+    cross_validate,
+    learning_curve,
+    permutation_test_score,
+)
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.svm import SVC
+from sklearn.utils import estimator_html_repr
+from sklearn.utils.estimator_checks import parametrize_with_checks
+from skorch.callbacks import Callback
+
+from roomacoustic_sk import (
+    ContrastiveRoomEncoder,
+    RoomClassifier,
+    RoomRegressor,
+    SupervisedRoomClassifier,
+    SupervisedRoomRegressor,
+)
+
+CLIP = 8_000
+N_ROOMS, RIRS_A_ROOM, N_SOURCES = 6, 2, 6
+TRAINING = {"segment_duration": 0.5, "max_epochs": 1, "precision": "float32", "random_state": 0}
+ENCODER = TRAINING | {"n_classes": 4, "n_views": 2, "steps_per_epoch": 2, "validation_steps": 1}
+HEAD = {"max_epochs": 2, "n_hidden": 16, "random_state": 0}
+SUPERVISED = TRAINING | {"n_hidden": 16}
+SILENCE = {
+    "check_estimators_dtypes": "feeds rows of zeros, and a silent recording is refused: it says nothing about a room"
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Compute in one thread: for networks this small, threads that wait for each other cost far more than they give."""
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(n_threads)
+
+
+@pytest.fixture(scope="module")
+def data():
+    """X, reverberation times and group labels of a full grid of RIRs and sources; RIR 2i and 2i + 1 are of room i."""
+    rng = np.random.default_rng(0)
+    rir, source = np.divmod(np.arange(N_ROOMS * RIRS_A_ROOM * N_SOURCES), N_SOURCES)
+    rt60 = np.geomspace(0.1, 1.0, N_ROOMS)[rir // RIRS_A_ROOM]
+    time = np.arange(CLIP) % 4_000 / 16_000
+    X = (rng.standard_normal((len(rir), CLIP)) * 10 ** (-3 * time / rt60[:, None])).astype(np.float32)
+    return X, rt60, {"rir_groups": rir, "source_groups": source, "room_groups": rir // RIRS_A_ROOM}
+
+
+def pipeline(**parameters):
+    return Pipeline([("enc", ContrastiveRoomEncoder(**ENCODER | parameters)), ("reg", RoomRegressor(**HEAD))])
+
+
+def prefixed(groups, prefix="enc__"):
+    return {f"{prefix}{name}": labels for name, labels in groups.items()}
+
+
+def expected_failures(estimator):
+    return {} if isinstance(estimator, (RoomRegressor, RoomClassifier)) else SILENCE
+
+
+@pytest.mark.filterwarnings("ignore")  # the checks provoke some, such as that rows of a few numbers are repeated
+@parametrize_with_checks(
+    [
+        ContrastiveRoomEncoder(**ENCODER),
+        RoomRegressor(**HEAD | {"max_epochs": 30}),
+        RoomClassifier(**HEAD | {"max_epochs": 30}),
+        SupervisedRoomRegressor(**SUPERVISED),
+        SupervisedRoomClassifier(**SUPERVISED),
+    ],
+    expected_failed_checks=expected_failures,
+)
+def test_estimators_pass_the_checks_of_scikit_learn(estimator, check):
+    check(estimator)
+
+
+# Group labels through scikit-learn
+
+
+class LabelRecorder(Callback):
+    """Note, across clones, which rows' labels each fit's samplers saw."""
+
+    seen: list = []  # noqa: RUF012 - shared on purpose: clones must write to one list
+
+    def on_train_begin(self, net, X=None, **kwargs):
+        train, valid = X
+        numbers = [loader.dataset.X[row][0] for loader in (train, valid) for row in loader.dataset.rows]
+        LabelRecorder.seen.append(np.array(numbers).astype(int))
+
+
+@pytest.fixture
+def numbered():
+    """Rows that hold their own number, and group labels; the recorder is empty."""
+    LabelRecorder.seen.clear()
+    n_rows = N_ROOMS * RIRS_A_ROOM * N_SOURCES
+    rir, source = np.divmod(np.arange(n_rows), N_SOURCES)
+    X = np.arange(1.0, n_rows + 1)[:, None] * np.ones(CLIP)
+    X[:, 1::2] *= -1
+    groups = {"rir_groups": rir, "source_groups": source, "room_groups": rir // RIRS_A_ROOM}
+    return X, np.arange(n_rows, dtype=float), groups
+
+
+class CheckedEncoder(ContrastiveRoomEncoder):
+    """An encoder that refuses labels which are not those of its rows."""
+
+    def fit(self, X, y=None, *, rir_groups=None, source_groups=None, room_groups=None):
+        row = np.abs(X[:, 0]).astype(int) - 1
+        np.testing.assert_array_equal(rir_groups, row // N_SOURCES)
+        np.testing.assert_array_equal(source_groups, row % N_SOURCES)
+        np.testing.assert_array_equal(room_groups, row // N_SOURCES // RIRS_A_ROOM)
+        LabelRecorder.seen.append(row)
+        return super().fit(X, y, rir_groups=rir_groups, source_groups=source_groups, room_groups=room_groups)
+
+
+def checked_pipeline():
+    return Pipeline([("enc", CheckedEncoder(**ENCODER)), ("reg", RoomRegressor(**HEAD))])
+
+
+SEARCHES = {
+    "GridSearchCV": lambda pipe, prefix: GridSearchCV(
+        pipe, {f"{prefix}sampling": ["soft", "hard"]}, cv=GroupKFold(2), error_score="raise", refit=False
+    ),
+    "RandomizedSearchCV": lambda pipe, prefix: RandomizedSearchCV(
+        pipe, {f"{prefix}tau": [0.1, 0.5, 1.0]}, n_iter=2, cv=GroupKFold(2), error_score="raise", refit=False
+    ),
+    "HalvingGridSearchCV": lambda pipe, prefix: HalvingGridSearchCV(
+        pipe,
+        {f"{prefix}tau": [0.1, 1.0]},
+        cv=GroupKFold(2),
+        error_score="raise",
+        refit=False,
+        resource=f"{prefix}steps_per_epoch",
+        min_resources=1,
+        max_resources=2,
+        factor=2,
+    ),
+}
+
+
+@pytest.mark.parametrize("routing", [False, True])
+@pytest.mark.parametrize("nested", [False, True])
+@pytest.mark.parametrize("search", SEARCHES)
+def test_searches_hand_each_fold_its_own_labels_and_no_others(search, nested, routing, numbered):
+    X, y, groups = numbered
+    pipe = Pipeline([("inner", checked_pipeline()["enc"]), ("reg", RoomRegressor(**HEAD))])
+    prefix = "inner__"
+    if nested:
+        pipe, prefix = (
+            Pipeline([("inner", Pipeline([("enc", CheckedEncoder(**ENCODER))])), pipe.steps[1]]),
+            "inner__enc__",
+        )
+    with sklearn.config_context(enable_metadata_routing=routing):
+        if routing:
+            labels, splitting = groups, {"groups": groups["room_groups"]}
+        else:
+            labels, splitting = prefixed(groups, prefix), {"groups": groups["room_groups"]}
+        SEARCHES[search](pipe, prefix).fit(X, y, **labels, **splitting)
+    folds = [set(train) for train, _ in GroupKFold(2).split(X, groups=groups["room_groups"])]
+    assert len(LabelRecorder.seen) >= 4
+    assert all(set(rows.tolist()) in folds for rows in LabelRecorder.seen)
+
+
+@pytest.mark.parametrize("routing", [False, True])
+def test_cross_validation_hands_each_fold_its_own_labels(routing, numbered):
+    X, y, groups = numbered
+    labels = groups | {"groups": groups["room_groups"]} if routing else prefixed(groups)
+    given = {} if routing else {"groups": groups["room_groups"]}
+    with sklearn.config_context(enable_metadata_routing=routing):
+        scores = cross_validate(checked_pipeline(), X, y, cv=GroupKFold(2), params=labels, error_score="raise", **given)
+    assert np.isfinite(scores["test_score"]).all()
+    assert len(LabelRecorder.seen) == 2
+
+
+def test_the_samplers_see_the_training_fold_alone(numbered):
+    X, y, groups = numbered
+    pipe = Pipeline(
+        [("enc", ContrastiveRoomEncoder(**ENCODER, callbacks=[LabelRecorder()])), ("reg", RoomRegressor(**HEAD))]
+    )
+    GridSearchCV(pipe, {"enc__tau": [0.1]}, cv=GroupKFold(3), refit=False, error_score="raise").fit(
+        X, y, groups=groups["room_groups"], **prefixed(groups)
+    )
+    folds = list(GroupKFold(3).split(X, groups=groups["room_groups"]))
+    assert [set(seen - 1) for seen in LabelRecorder.seen] == [set(train) for train, _ in folds]
+    for seen, (_, test) in zip(LabelRecorder.seen, folds, strict=True):
+        assert not set(groups["room_groups"][seen - 1]) & set(groups["room_groups"][test])
+
+
+def test_the_same_scores_come_by_prefix_and_by_routing(data):
+    X, y, groups = data
+    search = GridSearchCV(pipeline(), {"enc__tau": [0.1, 1.0]}, cv=GroupKFold(2), error_score="raise", refit=False)
+    labels = prefixed(groups) | {"reg__source_groups": groups["source_groups"]}
+    by_prefix = clone(search).fit(X, y, groups=groups["room_groups"], **labels)
+    with sklearn.config_context(enable_metadata_routing=True):
+        by_routing = clone(search).fit(X, y, groups=groups["room_groups"], **groups)
+    for key in ("split0_test_score", "split1_test_score"):
+        assert np.array_equal(by_prefix.cv_results_[key], by_routing.cv_results_[key])
+
+
+def test_labels_of_a_wrong_length_are_refused_in_a_search(data):
+    X, y, groups = data
+    search = GridSearchCV(pipeline(), {"enc__tau": [0.1]}, cv=GroupKFold(2), error_score="raise")
+    with pytest.raises(ValueError, match=r"rir_groups must be 1-D with one label a row"):
+        search.fit(X, y, groups=groups["room_groups"], enc__rir_groups=groups["rir_groups"][:-1])
+
+
+def test_the_supervised_baseline_stands_in_the_same_grid(data):
+    X, y, groups = data
+    search = GridSearchCV(
+        pipeline(n_classes=3),
+        [
+            {"enc__sampling": ["soft", "hard", "position_independent"]},
+            {"enc": ["passthrough"], "reg": [SupervisedRoomRegressor(**SUPERVISED)]},
+        ],
+        cv=GroupKFold(2),
+        error_score="raise",
+    )
+    for routing in (False, True):
+        with sklearn.config_context(enable_metadata_routing=routing):
+            labels = groups if routing else prefixed(groups) | {"reg__source_groups": groups["source_groups"]}
+            search.fit(X, y, groups=groups["room_groups"], **labels)
+            assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+            assert len(search.cv_results_["params"]) == 4
+
+
+def test_a_frozen_encoder_is_not_fitted_again_in_a_search(data):
+    X, y, groups = data
+    encoder = ContrastiveRoomEncoder(**ENCODER).fit(X, **groups)
+    before = encoder.transform(X)
+    pipe = make_pipeline(FrozenEstimator(encoder), RidgeCV())
+    search = GridSearchCV(pipe, {"ridgecv__fit_intercept": [True, False]}, cv=3, error_score="raise").fit(X, y)
+    assert np.array_equal(search.best_estimator_[0].transform(X), before)
+    assert np.array_equal(encoder.transform(X), before)
+
+
+# Parallel jobs
+
+
+class ThreadCounter(Callback):
+    """Write down the torch threads of each fit, with the worker it ran in."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def on_train_begin(self, net, **kwargs):
+        name = f"{joblib.parallel.os.getpid()}-{threading.get_ident()}-{torch.get_num_threads()}"
+        (self.folder / name).touch()
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_searches_give_the_same_scores_for_any_number_of_jobs(n_jobs, data, tmp_path):
+    X, y, groups = data
+    scores = []
+    for jobs in (1, n_jobs):
+        search = GridSearchCV(
+            pipeline(callbacks=[ThreadCounter(tmp_path)]),
+            {"enc__sampling": ["soft", "hard"]},
+            cv=GroupKFold(2),
+            n_jobs=jobs,
+            error_score="raise",
+            refit=False,
+        )
+        search.fit(X, y, groups=groups["room_groups"], **prefixed(groups))
+        scores.append([search.cv_results_[f"split{i}_test_score"] for i in range(2)])
+    assert np.array_equal(*scores)
+    workers = [path.name.split("-") for path in tmp_path.iterdir()]
+    assert n_jobs * max(int(n_threads) for _, _, n_threads in workers) <= max(joblib.cpu_count(), n_jobs)
+
+
+# Everyday use
+
+
+@pytest.fixture(scope="module")
+def encoder(data):
+    """A fitted encoder."""
+    X, _, groups = data
+    return ContrastiveRoomEncoder(**ENCODER).fit(X, **groups)
+
+
+def test_embeddings_as_a_pandas_frame_go_into_pca(encoder, data):
+    X, _, _ = data
+    framed = copy.deepcopy(encoder).set_output(transform="pandas")
+    embeddings = framed.transform(X)
+    assert embeddings.columns.tolist() == [f"contrastiveroomencoder{i}" for i in range(64)]
+    assert PCA(2).set_output(transform="pandas").fit_transform(embeddings).shape == (len(X), 2)
+    np.testing.assert_array_equal(embeddings.to_numpy(), encoder.transform(X))
+
+
+def test_waveforms_may_be_a_frame_or_a_series_of_arrays_or_a_memmap(encoder, data, tmp_path):
+    X, _, _ = data
+    expected = encoder.transform(X)
+    np.testing.assert_array_equal(encoder.transform(pd.DataFrame(X)), expected)
+    np.testing.assert_array_equal(encoder.transform(pd.Series(list(X), index=np.arange(len(X))[::-1])), expected)
+    np.save(tmp_path / "X.npy", X)
+    np.testing.assert_array_equal(encoder.transform(np.load(tmp_path / "X.npy", mmap_mode="r")), expected)
+
+
+def test_a_frozen_encoder_feeds_a_linear_model(encoder, data):
+    X, y, _ = data
+    model = make_pipeline(FrozenEstimator(encoder), RidgeCV(np.logspace(-6, 1, 8))).fit(X, y)
+    assert model.score(X, y) > 0.2
+
+
+def test_targets_may_be_transformed(data):
+    X, y, groups = data
+    model = TransformedTargetRegressor(SupervisedRoomRegressor(**SUPERVISED), func=np.log, inverse_func=np.exp)
+    assert (model.fit(X, y, source_groups=groups["source_groups"]).predict(X) > 0).all()
+
+
+def test_estimators_are_stacked(encoder, data):
+    X, y, _ = data
+    stack = StackingRegressor(
+        [
+            ("contrastive", make_pipeline(FrozenEstimator(encoder), RidgeCV())),
+            ("supervised", SupervisedRoomRegressor(**SUPERVISED)),
+        ],
+        cv=2,
+    )
+    assert stack.fit(X, y).predict(X).shape == y.shape
+
+
+def test_scores_are_tested_by_permutation_and_learning_curves_drawn(encoder, data):
+    X, y, _ = data
+    model = make_pipeline(FrozenEstimator(encoder), RoomRegressor(**HEAD))
+    cv = KFold(2, shuffle=True, random_state=0)
+    _, permuted, p_value = permutation_test_score(model, X, y, cv=cv, n_permutations=3, random_state=0)
+    assert len(permuted) == 3
+    assert 0 < p_value <= 1
+    sizes, _, scores = learning_curve(
+        model, X, y, cv=cv, train_sizes=[0.5, 1.0], shuffle=True, random_state=0, error_score="raise"
+    )
+    assert sizes.tolist() == [18, 36]
+    assert np.isfinite(scores).all()
+
+
+def test_classifiers_stand_beside_those_of_scikit_learn(encoder, data):
+    X, y, _ = data
+    large = y > 0.3
+    for classifier in (RoomClassifier(**HEAD), SVC()):
+        assert make_pipeline(FrozenEstimator(encoder), classifier).fit(X, large).predict(X).dtype == bool
+    assert SupervisedRoomClassifier(**SUPERVISED).fit(X, large).predict(X).dtype == bool
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: ContrastiveRoomEncoder(**ENCODER),
+        lambda: SupervisedRoomRegressor(**SUPERVISED),
+        lambda: make_pipeline(ContrastiveRoomEncoder(**ENCODER), RoomRegressor(**HEAD)),
+    ],
+)
+def test_estimators_show_themselves_in_html_and_survive_copies(make, data):
+    X, y, _ = data
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # rows too short for label-free views
+        model = make().fit(X, y)
+    apply = model.predict if hasattr(model, "predict") else model.transform
+    assert type(model).__name__ in estimator_html_repr(model)
+    file = io.BytesIO()
+    joblib.dump(model, file)
+    file.seek(0)
+    for twin in (joblib.load(file), copy.deepcopy(model)):
+        again = twin.predict if hasattr(twin, "predict") else twin.transform
+        assert np.array_equal(again(X), apply(X))
+    fresh = clone(model)
+    assert not hasattr(fresh, "n_features_in_")
+
+
+# Continued training
+
+
+def weights(encoder):
+    return torch.cat([value.flatten().double() for value in encoder.net_.module_.state_dict().values()])
+
+
+def test_warm_start_goes_on_where_the_last_fit_ended(data):
+    X, _, groups = data
+    encoder = ContrastiveRoomEncoder(**ENCODER | {"max_epochs": 2}, warm_start=True).fit(X, **groups)
+    learned = weights(encoder)
+    encoder.set_params(max_epochs=0).fit(X, **groups)
+    assert torch.equal(weights(encoder), learned)
+    encoder.set_params(max_epochs=1).fit(X, **groups)
+    assert encoder.history_["epoch"].tolist() == [1, 2, 3]
+    assert not torch.equal(weights(encoder), learned)
+    assert torch.linalg.norm(weights(encoder) - learned) < torch.linalg.norm(learned) / 2
+    assert encoder.set_params(warm_start=False).fit(X, **groups).n_iter_ == 1
+
+
+def test_warm_start_trains_on_other_batches_but_holds_out_the_same_sources(data):
+    X, _, groups = data
+    held_out, order = [], []
+
+    class Watcher(Callback):
+        def on_train_begin(self, net, X=None, **kwargs):
+            held_out.append(X[1].dataset.rows.tolist())
+
+        def on_batch_begin(self, net, batch=None, training=False, **kwargs):
+            if training:
+                order.append(batch[0].numpy())
+
+    encoder = ContrastiveRoomEncoder(**ENCODER | {"steps_per_epoch": 1}, warm_start=True, callbacks=[Watcher()])
+    encoder.fit(X, **groups).fit(X, **groups)
+    assert held_out[0] == held_out[1]
+    assert not np.array_equal(*order)
+
+
+def test_partial_fit_trains_one_epoch_on_what_it_is_given(data):
+    X, _, groups = data
+    encoder = ContrastiveRoomEncoder(**ENCODER)
+    for first in (0, 3):  # three rooms, then the others
+        part = (groups["room_groups"] >= first) & (groups["room_groups"] < first + 3)
+        encoder.partial_fit(X[part], **{name: labels[part] for name, labels in groups.items()})
+    assert encoder.n_iter_ == 2
+    assert encoder.history_["valid_loss"].isna().all()
+    assert encoder.transform(X).shape == (len(X), 64)
+    with pytest.raises(ValueError, match="X has 7999 features, but ContrastiveRoomEncoder is expecting 8000 features"):
+        encoder.partial_fit(X[:, :-1], **groups)
+
+
+def test_arrays_of_another_length_are_refused_with_advice_and_lists_taken(encoder, data):
+    X, _, _ = data
+    message = "X has 16000 features, but ContrastiveRoomEncoder is expecting 8000 features.*resampled to 16000 Hz.*list"
+    long = np.hstack([X, X])
+    with pytest.raises(ValueError, match=message):
+        encoder.transform(long)
+    assert encoder.transform(list(long)).shape == (len(X), 64)
