@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from roomacoustic_sk._lazy import LazyRows
 from roomacoustic_sk._validation import Rows
 
 
@@ -26,12 +27,24 @@ def cut_segment(row: NDArray[Any], start: int, length: int) -> NDArray[np.float3
     return np.resize(segment.astype(np.float32, copy=False), length)
 
 
+def take_rows(rows: Rows, indices: NDArray[np.intp]) -> NDArray[Any] | list[NDArray[Any]]:
+    """Return some of the recordings, computed if they have to be."""
+    return rows.gather(indices) if isinstance(rows, LazyRows) else [rows[i] for i in indices]
+
+
+def row_lengths(rows: Rows) -> NDArray[np.intp]:
+    """Return the samples in each recording."""
+    if isinstance(rows, list):
+        return np.array([len(row) for row in rows])
+    return np.full(rows.shape[0], rows.shape[1])
+
+
 class SegmentDataset(Dataset):
     """Random segments of recordings, each with its row's label.
 
     Parameters
     ----------
-    X : ndarray of shape (n_rows, n_times) or list of ndarray of shape (n_times,)
+    X : ndarray of shape (n_rows, n_times), list of ndarray of shape (n_times,) or LazyRows
         Recordings.
     labels : ndarray of shape (n_items,)
         One label an item.
@@ -50,7 +63,7 @@ class SegmentDataset(Dataset):
 
     def gather(self, items: NDArray[np.intp], random_state: np.random.RandomState) -> tuple[Tensor, Tensor]:
         """Return the segments (n, length) and labels (n,) of a batch."""
-        rows = [self.X[i] for i in self.rows[items]]
+        rows = take_rows(self.X, self.rows[items])
         last_start = np.array([max(len(row) - self.length, 0) for row in rows])
         starts = random_state.randint(0, last_start + 1)
         segments = np.stack([cut_segment(row, i, self.length) for row, i in zip(rows, starts, strict=True)])
@@ -59,7 +72,7 @@ class SegmentDataset(Dataset):
 
 def check_time_axis(rows: Rows, shortest_clip: int, *, caller: str) -> None:
     """Refuse an array that is surely transposed: fewer samples than a clip needs, and rows enough for one."""
-    if isinstance(rows, np.ndarray) and rows.shape[1] < shortest_clip <= rows.shape[0]:
+    if not isinstance(rows, list) and rows.shape[1] < shortest_clip <= rows.shape[0]:
         raise ValueError(
             f"{caller}: X must be of shape (n_rows, n_times), got {rows.shape}, which looks like time along the rows. "
             "Pass X.T."
@@ -102,7 +115,7 @@ def choose_segment_length(
             f"{caller}: segment_duration must be at least {shortest / sample_rate:g} s for this network, "
             f"got {wanted / sample_rate:g} s."
         )
-    lengths = np.array([len(row) for row in rows])
+    lengths = row_lengths(rows)
     length = wanted if fixed else max(min(wanted, lengths.max() // share), shortest)
     if share > 1 and lengths.max() <= length:
         warnings.warn(
@@ -166,13 +179,15 @@ def _batches_of_segments(
     rows: Rows, length: int, shortest: int, hop: int, batch_size: int
 ) -> Iterator[tuple[NDArray[np.intp], NDArray[np.float32]]]:
     """Yield the rows and samples of segments, segments of one length together."""
-    lengths = np.array([len(row) for row in rows])
+    lengths = row_lengths(rows)
     taken = np.clip(lengths, shortest, length)
     for size in np.unique(taken):
         pieces = [(i, start) for i in np.flatnonzero(taken == size) for start in _starts(lengths[i], size, hop)]
         for first in range(0, len(pieces), batch_size):
             batch = pieces[first : first + batch_size]
-            yield np.array([i for i, _ in batch]), np.stack([cut_segment(rows[i], at, size) for i, at in batch])
+            owners = np.array([i for i, _ in batch])
+            taken_rows = zip(take_rows(rows, owners), batch, strict=True)
+            yield owners, np.stack([cut_segment(row, at, size) for row, (_, at) in taken_rows])
 
 
 def _starts(n_times: int, size: int, hop: int) -> NDArray[np.intp]:

@@ -13,8 +13,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import issparse
 
-Rows = NDArray[Any] | list[NDArray[Any]]
-"""Waveforms: one 2-D array, or a list of 1-D arrays of different lengths."""
+from roomacoustic_sk._lazy import LazyRows
+
+Rows = NDArray[Any] | list[NDArray[Any]] | LazyRows
+"""Waveforms: one 2-D array, a list of 1-D arrays of different lengths, or rows computed when asked for."""
 
 
 def describe(value: Any) -> str:
@@ -102,6 +104,7 @@ def check_rows(
     Returns
     -------
     ndarray of shape (n_rows, n_times) or list of ndarray of shape (n_times_of_row,)
+        Rows that are computed when asked for come back as they are: what they are made of was checked.
 
     Raises
     ------
@@ -110,6 +113,8 @@ def check_rows(
     ValueError
         If the shape is wrong, there is no row, a row is empty, silent or not finite.
     """
+    if isinstance(X, LazyRows) and len(X):
+        return X
     expected = f"{caller}: {name} must be a 2-D array (n_rows, n_times) or a list of 1-D arrays"
     if issparse(X):
         raise TypeError(f"{expected}, got a sparse one. Waveforms are dense: pass {name}.toarray().")

@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import validate_data
 from torch import nn
 
-from roomacoustic_sk._segments import check_time_axis, embed, warn_of_repeats
+from roomacoustic_sk._segments import check_time_axis, embed, row_lengths, warn_of_repeats
 from roomacoustic_sk._validation import (
     Rows,
     check_choice,
@@ -68,7 +68,7 @@ class WaveformEstimator(BaseEstimator):
         name = type(self).__name__
         rows = check_rows(X, caller=name, allow_integers=True)
         check_time_axis(rows, shortest, caller=name)
-        if not isinstance(rows, np.ndarray):
+        if isinstance(rows, list):
             return rows
         try:
             validate_data(self, X if hasattr(X, "shape") else rows, reset=reset, skip_check_array=True)
@@ -97,9 +97,7 @@ class WaveformEstimator(BaseEstimator):
     ) -> NDArray[np.float32]:
         """Return the mean over each recording's segments of what a module says."""
         rows = self._check_rows(X, shortest, reset=False)
-        warn_of_repeats(
-            np.array([len(row) for row in rows]), shortest, self.sample_rate, caller=type(self).__name__, stacklevel=4
-        )
+        warn_of_repeats(row_lengths(rows), shortest, self.sample_rate, caller=type(self).__name__, stacklevel=4)
         hop = self.segment_length_ if self.hop_duration is None else self._samples_in(self.hop_duration)
         return embed(
             module,

@@ -263,3 +263,66 @@ def test_wrong_parameters_are_named(rooms: Bunch, speech: Bunch, wrong: dict[str
 def test_rooms_that_are_no_bunch_are_named(rooms: Bunch, speech: Bunch) -> None:
     with pytest.raises(TypeError, match="rooms must be a Bunch with rirs"):
         make_reverberant_speech(rooms.rirs, speech)
+
+
+@pytest.mark.parametrize("options", [{}, {"snr": 20.0}, {"normalize": "peak", "remove_delay": True}])
+@pytest.mark.parametrize("pairing", [{}, {"pairing": "random", "n_samples": 60}])
+def test_lazy_clips_are_the_same_however_they_are_asked_for(
+    rooms: Bunch, speech: Bunch, options: dict[str, Any], pairing: dict[str, Any]
+) -> None:
+    eager = make_reverberant_speech(rooms, speech, random_state=0, **options, **pairing)
+    lazy = make_reverberant_speech(rooms, speech, random_state=0, lazy=True, **options, **pairing)
+    X, expected = lazy.data, eager.data
+    assert (X.shape, X.dtype, X.ndim, len(X)) == (expected.shape, expected.dtype, 2, len(expected))
+    close = {"rtol": 1e-4, "atol": 1e-6}
+    np.testing.assert_allclose(np.asarray(X), expected, **close)
+    np.testing.assert_allclose(np.stack(list(X)), expected, **close)
+    np.testing.assert_allclose(X[7], expected[7], **close)
+    np.testing.assert_allclose(X[-1], expected[-1], **close)
+    odd = np.arange(len(X)) % 2 == 1
+    for key in (slice(5, 40, 3), odd, np.array([9, 3, 3, 50]), [4, 2]):
+        assert isinstance(X[key], type(X))
+        np.testing.assert_allclose(np.asarray(X[key]), expected[key], **close)
+    np.testing.assert_allclose(np.asarray(X[odd][10:20][[3, 1]]), expected[odd][10:20][[3, 1]], **close)
+    np.testing.assert_allclose(np.asarray(X[(np.array([1, 5]), ...)]), expected[[1, 5]], **close)
+    for name in ("rir", "source", "room", "speaker"):
+        np.testing.assert_array_equal(lazy[name], eager[name])
+
+
+def test_lazy_clips_go_through_the_splits_and_estimators_of_scikit_learn(rooms: Bunch, speech: Bunch) -> None:
+    from sklearn.model_selection import GroupKFold, cross_validate, train_test_split
+    from sklearn.pipeline import make_pipeline
+
+    from roomacoustic_sk import ContrastiveRoomEncoder, RoomRegressor
+
+    lazy, eager = (make_reverberant_speech(rooms, speech, lazy=lazy) for lazy in (True, False))
+    encoder = ContrastiveRoomEncoder(
+        segment_duration=0.5, n_classes=4, n_views=2, steps_per_epoch=2, max_epochs=1, random_state=0
+    )
+    groups = {"rir_groups": lazy.rir, "source_groups": lazy.source}
+    embeddings = [encoder.fit(data.data, **groups).transform(data.data) for data in (lazy, eager)]
+    np.testing.assert_allclose(*embeddings, atol=1e-3)
+    train, test = train_test_split(lazy.data, random_state=0)
+    assert (type(train), train.shape, test.shape) == (type(lazy.data), (97, 8000), (33, 8000))
+    model = make_pipeline(encoder, RoomRegressor(max_epochs=1, random_state=0))
+    labels = {f"contrastiveroomencoder__{name}": label for name, label in groups.items()}
+    scores = cross_validate(
+        model, lazy.data, lazy.target["rt60"], groups=lazy.room, cv=GroupKFold(2), params=labels, error_score="raise"
+    )
+    assert np.isfinite(scores["test_score"]).all()
+
+
+def test_lazy_clips_take_the_memory_of_responses_and_segments_alone(rooms: Bunch, speech: Bunch) -> None:
+    import pickle
+
+    lazy = make_reverberant_speech(rooms, speech, lazy=True)
+    stored = speech.segments.nbytes + sum(rir.nbytes for rir in rooms.rirs)
+    assert len(pickle.dumps(lazy.data)) < 1.1 * stored
+    assert len(pickle.loads(pickle.dumps(lazy.data))) == 130
+
+
+@pytest.mark.parametrize("key", [(0, 5), (slice(None), 3), "a", 130, [[1], [2]]])
+def test_lazy_clips_are_indexed_by_row_alone(rooms: Bunch, speech: Bunch, key: Any) -> None:
+    lazy = make_reverberant_speech(rooms, speech, lazy=True)
+    with pytest.raises(IndexError, match="ReverberantRows: rows must be asked for"):
+        lazy.data[key]

@@ -252,3 +252,47 @@ def test_real_librispeech_gives_thousands_of_segments_of_all_speakers_long_enoug
     assert len(counts) == 235  # 16 of the 251 utterances, one a speaker, are shorter
     assert counts.max() - counts.min() <= 1
     assert np.isfinite(speech.segments).all()
+
+
+def tone_file(folder: Path, seconds: float = 12.0) -> Path:
+    folder.mkdir(exist_ok=True)
+    time = np.arange(round(seconds * RATE)) / RATE
+    soundfile.write(folder / "tone.wav", 0.3 * np.sin(2 * np.pi * 500 * time), RATE)
+    return folder
+
+
+def test_a_segment_at_another_speed_is_shifted_in_frequency_by_it(tmp_path: Path) -> None:
+    speech = load_speech(
+        tone_file(tmp_path / "a"), duration=2.0, n_segments=20, speed_range=(0.8, 1.25), random_state=0
+    )
+    assert speech.segments.shape == (20, 2 * RATE)
+    assert speech.segments.dtype == np.float32
+    frequency = np.abs(np.fft.rfft(speech.segments * np.hanning(2 * RATE))).argmax(axis=1) / 2
+    np.testing.assert_allclose(frequency, 500 * speech.speed, atol=0.5)
+    assert speech.speed.min() < 0.9
+    assert speech.speed.max() > 1.1
+    assert len(set(speech.source)) == 20
+
+
+def test_the_speed_is_kept_by_default(tmp_path: Path) -> None:
+    folder = tone_file(tmp_path / "a")
+    plain = load_speech(folder, duration=2.0, n_segments=3, random_state=0)
+    assert (plain.speed == 1).all()
+    same = load_speech(folder, duration=2.0, n_segments=3, speed_range=(1, 1), random_state=0)
+    assert np.array_equal(plain.segments, same.segments)
+    assert plain.source.tolist() == same.source.tolist()
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"speed_range": 1.1}, TypeError, "speed_range must be a pair of numbers, got 1.1"),
+        ({"speed_range": (0.4, 1)}, ValueError, "speed_range must be a number of at least 0.5 and at most 2, got 0.4"),
+        ({"speed_range": (1.1, 0.9)}, ValueError, "speed_range must be the lowest and the highest speed"),
+        ({"speed_range": (0.9, 1.1), "segments": "consecutive"}, ValueError, r"speed_range must be \(1, 1\) for segm"),
+        ({"speed_range": (1, 1.5), "duration": 9.0}, ValueError, "folder must hold speech of 9 s"),
+    ],
+)
+def test_impossible_speeds_are_refused(tmp_path: Path, options: dict, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=f"load_speech: {message}"):
+        load_speech(tone_file(tmp_path / "a"), random_state=0, **options)

@@ -14,6 +14,7 @@ from scipy.fft import irfft, next_fast_len, rfft
 from sklearn.utils import Bunch, check_random_state
 from tqdm.auto import tqdm
 
+from roomacoustic_sk._lazy import LazyRows
 from roomacoustic_sk._validation import (
     check_choice,
     check_groups,
@@ -37,6 +38,7 @@ def make_reverberant_speech(
     snr: float | None = None,
     normalize: Literal["rms", "peak"] | None = None,
     remove_delay: bool = False,
+    lazy: bool = False,
     random_state: int | RandomState | None = None,
     n_jobs: int | None = None,
     verbose: int = 0,
@@ -69,6 +71,10 @@ def make_reverberant_speech(
     remove_delay : bool, default=False
         Whether to drop what comes before the direct sound (the first sample within 20 dB of the response's peak).
         Left in, the silence at the start of a clip tells the distance, which no recording does that starts anywhere.
+    lazy : bool, default=False
+        Whether clips are convolved only when they are asked for, so that a grid of any size fits into memory:
+        responses and segments are all that is stored. What comes back looks like an array, is taken by scikit-learn's
+        splitters and the estimators here as it is, and holds the same samples.
     random_state : int, RandomState instance or None, default=None
         Seed of the pairs and the noise.
     n_jobs : int, default=None
@@ -79,7 +85,8 @@ def make_reverberant_speech(
     Returns
     -------
     Bunch
-        - data : ndarray of shape (n_clips, n_times), float32, the reverberant waveforms
+        - data : ndarray of shape (n_clips, n_times), float32, the reverberant waveforms, or with `lazy` an array-like
+          of that shape that computes them
         - target : DataFrame of n_clips rows, the rows of ``rooms.target``
         - rir, source, room, speaker : ndarray of shape (n_clips,), the ids
         - sample_rate : int, in Hz
@@ -135,17 +142,9 @@ def make_reverberant_speech(
             f"{caller}: rooms.rirs must sound within the length of the segments ({n_times / rooms.sample_rate:g} s), "
             f"got nothing but zeros until then in row {late[0]}. Use remove_delay=True or longer segments."
         )
-    data = np.empty((len(rir), n_times), dtype=np.float32)
-
-    def fill(rows: NDArray[np.intp]) -> None:
-        clips = _convolve(speech.segments, rirs, source[rows], rir[rows])
-        for row, clip in zip(rows, clips, strict=True):
-            data[row] = _finish(clip, snr, normalize, np.random.default_rng([noise_seed, int(row)]))
-
-    blocks = _blocks(rir, source)
-    Parallel(n_jobs=n_jobs, prefer="threads", require="sharedmem")(
-        delayed(fill)(rows) for rows in tqdm(blocks, desc="reverberant speech", disable=not verbose)
-    )
+    data: Any = ReverberantRows(speech.segments, rirs, source, rir, snr, normalize, noise_seed)
+    if not lazy:
+        data = _compute(data, n_jobs, verbose)
     return Bunch(
         data=data,
         target=rooms.target.iloc[rir].reset_index(drop=True),
@@ -157,6 +156,80 @@ def make_reverberant_speech(
         synthetic=speech.synthetic,
         DESCR=_describe_data(rooms, speech, data, pairing, snr, normalize, remove_delay),
     )
+
+
+class ReverberantRows(LazyRows):
+    """Clips that are convolved when they are asked for.
+
+    Parameters
+    ----------
+    segments : ndarray of shape (n_segments, n_times)
+        Dry speech.
+    rirs : list of ndarray
+        Responses, none longer than a segment.
+    source, rir : ndarray of shape (n_rows,)
+        Which segment and which response makes each row.
+    snr, normalize
+        As for `make_reverberant_speech`.
+    noise_seed : int
+        Seeds the noise, together with the row's number.
+    numbers : ndarray of shape (n_rows,), optional
+        The rows' numbers, for subsets of rows.
+    """
+
+    def __init__(
+        self,
+        segments: NDArray[np.float32],
+        rirs: list[NDArray[np.float32]],
+        source: NDArray[np.intp],
+        rir: NDArray[np.intp],
+        snr: float | None,
+        normalize: str | None,
+        noise_seed: int,
+        numbers: NDArray[np.intp] | None = None,
+    ) -> None:
+        self.segments, self.rirs, self.source, self.rir = segments, rirs, source, rir
+        self.snr, self.normalize, self.noise_seed = snr, normalize, noise_seed
+        self.numbers = np.arange(len(rir)) if numbers is None else numbers
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Number of clips, samples in a clip."""
+        return len(self.rir), self.segments.shape[1]
+
+    def gather(self, rows: NDArray[np.intp]) -> NDArray[np.float32]:
+        """Return these clips as an array of shape (n_rows, n_times)."""
+        clips = _convolve(self.segments, self.rirs, self.source[rows], self.rir[rows])
+        if self.snr is None and self.normalize is None:
+            return clips
+        for i, number in enumerate(self.numbers[rows]):
+            rng = np.random.default_rng([self.noise_seed, int(number)])
+            clips[i] = _finish(clips[i], self.snr, self.normalize, rng)
+        return clips
+
+    def _take(self, rows: NDArray[np.intp]) -> ReverberantRows:
+        return ReverberantRows(
+            self.segments,
+            self.rirs,
+            self.source[rows],
+            self.rir[rows],
+            self.snr,
+            self.normalize,
+            self.noise_seed,
+            self.numbers[rows],
+        )
+
+
+def _compute(clips: ReverberantRows, n_jobs: int | None, verbose: int) -> NDArray[np.float32]:
+    """Return all clips, computed in threads."""
+    data = np.empty(clips.shape, dtype=np.float32)
+
+    def fill(rows: NDArray[np.intp]) -> None:
+        data[rows] = clips.gather(rows)
+
+    blocks = tqdm(_tiles(clips.rir, clips.source), desc="reverberant speech", disable=not verbose)
+    Parallel(n_jobs=n_jobs, prefer="threads", require="sharedmem")(delayed(fill)(rows) for rows in blocks)
+    return data
 
 
 def _fields(bunch: Any, names: tuple[str, ...], caller: str, argument: str) -> dict[str, Any]:
@@ -224,7 +297,7 @@ def _pairs(
     return rng.permutation(n_rirs)[rir], rng.permutation(n_segments)[step % n_segments]
 
 
-def _blocks(rir: NDArray[np.intp], source: NDArray[np.intp]) -> list[NDArray[np.intp]]:
+def _tiles(rir: NDArray[np.intp], source: NDArray[np.intp]) -> list[NDArray[np.intp]]:
     """Split the clips into blocks that share responses and segments, so that few spectra serve many clips."""
     order = np.lexsort((source // TILE, rir // TILE))
     return np.array_split(order, -(-len(order) // TILE**2))
@@ -270,7 +343,7 @@ def _finish(
 def _describe_data(
     rooms: Bunch,
     speech: Bunch,
-    data: NDArray[np.float32],
+    data: Any,
     pairing: str,
     snr: float | None,
     normalize: str | None,

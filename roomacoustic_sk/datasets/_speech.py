@@ -13,10 +13,12 @@ import numpy as np
 import pandas as pd
 from numpy.random import RandomState
 from numpy.typing import NDArray
+from scipy.signal import resample_poly
 from sklearn.utils import Bunch, check_random_state
 from tqdm.auto import tqdm
 
-from roomacoustic_sk._validation import check_choice, check_groups, check_number, check_sample_rate
+from roomacoustic_sk._lazy import LazyRows
+from roomacoustic_sk._validation import check_choice, check_groups, check_number, check_sample_rate, describe
 from roomacoustic_sk.datasets._audio import AudioInfo, audio_info, list_audio_files, read_audio
 
 FRAME = 0.02  # s; levels are taken over frames of this length
@@ -27,10 +29,11 @@ LIBRISPEECH_NAME = re.compile(r"(?P<speaker>\d+)-(?P<chapter>\d+)-\d+")
 
 
 class Segment(NamedTuple):
-    """A stretch of a file, from sample `start` on."""
+    """A stretch of a file, from sample `start` on, played at a speed."""
 
     path: Path
     start: int
+    speed: float
     samples: NDArray[np.float32]
 
 
@@ -44,6 +47,7 @@ def load_speech(
     speakers: Iterable[Any] | None = None,
     speaker_pattern: str | None = None,
     min_activity: float = 0.25,
+    speed_range: tuple[float, float] = (1.0, 1.0),
     random_state: int | RandomState | None = None,
     verbose: int = 0,
 ) -> Bunch:
@@ -77,8 +81,11 @@ def load_speech(
         A segment is silent, and left out, unless more than this share of its frames of 20 ms comes within 30 dB of
         the file's speech level. That level is the 95th percentile of the frame levels in up to ten windows of 1 s
         spread over the file.
+    speed_range : tuple of 2 floats, default=(1.0, 1.0)
+        Each random segment is played at a speed drawn from this range, in steps of 1 %, which moves its tempo and
+        its pitch. So few recordings give many different ones, and a network cannot learn them by heart.
     random_state : int, RandomState instance or None, default=None
-        Seed of the files and offsets of random segments.
+        Seed of the files, offsets and speeds of random segments.
     verbose : int, default=0
         Whether to show a progress bar.
 
@@ -92,6 +99,7 @@ def load_speech(
         - speaker : ndarray of str, shape (n_segments,)
         - file : ndarray of str, shape (n_segments,), path below `folder`
         - start : ndarray of shape (n_segments,), begin of the segment in its file in seconds
+        - speed : ndarray of shape (n_segments,), speed at which it is played
         - synthetic : False
         - DESCR : str, with the number of files and segments passed over
 
@@ -101,7 +109,12 @@ def load_speech(
         If the folder does not exist.
     ValueError
         If it holds no audio files, a file that is needed is empty, truncated, no audio or not finite, a speaker is
-        unknown, or there are fewer segments than asked for.
+        unknown, a speed is not in [0.5, 2], or there are fewer segments than asked for.
+
+    References
+    ----------
+    T. Ko, V. Peddinti, D. Povey, S. Khudanpur, "Audio augmentation for speech recognition", Interspeech 2015: change of
+    speed.
 
     Examples
     --------
@@ -124,9 +137,10 @@ def load_speech(
     check_choice(segments, ("random", "consecutive"), caller=caller, name="segments")
     if n_segments is not None:
         check_number(n_segments, caller=caller, name="n_segments", low=1, integer=True)
+    speeds = _check_speeds(speed_range, segments, caller)
     root = Path(folder).expanduser()
     files = _files_of_speakers(root, speakers, speaker_pattern, caller)
-    reader = _Reader(sample_rate, round(duration * sample_rate), min_activity, caller)
+    reader = _Reader(sample_rate, round(duration * sample_rate), speeds, min_activity, caller)
     rng: RandomState = check_random_state(random_state)
     turns: dict[str, Iterator[Segment]] = {
         speaker: (
@@ -152,22 +166,45 @@ def load_speech(
     if segments == "consecutive":
         taken.sort(key=lambda turn: (turn[1].path, turn[1].start))
     names = [segment.path.relative_to(root).as_posix() for _, segment in taken]
-    starts = [segment.start for _, segment in taken]
     speaker = np.array([speaker for speaker, _ in taken])
     return Bunch(
         segments=np.stack([segment.samples for _, segment in taken]),
         sample_rate=sample_rate,
-        source=np.array([f"{name}@{start}" for name, start in zip(names, starts, strict=True)]),
+        source=np.array(
+            [
+                f"{name}@{segment.start}" + (f"x{segment.speed:g}" if segment.speed != 1 else "")
+                for name, (_, segment) in zip(names, taken, strict=True)
+            ]
+        ),
         speaker=speaker,
         file=np.array(names),
-        start=np.array(starts) / sample_rate,
+        start=np.array([segment.start for _, segment in taken]) / sample_rate,
+        speed=np.array([segment.speed for _, segment in taken]),
         synthetic=False,
         DESCR=(
             f"Speech: {len(taken)} {segments} segments of {duration:g} s at {sample_rate} Hz by "
-            f"{len(np.unique(speaker))} speakers, from {len(set(names))} files of {root.absolute().name}.\n"
+            f"{len(np.unique(speaker))} speakers, from {len(set(names))} files of {root.absolute().name}, at "
+            f"{speed_range[0]:g} to {speed_range[1]:g} times their speed.\n"
             f"Left out: {passed}."
         ),
     )
+
+
+def _check_speeds(speed_range: Any, segments: str, caller: str) -> NDArray[np.intp]:
+    """Return the speeds to draw from, in per cent."""
+    if not isinstance(speed_range, Sequence) or len(speed_range) != 2:
+        raise TypeError(f"{caller}: speed_range must be a pair of numbers, got {describe(speed_range)}.")
+    for speed in speed_range:
+        check_number(speed, caller=caller, name="speed_range", low=0.5, high=2)
+    low, high = (round(100 * speed) for speed in speed_range)
+    if low > high:
+        raise ValueError(f"{caller}: speed_range must be the lowest and the highest speed, got {tuple(speed_range)}.")
+    if segments == "consecutive" and (low, high) != (100, 100):
+        raise ValueError(
+            f'{caller}: speed_range must be (1, 1) for segments="consecutive", got {tuple(speed_range)}. Use '
+            'segments="random".'
+        )
+    return np.arange(low, high + 1)
 
 
 def _files_of_speakers(
@@ -219,8 +256,11 @@ def _frame_levels(samples: NDArray[np.float32], sample_rate: int) -> NDArray[np.
 class _Reader:
     """Reads segments of one length, remembers headers and levels, and counts what it passes over."""
 
-    def __init__(self, sample_rate: int, n_times: int, min_activity: float, caller: str) -> None:
-        self.sample_rate, self.n_times = sample_rate, n_times
+    def __init__(
+        self, sample_rate: int, n_times: int, speeds: NDArray[np.intp], min_activity: float, caller: str
+    ) -> None:
+        self.sample_rate, self.n_times, self.speeds = sample_rate, n_times, speeds
+        self.n_longest = _n_read(n_times, int(speeds[-1]))
         self.min_activity, self.caller = min_activity, caller
         self.passed: Counter[str] = Counter()
         self._infos: dict[Path, AudioInfo] = {}
@@ -230,15 +270,17 @@ class _Reader:
         """Return at how many samples a segment can start in a file; 0, counted once, if it is too short."""
         if path not in self._infos:
             self._infos[path] = audio_info(path, caller=self.caller)
-            self.passed["short"] += self._length(path) < self.n_times
-        return max(0, self._length(path) - self.n_times + 1)
+            self.passed["short"] += self._length(path) < self.n_longest
+        return max(0, self._length(path) - self.n_longest + 1)
 
-    def read(self, path: Path, start: int) -> Segment | None:
-        """Return a segment, or None, counted, if it is silent."""
-        samples = self._read(path, start, self.n_times)
+    def read(self, path: Path, start: int, speed: int = 100) -> Segment | None:
+        """Return a segment at a speed in per cent, or None, counted, if it is silent."""
+        samples = self._read(path, start, _n_read(self.n_times, speed))
         active = _frame_levels(samples, self.sample_rate) > self._speech_level(path) - ACTIVE_RANGE_DB
         if active.mean() > self.min_activity:
-            return Segment(path, start, samples)
+            if speed != 100:
+                samples = resample_poly(samples, 100, speed)[: self.n_times].astype(np.float32, copy=False)
+            return Segment(path, start, speed / 100, samples)
         self.passed["silent"] += 1
         return None
 
@@ -257,6 +299,11 @@ class _Reader:
             # No interpolation: it would make NaN of the level -inf of digital silence.
             self._levels[path] = float(np.percentile(np.concatenate(levels), 95, method="lower"))
         return self._levels[path]
+
+
+def _n_read(n_times: int, speed: int) -> int:
+    """Return how many samples of a file make a segment at a speed in per cent."""
+    return -(-n_times * speed // 100)
 
 
 def _consecutive_segments(paths: Sequence[Path], reader: _Reader) -> Iterator[Segment]:
@@ -289,7 +336,8 @@ def _random_segment(path: Path, used: set[int], reader: _Reader, rng: RandomStat
         if start in used:
             continue
         used.add(start)
-        if segment := reader.read(path, start):
+        speed = int(rng.choice(reader.speeds)) if len(reader.speeds) > 1 else int(reader.speeds[0])
+        if segment := reader.read(path, start, speed):
             return segment
     return None
 
@@ -366,7 +414,7 @@ def _rows(bunch: Bunch, chosen: NDArray[np.bool_]) -> Bunch:
     """Return a Bunch with the chosen rows of its arrays and frames, other fields unchanged."""
     part = Bunch(**bunch)
     for name, value in bunch.items():
-        if isinstance(value, np.ndarray) and len(value) == len(chosen):
+        if isinstance(value, (np.ndarray, LazyRows)) and len(value) == len(chosen):
             part[name] = value[chosen]
         elif isinstance(value, pd.DataFrame) and len(value) == len(chosen):
             part[name] = value[chosen].reset_index(drop=True)
