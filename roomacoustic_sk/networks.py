@@ -14,6 +14,20 @@ SPECTRUM_FLOOR_DB = -80.0
 """Spectrogram cells are floored at this level below the clip's mean power, in dB: digital silence has no logarithm."""
 
 
+def _at_unit_power(waveforms: Tensor) -> Tensor:
+    """Bring each clip to a mean power of 1."""
+    mean_power = waveforms.square().mean(dim=1, keepdim=True)
+    return waveforms * mean_power.clamp_min(torch.finfo(waveforms.dtype).tiny).rsqrt()
+
+
+def _floor(window: int) -> float:
+    """Return the power below which cells of a unit-power clip's spectrogram are floored.
+
+    A unit-power white signal has a mean cell power of the Hann window's energy, 3/8 of its length.
+    """
+    return 10 ** (SPECTRUM_FLOOR_DB / 10) * 0.375 * window
+
+
 class LogSpectrogram(nn.Module):
     r"""Standardised log-magnitude spectrogram of waveforms (Sec. 3.3 of the paper).
 
@@ -59,21 +73,19 @@ class LogSpectrogram(nn.Module):
     def forward(self, waveforms: Tensor) -> Tensor:
         """Return spectrograms of shape (n, 1, n_frequencies, n_frames) of waveforms of shape (n, n_times)."""
         with full_precision(waveforms):
-            mean_power = waveforms.square().mean(dim=1, keepdim=True)
-            waveforms = waveforms * mean_power.clamp_min(torch.finfo(waveforms.dtype).tiny).rsqrt()
+            waveforms = _at_unit_power(waveforms)
             real, imaginary = nn.functional.conv1d(waveforms[:, None, :], self.basis, stride=self.hop).chunk(2, dim=1)
-            # A unit-power white signal has a mean cell power of the window's energy, 3/8 of its length.
-            floor = 10 ** (SPECTRUM_FLOOR_DB / 10) * 0.375 * self.window
             # The logarithm of the magnitude but for a factor of 2 that the standardisation removes.
-            level = (real.square() + imaginary.square()).clamp_min(floor).log()
+            level = (real.square() + imaginary.square()).clamp_min(_floor(self.window)).log()
             deviation, mean = torch.std_mean(level, dim=(1, 2), keepdim=True)
             return ((level - mean) / deviation.clamp_min(1e-6))[:, None]
 
 
-def _block(n_in: int, n_out: int, kernel: tuple[int, int], stride: tuple[int, int], padding: int = 0) -> nn.Sequential:
+def _block(
+    n_in: int, n_out: int, kernel: tuple[int, int], stride: tuple[int, int], padding: tuple[int, int] = (0, 0)
+) -> nn.Sequential:
     """Convolution over (frequency, time), ReLU, batch normalisation: the paper's order."""
-    convolution = nn.Conv2d(n_in, n_out, kernel, stride, padding=(padding, 0))
-    return nn.Sequential(convolution, nn.ReLU(), nn.BatchNorm2d(n_out))
+    return nn.Sequential(nn.Conv2d(n_in, n_out, kernel, stride, padding), nn.ReLU(), nn.BatchNorm2d(n_out))
 
 
 class RoomCNN(nn.Module):
@@ -142,13 +154,79 @@ class RoomCNN(nn.Module):
             return nn.functional.normalize(self.linear(self.dropout(features.float())), dim=1)
 
 
+class BandSpectrogram(nn.Module):
+    r"""Standardised log-power spectrogram in bands that are narrow at low frequencies, each without its mean over time.
+
+    Each clip's spectrogram is brought to unit variance, so it does not depend on the clip's level. A band's mean over
+    time holds the voice's and the microphone's colour; the room shows in how levels rise and fall, so the mean is
+    taken out.
+
+    Parameters
+    ----------
+    window : int, default=512
+        Length of the Hann window, in samples: 32 ms at 16 kHz, which tells the octave bands from 125 Hz up apart.
+    hop : int, default=128
+        Samples from one frame to the next.
+    n_bands : int, default=40
+        Triangular bands, evenly spaced in :math:`\ln(1 + f / 300\,\mathrm{Hz})` from 60 Hz to 7.6 kHz.
+    sample_rate : int, default=16000
+        Sampling rate, in Hz.
+
+    Notes
+    -----
+    No padding: :math:`\lfloor (n - window) / hop \rfloor + 1` frames.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from roomacoustic_sk.networks import BandSpectrogram
+    >>> BandSpectrogram()(torch.randn(2, 64_000)).shape
+    torch.Size([2, 1, 40, 497])
+    """
+
+    LOWEST, HIGHEST, CORNER = 60.0, 7600.0, 300.0  # Hz; below the corner frequency bands are about evenly spaced
+    hann: Tensor
+    weights: Tensor
+
+    def __init__(self, window: int = 512, hop: int = 128, n_bands: int = 40, sample_rate: int = 16_000) -> None:
+        super().__init__()
+        self.window = window
+        self.hop = hop
+        self.n_bands = n_bands
+        hann = torch.hann_window(window, periodic=True, dtype=torch.float64)
+        self.register_buffer("hann", hann.float(), persistent=False)
+        self.register_buffer("weights", self._bands(sample_rate).float(), persistent=False)
+
+    def _bands(self, sample_rate: int) -> Tensor:
+        """Return the share of each frequency bin in each band, shape (n_bands, n_bins)."""
+        bins = torch.arange(self.window // 2 + 1, dtype=torch.float64) * sample_rate / self.window
+        low, high = (math.log1p(f / self.CORNER) for f in (self.LOWEST, self.HIGHEST))
+        edges = self.CORNER * torch.linspace(low, high, self.n_bands + 2, dtype=torch.float64).expm1()
+        below, centre, above = edges[:-2, None], edges[1:-1, None], edges[2:, None]
+        weights = torch.minimum((bins - below) / (centre - below), (above - bins) / (above - centre)).clamp_min(0)
+        # The lowest bands may lie between two bins: each has at least the nearest one.
+        nearest = (bins - centre).abs().argmin(dim=1, keepdim=True)
+        weights.scatter_(1, nearest, weights.gather(1, nearest).clamp_min(0.5))
+        return weights / weights.sum(dim=1, keepdim=True)
+
+    def forward(self, waveforms: Tensor) -> Tensor:
+        """Return spectrograms of shape (n, 1, n_bands, n_frames) of waveforms of shape (n, n_times)."""
+        with full_precision(waveforms):
+            waveforms = _at_unit_power(waveforms)
+            spectrum = torch.stft(waveforms, self.window, self.hop, window=self.hann, center=False, return_complex=True)
+            power = self.weights @ (spectrum.real.square() + spectrum.imag.square())
+            level = power.clamp_min(_floor(self.window)).log()
+            deviation = level.std(dim=(1, 2), keepdim=True)
+            return ((level - level.mean(dim=2, keepdim=True)) / deviation.clamp_min(1e-6))[:, None]
+
+
 class PooledRoomCNN(nn.Module):
     """An encoder that pools mean and deviation over time, for clips of any length from 0.5 s up.
 
-    Each frequency's mean over time is taken out first: it holds the voice's and the microphone's colour, while the
-    room shows in how levels rise and fall. Six convolutional blocks then shorten time by 128 and
-    frequency from 17 to 2, while the channels grow. What a room does to speech is the same at any time
-    in the clip, so the features of the last block are summed up by their mean and standard deviation over time.
+    Five convolutional blocks shorten time and frequency of a `BandSpectrogram` by 16 while the channels grow. What a
+    room does to speech is the same at any time in the clip, so the features of the last block are summed up by their
+    mean and standard deviation over time. The embedding's numbers are standardised over the training clips before they
+    are brought to the unit sphere: otherwise all embeddings begin, and largely remain, close to each other.
 
     Parameters
     ----------
@@ -178,9 +256,10 @@ class PooledRoomCNN(nn.Module):
     (torch.Size([2, 64]), torch.Size([2, 64]))
     """
 
-    CHANNELS = (16, 32, 64, 64, 96, 96)
-    KERNELS = ((3, 8), (3, 4), (3, 4), (3, 4), (1, 4), (1, 4))
-    STRIDES = ((2, 4), (2, 2), (2, 2), (2, 2), (1, 2), (1, 2))
+    CHANNELS = (32, 48, 64, 96, 128)
+    KERNELS = ((3, 5), (3, 3), (3, 3), (3, 3), (3, 3))
+    STRIDES = ((2, 2), (2, 2), (2, 2), (2, 2), (1, 1))
+    PADDING = ((1, 0), (1, 0), (1, 1), (1, 1), (1, 1))  # along time only where a clip of 0.5 s needs it
     MIN_TIMES = 8_000
 
     def __init__(self, n_times: int = 64_000, n_embedding: int = 64, dropout: float = 0.1) -> None:
@@ -188,15 +267,15 @@ class PooledRoomCNN(nn.Module):
         if n_times < self.MIN_TIMES:
             raise ValueError(f"PooledRoomCNN: n_times must be at least {self.MIN_TIMES} samples, got {n_times}.")
         self.min_times = self.MIN_TIMES
-        self.spectrogram = LogSpectrogram()
-        padding = [kernel[0] // 2 for kernel in self.KERNELS]  # along frequency alone
+        self.spectrogram = BandSpectrogram()
         n_in = (1, *self.CHANNELS[:-1])
-        self.blocks = nn.Sequential(*map(_block, n_in, self.CHANNELS, self.KERNELS, self.STRIDES, padding))
+        self.blocks = nn.Sequential(*map(_block, n_in, self.CHANNELS, self.KERNELS, self.STRIDES, self.PADDING))
         self.dropout = nn.Dropout(dropout)
-        n_frequencies = self.spectrogram.window // 2 + 1
+        n_frequencies = self.spectrogram.n_bands
         for stride in self.STRIDES:
             n_frequencies = (n_frequencies - 1) // stride[0] + 1
         self.linear = nn.Linear(2 * self.CHANNELS[-1] * n_frequencies, n_embedding)
+        self.standardise = nn.BatchNorm1d(n_embedding, affine=False)
 
     def forward(self, waveforms: Tensor) -> Tensor:
         """Return unit-norm embeddings of shape (n, n_embedding) of waveforms of shape (n, n_times)."""
@@ -204,13 +283,12 @@ class PooledRoomCNN(nn.Module):
             raise ValueError(
                 f"PooledRoomCNN: waveforms must have at least {self.MIN_TIMES} samples, got {waveforms.shape[1]}."
             )
-        levels = self.spectrogram(waveforms)
-        features = self.blocks(levels - levels.mean(dim=3, keepdim=True)).flatten(1, 2)
+        features = self.blocks(self.spectrogram(waveforms)).flatten(1, 2)
         with full_precision(features):
             variance, mean = torch.var_mean(features.float(), dim=2, correction=0)
             # The deviation's gradient is infinite at 0, where a channel is dead: hence the small constant.
             pooled = torch.cat([mean, (variance + 1e-5).sqrt()], dim=1)
-            return nn.functional.normalize(self.linear(self.dropout(pooled)), dim=1)
+            return nn.functional.normalize(self.standardise(self.linear(self.dropout(pooled))), dim=1)
 
 
 class ProjectionHead(nn.Sequential):

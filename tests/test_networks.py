@@ -8,7 +8,7 @@ import torch
 from scipy.signal import ShortTimeFFT, get_window
 from torch import nn
 
-from roomacoustic_sk.networks import LogSpectrogram, MLPHead, PooledRoomCNN, ProjectionHead, RoomCNN
+from roomacoustic_sk.networks import BandSpectrogram, LogSpectrogram, MLPHead, PooledRoomCNN, ProjectionHead, RoomCNN
 
 ENCODERS = [RoomCNN, PooledRoomCNN]
 
@@ -75,6 +75,42 @@ def test_spectrogram_equals_torchs_short_time_fourier_transform_for_other_window
     found = LogSpectrogram(window=64, hop=20)(signal.float())[:, 0]
     assert found.shape == (2, 33, LogSpectrogram(64, 20).n_frames(3_000))
     torch.testing.assert_close(found, expected.float(), atol=2e-3, rtol=0)
+
+
+def test_band_spectrogram_equals_scipys_power_spectrum_summed_over_triangles():
+    signal = noise(1, 20_000).double()[0].numpy()
+    transform = ShortTimeFFT(get_window("hann", 512), hop=128, fs=16_000.0, fft_mode="onesided")
+    n_frames = (len(signal) - 512) // 128 + 1
+    power = np.abs(transform.stft(signal, p0=2, p1=2 + n_frames)) ** 2
+    edges = 300 * np.expm1(np.linspace(np.log1p(60 / 300), np.log1p(7600 / 300), 42))
+    bands = []
+    for below, centre, above in zip(edges, edges[1:], edges[2:], strict=False):
+        weights = np.interp(transform.f, [below, centre, above], [0.0, 1.0, 0.0], left=0, right=0)
+        nearest = np.abs(transform.f - centre).argmin()
+        weights[nearest] = max(weights[nearest], 0.5)
+        bands.append(weights @ power / weights.sum())
+    level = np.log(bands)
+    expected = (level - level.mean(axis=1, keepdims=True)) / level.std(ddof=1)
+    found = BandSpectrogram()(torch.from_numpy(signal).float()[None])[0, 0].numpy()
+    assert found.shape == expected.shape == (40, 153)
+    np.testing.assert_allclose(found, expected, atol=2e-3)
+
+
+@pytest.mark.parametrize("octave", [125, 250, 500, 1_000, 4_000])
+def test_decays_of_octaves_are_told_apart_by_band_spectrogram_from_125_hz_up(octave):
+    # A tone in one octave decays by 60 dB while one two octaves off stays: each band shows the decay of its own.
+    time = torch.arange(32_000) / 16_000
+    other = octave * 4 if octave < 2_000 else octave / 4
+    signal = torch.sin(2 * np.pi * octave * time) * 10 ** (-3 * time / 2) + torch.sin(2 * np.pi * other * time)
+    spectrogram = BandSpectrogram()
+    spectrum = spectrogram(signal[None])[0, 0]
+    centre = (spectrogram.weights * torch.arange(257)).sum(1) * 16_000 / 512
+    fall = {
+        f: (spectrum[i, :10].mean() - spectrum[i, -10:].mean())
+        for f in (octave, other)
+        for i in [int((centre - f).abs().argmin())]
+    }
+    assert fall[octave] > 20 * abs(fall[other])
 
 
 def test_a_tone_is_strongest_at_its_own_frequency():
@@ -203,6 +239,15 @@ def test_pooled_room_cnn_takes_clips_of_any_length_from_half_a_second_up():
 def test_pooled_room_cnn_embeds_a_clip_and_its_repetition_nearly_alike():
     encoder, clip = PooledRoomCNN().eval(), noise(1, 32_000)
     assert (encoder(clip) * encoder(clip.tile(2))).sum() > 0.999
+
+
+def test_pooled_room_cnn_spreads_its_embeddings_from_the_first_training_step_on():
+    # Embeddings that begin alike leave the loss at its chance level for epochs.
+    waveforms = noise(64, 8_000) * torch.linspace(0, 1, 8_000) ** torch.rand(64, 1).mul(4)
+    embeddings = PooledRoomCNN(dropout=0.0).train()(waveforms)
+    similarity = (embeddings @ embeddings.T)[~torch.eye(64, dtype=torch.bool)]
+    assert abs(similarity.mean()) < 0.1
+    assert similarity.std() > 0.1
 
 
 def test_pooled_room_cnn_refuses_clips_shorter_than_half_a_second():
