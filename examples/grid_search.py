@@ -36,6 +36,7 @@ class Size:
     rirs_per_room: int
     segments: int  # of speech, each through every RIR
     duration: float  # of a segment, in s
+    classes: int  # in a batch: RIRs, or rooms, of which position-independent sampling needs so many in every fold
     epochs: int
     steps: int  # in an epoch of the encoder
     folds: int
@@ -43,9 +44,9 @@ class Size:
 
 
 SIZES = {
-    "tiny": Size(4, 2, 6, 1.0, 1, 2, 2, (0.1, 1.0)),
-    "small": Size(24, 3, 20, 2.0, 3, 64, 3, (0.01, 0.1, 1.0)),
-    "large": Size(64, 3, 60, 4.0, 8, 128, 4, (0.01, 0.1, 1.0)),
+    "tiny": Size(4, 2, 20, 1.0, 2, 1, 2, 2, (0.1, 1.0)),
+    "small": Size(24, 3, 20, 2.0, 16, 3, 64, 3, (0.01, 0.1, 1.0)),
+    "large": Size(64, 3, 60, 4.0, 24, 8, 128, 4, (0.01, 0.1, 1.0)),
 }
 
 
@@ -67,7 +68,12 @@ def make_data(args: argparse.Namespace, size: Size) -> Bunch:
 def make_search(size: Size, seed: int, n_jobs: int) -> GridSearchCV:
     """Return the search over the encoder's settings, with the supervised baseline as one more candidate."""
     encoder = ContrastiveRoomEncoder(
-        segment_duration=size.duration, max_epochs=size.epochs, steps_per_epoch=size.steps, random_state=seed
+        segment_duration=size.duration,
+        n_classes=size.classes,
+        max_epochs=size.epochs,
+        steps_per_epoch=size.steps,
+        validation_steps=max(size.steps // 4, 1),
+        random_state=seed,
     )
     supervised = SupervisedRoomRegressor(
         segment_duration=size.duration, max_epochs=size.epochs, batch_size=32, random_state=seed

@@ -40,6 +40,7 @@ from roomacoustic_sk.metrics import regression_metrics
 
 LARGE_ROOM = 160.0  # m3, the paper's boundary between small and large rooms
 # Broadband RT60 is that of the lowest octaves, where there is little speech; at 500 Hz and 1 kHz it can be heard.
+SPEEDS = (0.85, 1.2)  # of the encoder's speech: the more it varies, the less of it is learned by heart
 TASKS = {"rt60": "RT60 [s]", "rt60_mid": "RT60 at mid frequencies [s]", "c50": "C50 [dB]"}
 
 
@@ -48,7 +49,7 @@ class Size:
     """How much is simulated and trained."""
 
     upstream_rirs: int  # of a room each, as in the paper
-    upstream_segments: int  # of speech, each through every upstream RIR; a fifth of them validates
+    upstream_segments: int  # of speech, each through every upstream RIR when asked for; a fifth of them validates
     downstream_rooms: int
     rirs_per_room: int
     unseen_rooms: int
@@ -60,7 +61,7 @@ class Size:
 SIZES = {
     "tiny": Size(8, 20, 6, 2, 4, 100, 50, 1),
     "small": Size(40, 200, 30, 2, 20, 1000, 400, 6),
-    "large": Size(64, 300, 80, 4, 40, 4000, 1000, 12),
+    "large": Size(64, 3000, 80, 4, 40, 4000, 1000, 16),
 }
 
 
@@ -73,8 +74,15 @@ def load_sources(args: argparse.Namespace, size: Size) -> list[Bunch]:
     sample = load_speech(args.speech, n_segments=1000, random_state=args.seed)
     parts = split_by_speaker(sample, (0.5, 0.25, 0.25), random_state=args.seed)
     return [
-        load_speech(args.speech, speakers=np.unique(part.speaker), n_segments=n, random_state=args.seed, verbose=1)
-        for part, n in zip(parts, counts, strict=True)
+        load_speech(
+            args.speech,
+            speakers=np.unique(part.speaker),
+            n_segments=n,
+            speed_range=speeds,
+            random_state=args.seed,
+            verbose=1,
+        )
+        for part, n, speeds in zip(parts, counts, (SPEEDS, (1, 1), (1, 1)), strict=True)
     ]
 
 
@@ -87,7 +95,8 @@ def make_data(args: argparse.Namespace, size: Size) -> tuple[Bunch, dict[str, Bu
     upstream_speech, train_speech, test_speech = load_sources(args, size)
     # No recording begins with the very moment in which the sound was sent: its travel time is no fair hint.
     common = {"n_jobs": -1, "verbose": 1, "remove_delay": True, "random_state": args.seed}
-    upstream = make_reverberant_speech(upstream_rooms, upstream_speech, **common)
+    # Lazy: the grid is convolved clip by clip, as the batches need it, and never is in memory as a whole.
+    upstream = make_reverberant_speech(upstream_rooms, upstream_speech, lazy=True, **common)
     common |= {"pairing": "random"}
     return upstream, {
         "train": make_reverberant_speech(seen_rooms, train_speech, n_samples=size.train_clips, **common),

@@ -25,7 +25,9 @@ def resolve_device(device: Any, *, caller: str) -> torch.device:
     try:
         resolved = torch.device(device)
     except (RuntimeError, TypeError) as error:
-        raise ValueError(f'{caller}: device must be "auto" or a torch device, got {device!r}.') from error
+        raise ValueError(
+            f'{caller}: device must be "auto" or a torch device such as "cpu" or "cuda", got {device!r}.'
+        ) from error
     if resolved.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(f'{caller}: device must be available, got {device!r} without CUDA. Use device="auto".')
     return resolved

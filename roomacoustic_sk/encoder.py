@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar, Self
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_random_state
@@ -227,6 +228,7 @@ class ContrastiveRoomEncoder(TrainedNetMixin, ClassNamePrefixFeaturesOutMixin, T
         ContrastiveRoomEncoder
             Itself.
         """
+        _warn_of_missing_targets(y, caller=type(self).__name__)
         start = getattr(self, "net_", None) if self.warm_start else None
         labels = {"rir_groups": rir_groups, "source_groups": source_groups, "room_groups": room_groups}
         rows, groups = self._check_training_data(X, labels, reset=start is None)
@@ -286,6 +288,8 @@ class ContrastiveRoomEncoder(TrainedNetMixin, ClassNamePrefixFeaturesOutMixin, T
         if len(np.unique(groups.get("rir_groups", np.arange(len(rows))))) < 2:
             given = "one RIR" if groups else "one sample and no rir_groups (so that each row is an RIR of its own)"
             raise ValueError(f"{name}: rir_groups must name at least two RIRs to tell apart, got {given}.")
+        if "room_groups" in groups:
+            _check_one_room_each(groups["rir_groups"], groups["room_groups"], caller=name)
         return rows, groups
 
     def _fit(
@@ -399,6 +403,33 @@ class ContrastiveRoomEncoder(TrainedNetMixin, ClassNamePrefixFeaturesOutMixin, T
     def network_(self) -> nn.Module:
         """The trained network, without the projection."""
         return self.net_.module_[0]
+
+
+def _warn_of_missing_targets(y: Any, *, caller: str) -> None:
+    """Warn before the encoder is trained, for minutes, that what follows it will not take these targets."""
+    if y is None:
+        return
+    n_missing = int(pd.isna(np.asarray(y)).any(axis=tuple(range(1, np.ndim(y)))).sum())
+    if n_missing:
+        warnings.warn(
+            f"{caller}: y has missing targets in {n_missing} of {len(y)} rows. The encoder makes no use of y, but an "
+            "estimator after it will refuse them: drop these rows, e.g. X[keep] with keep = ~numpy.isnan(y).",
+            UserWarning,
+            stacklevel=3,
+        )
+
+
+def _check_one_room_each(rir_groups: NDArray[Any], room_groups: NDArray[Any], *, caller: str) -> None:
+    """Refuse labels that put one RIR into several rooms, as when the two are mixed up."""
+    pairs = pd.DataFrame({"rir": rir_groups, "room": room_groups}).drop_duplicates()
+    several = pairs.loc[pairs["rir"].duplicated(), "rir"].tolist()
+    if several:
+        rir = several[0]
+        rooms = pairs.loc[pairs["rir"] == rir, "room"].tolist()
+        raise ValueError(
+            f"{caller}: room_groups must name one room for each RIR, got {len(rooms)} rooms for RIR {rir!r} "
+            f"({', '.join(map(repr, rooms[:3]))}{', ...' if len(rooms) > 3 else ''}). Are the two mixed up?"
+        )
 
 
 def _plateau_level(n_classes: int, n_views: int, tau: float) -> float:

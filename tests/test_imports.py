@@ -29,6 +29,7 @@ FLOORS = {
     "acoustics": 1,
     "losses": 1,
     "metrics": 1,
+    "model_selection": 1,
     "networks": 1,
     "samplers": 1,
     "_decay": 0,

@@ -1,0 +1,95 @@
+"""Cross-validation that cannot leak rooms from training into test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.model_selection import BaseCrossValidator, check_cv
+
+from roomacoustic_sk._validation import check_groups
+
+
+class RoomDisjointSplit(BaseCrossValidator):
+    """Split as another splitter does, and refuse a split whose training and test share a room.
+
+    Clips through responses of one room in training and test flatter every result. A splitter sees only the groups that
+    it is given: those of RIRs or speakers may well leave a room in both parts. This one knows the rooms.
+
+    Parameters
+    ----------
+    cv : int or cross-validation splitter
+        Splits the rows, e.g. ``GroupKFold(4)``.
+    room_groups : array-like of shape (n_rows,)
+        Label of each row's room.
+
+    Raises
+    ------
+    ValueError
+        By `split`, before anything is trained: a room in both parts of a split, or not one label a row.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.model_selection import GroupKFold
+    >>> from roomacoustic_sk.model_selection import RoomDisjointSplit
+    >>> room = np.repeat([0, 1, 2, 3], 6)
+    >>> rir = np.arange(24) // 3  # two responses a room
+    >>> X = np.zeros((24, 1))
+    >>> len(list(RoomDisjointSplit(GroupKFold(2), room).split(X, groups=room)))
+    2
+    >>> len(list(RoomDisjointSplit(GroupKFold(8), room).split(X, groups=rir)))  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+        ...
+    ValueError: RoomDisjointSplit: cv must not put a room into training and test, got room ...
+    """
+
+    def __init__(self, cv: Any, room_groups: ArrayLike) -> None:
+        self.cv = cv
+        self.room_groups = room_groups
+
+    def split(self, X: Any, y: Any = None, groups: Any = None) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+        """Yield the rows of training and test.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_rows, ...)
+            The rows.
+        y : array-like of shape (n_rows,), optional
+            Targets, for splitters that need them.
+        groups : array-like of shape (n_rows,), optional
+            Groups, for splitters that need them.
+
+        Yields
+        ------
+        train, test : ndarray
+            Numbers of the rows.
+        """
+        name = type(self).__name__
+        room = check_groups(self.room_groups, len(X), caller=name, name="room_groups")
+        splits = [(np.asarray(train), np.asarray(test)) for train, test in check_cv(self.cv, y).split(X, y, groups)]
+        for number, (train, test) in enumerate(splits):
+            shared = np.intersect1d(room[train], room[test])
+            if len(shared):
+                raise ValueError(
+                    f"{name}: cv must not put a room into training and test, got room {shared[0]} in both parts of "
+                    f"split {number} ({len(shared)} rooms in all). Use GroupKFold with groups=room_groups."
+                )
+        yield from splits
+
+    def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:
+        """Return the number of splits.
+
+        Parameters
+        ----------
+        X, y, groups : array-like, optional
+            As for `split`, for splitters that need them.
+
+        Returns
+        -------
+        int
+            How many splits there are.
+        """
+        return check_cv(self.cv, y).get_n_splits(X, y, groups)
