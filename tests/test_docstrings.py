@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import pkgutil
 
 import pytest
 from numpydoc.validate import validate
 
+import roomacoustic_sk
+
 MODULES = ["roomacoustic_sk"] + [
-    f"roomacoustic_sk.{name}"
-    for name in ("acoustics", "datasets", "encoder", "heads", "losses", "metrics", "networks", "samplers")
+    f"roomacoustic_sk.{module.name}"
+    for module in pkgutil.iter_modules(roomacoustic_sk.__path__)
+    if not module.name.startswith("_")
 ]
 ACCEPTED = {
     "GL01",  # the summary stands on the first line, as PEP 257 has it

@@ -817,7 +817,7 @@ def test_one_recording_without_labels_is_refused(data):
         ({"patience": None}, TypeError, "patience must be a whole number of at least 1, got None"),
         ({"batch_size": 0}, ValueError, "batch_size must be a whole number of at least 1, got 0"),
         ({"precision": "float16"}, ValueError, "precision must be one of .*got 'float16'"),
-        ({"device": "tpu please"}, ValueError, "device must be .* such as \"cpu\" or \"cuda\", got 'tpu please'"),
+        ({"device": "tpu please"}, ValueError, 'device must be .* such as "cpu" or "cuda", got \'tpu please\''),
     ],
 )
 def test_each_bad_parameter_is_named(data, parameters, error, message):

@@ -13,7 +13,18 @@ SCRIPT = Path(__file__).resolve().parents[1] / "examples" / "grid_search.py"
 
 
 def test_the_sweep_ranks_all_settings_beside_the_supervised_baseline(tmp_path):
-    command = [sys.executable, "-W", "error::UserWarning", SCRIPT, "--size", "tiny", "--output", tmp_path, "--jobs", "1"]
+    command = [
+        sys.executable,
+        "-W",
+        "error::UserWarning",
+        SCRIPT,
+        "--size",
+        "tiny",
+        "--output",
+        tmp_path,
+        "--jobs",
+        "1",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     assert "SYNTHETIC" in done.stdout
