@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import validate_data
 from torch import nn
 
-from roomacoustic_sk._segments import check_time_axis, embed, row_lengths, warn_of_repeats
+from roomacoustic_sk._segments import SpectrogramCache, check_time_axis, embed, row_lengths, warn_of_repeats
 from roomacoustic_sk._validation import (
     Rows,
     check_choice,
@@ -115,6 +117,19 @@ def build_network(network: str | Callable[[int], nn.Module], n_times: int) -> nn
     return _builder(network)(n_times)
 
 
+def spectrogram_cache(
+    network: nn.Module, rows: Rows, length: int, device: torch.device, autocast: bool
+) -> SpectrogramCache | None:
+    """Return what gives a network its spectrograms in training, each computed once, where that is of use.
+
+    It is for arrays in memory whose rows are one segment each, for networks that take spectrograms, on a CPU.
+    """
+    takes_spectrograms = getattr(network, "TAKES_SPECTROGRAMS", False)
+    if not takes_spectrograms or device.type != "cpu" or not isinstance(rows, np.ndarray) or rows.shape[1] != length:
+        return None
+    return SpectrogramCache(rows, network.spectrogram, torch.bfloat16 if autocast else torch.float32)
+
+
 def shortest_clip(network: str | Callable[[int], nn.Module]) -> int:
     """Return the fewest samples that a network can be built for; 1 where it does not say."""
     return getattr(_builder(network), "MIN_TIMES", 1)
@@ -135,3 +150,30 @@ def count_outputs(network: nn.Module, n_times: int, *, caller: str) -> int:
             f"got an output of shape {tuple(output.shape)} for an input of shape (2, {n_times})."
         )
     return output.shape[1]
+
+
+def warn_of_missing_targets(y: Any, *, caller: str) -> None:
+    """Warn before the encoder is trained, for minutes, that what follows it will not take these targets."""
+    if y is None:
+        return
+    n_missing = int(pd.isna(np.asarray(y)).any(axis=tuple(range(1, np.ndim(y)))).sum())
+    if n_missing:
+        warnings.warn(
+            f"{caller}: y has missing targets in {n_missing} of {len(y)} rows. The encoder makes no use of y, but an "
+            "estimator after it will refuse them: drop these rows, e.g. X[keep] with keep = ~numpy.isnan(y).",
+            UserWarning,
+            stacklevel=3,
+        )
+
+
+def check_one_room_each(rir_groups: NDArray[Any], room_groups: NDArray[Any], *, caller: str) -> None:
+    """Refuse labels that put one RIR into several rooms, as when the two are mixed up."""
+    pairs = pd.DataFrame({"rir": rir_groups, "room": room_groups}).drop_duplicates()
+    several = pairs.loc[pairs["rir"].duplicated(), "rir"].tolist()
+    if several:
+        rir = several[0]
+        rooms = pairs.loc[pairs["rir"] == rir, "room"].tolist()
+        raise ValueError(
+            f"{caller}: room_groups must name one room for each RIR, got {len(rooms)} rooms for RIR {rir!r} "
+            f"({', '.join(map(repr, rooms[:3]))}{', ...' if len(rooms) > 3 else ''}). Are the two mixed up?"
+        )

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any, ClassVar, Self
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_random_state
@@ -18,7 +17,15 @@ from roomacoustic_sk._segments import SegmentDataset, choose_segment_length
 from roomacoustic_sk._torch import draw_seed, resolve_autocast, resolve_device, seeded
 from roomacoustic_sk._training import BatchLoader, RoomNet, TrainedNetMixin, train_net
 from roomacoustic_sk._validation import Rows, check_choice, check_number
-from roomacoustic_sk._waveforms import WaveformEstimator, build_network, count_outputs, shortest_clip
+from roomacoustic_sk._waveforms import (
+    WaveformEstimator,
+    build_network,
+    check_one_room_each,
+    count_outputs,
+    shortest_clip,
+    spectrogram_cache,
+    warn_of_missing_targets,
+)
 from roomacoustic_sk.losses import SupConLoss
 from roomacoustic_sk.networks import ProjectionHead
 from roomacoustic_sk.samplers import SAMPLINGS, MultiviewBatchSampler, hold_out, largest_batch
@@ -228,7 +235,7 @@ class ContrastiveRoomEncoder(TrainedNetMixin, ClassNamePrefixFeaturesOutMixin, T
         ContrastiveRoomEncoder
             Itself.
         """
-        _warn_of_missing_targets(y, caller=type(self).__name__)
+        warn_of_missing_targets(y, caller=type(self).__name__)
         start = getattr(self, "net_", None) if self.warm_start else None
         labels = {"rir_groups": rir_groups, "source_groups": source_groups, "room_groups": room_groups}
         rows, groups = self._check_training_data(X, labels, reset=start is None)
@@ -289,7 +296,7 @@ class ContrastiveRoomEncoder(TrainedNetMixin, ClassNamePrefixFeaturesOutMixin, T
             given = "one RIR" if groups else "one sample and no rir_groups (so that each row is an RIR of its own)"
             raise ValueError(f"{name}: rir_groups must name at least two RIRs to tell apart, got {given}.")
         if "room_groups" in groups:
-            _check_one_room_each(groups["rir_groups"], groups["room_groups"], caller=name)
+            check_one_room_each(groups["rir_groups"], groups["room_groups"], caller=name)
         return rows, groups
 
     def _fit(
@@ -323,14 +330,7 @@ class ContrastiveRoomEncoder(TrainedNetMixin, ClassNamePrefixFeaturesOutMixin, T
         seed, n_epochs = draw_seed(random_state), 0 if start is None else len(start.history)
         random_state = np.random.RandomState([seed, n_epochs])
 
-        def loader(chosen: NDArray[np.bool_], n_batches: int, random_state: Any, purpose: str) -> BatchLoader:
-            sampler = self._sampler({k: v[chosen] for k, v in groups.items()}, n_batches, random_state, purpose)
-            dataset = SegmentDataset(rows, sampler.labels, items[chosen], segment_length)
-            return BatchLoader(dataset, sampler, random_state)
-
-        train = loader(~held_out, self.steps_per_epoch, random_state, "training")
-        valid = loader(held_out, self.validation_steps, seed, "validation") if held_out.any() else None
-        watched = (valid or train).batch_sampler
+        autocast = resolve_autocast(self.precision, device)
         with seeded(random_state):
             if start is None:
                 network = build_network(self.network, segment_length)
@@ -338,6 +338,16 @@ class ContrastiveRoomEncoder(TrainedNetMixin, ClassNamePrefixFeaturesOutMixin, T
                 module = nn.Sequential(network, ProjectionHead(n_features))
             else:
                 module, n_features = start.module_, self._n_features_out
+            spectrograms = spectrogram_cache(module[0], rows, segment_length, device, autocast)
+
+            def loader(chosen: NDArray[np.bool_], n_batches: int, random_state: Any, purpose: str) -> BatchLoader:
+                sampler = self._sampler({k: v[chosen] for k, v in groups.items()}, n_batches, random_state, purpose)
+                dataset = SegmentDataset(rows, sampler.labels, items[chosen], segment_length, spectrograms)
+                return BatchLoader(dataset, sampler, random_state)
+
+            train = loader(~held_out, self.steps_per_epoch, random_state, "training")
+            valid = loader(held_out, self.validation_steps, seed, "validation") if held_out.any() else None
+            watched = (valid or train).batch_sampler
             self.net_ = train_net(
                 module,
                 SupConLoss(self.tau),
@@ -348,7 +358,7 @@ class ContrastiveRoomEncoder(TrainedNetMixin, ClassNamePrefixFeaturesOutMixin, T
                 patience=self.patience,
                 plateau=_plateau_level(watched.n_classes, watched.n_views, self.tau),
                 device=device,
-                autocast=resolve_autocast(self.precision, device),
+                autocast=autocast,
                 callbacks=self.callbacks,
                 verbose=self.verbose,
                 label="encoder",
@@ -403,33 +413,6 @@ class ContrastiveRoomEncoder(TrainedNetMixin, ClassNamePrefixFeaturesOutMixin, T
     def network_(self) -> nn.Module:
         """The trained network, without the projection."""
         return self.net_.module_[0]
-
-
-def _warn_of_missing_targets(y: Any, *, caller: str) -> None:
-    """Warn before the encoder is trained, for minutes, that what follows it will not take these targets."""
-    if y is None:
-        return
-    n_missing = int(pd.isna(np.asarray(y)).any(axis=tuple(range(1, np.ndim(y)))).sum())
-    if n_missing:
-        warnings.warn(
-            f"{caller}: y has missing targets in {n_missing} of {len(y)} rows. The encoder makes no use of y, but an "
-            "estimator after it will refuse them: drop these rows, e.g. X[keep] with keep = ~numpy.isnan(y).",
-            UserWarning,
-            stacklevel=3,
-        )
-
-
-def _check_one_room_each(rir_groups: NDArray[Any], room_groups: NDArray[Any], *, caller: str) -> None:
-    """Refuse labels that put one RIR into several rooms, as when the two are mixed up."""
-    pairs = pd.DataFrame({"rir": rir_groups, "room": room_groups}).drop_duplicates()
-    several = pairs.loc[pairs["rir"].duplicated(), "rir"].tolist()
-    if several:
-        rir = several[0]
-        rooms = pairs.loc[pairs["rir"] == rir, "room"].tolist()
-        raise ValueError(
-            f"{caller}: room_groups must name one room for each RIR, got {len(rooms)} rooms for RIR {rir!r} "
-            f"({', '.join(map(repr, rooms[:3]))}{', ...' if len(rooms) > 3 else ''}). Are the two mixed up?"
-        )
 
 
 def _plateau_level(n_classes: int, n_views: int, tau: float) -> float:

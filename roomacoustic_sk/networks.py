@@ -106,6 +106,8 @@ class RoomCNN(nn.Module):
     ----------
     MIN_TIMES : int
         Samples in the shortest clip that the six convolutions accept.
+    TAKES_SPECTROGRAMS : bool
+        True: training may pass what `spectrogram` gave instead of waveforms, so that it is computed only once.
 
     Raises
     ------
@@ -125,6 +127,7 @@ class RoomCNN(nn.Module):
 
     KERNELS = ((1, 4), (1, 4), (1, 4), (1, 4), (2, 4), (2, 4))
     STRIDES = ((1, 2), (1, 2), (1, 2), (1, 2), (1, 2), (2, 2))
+    TAKES_SPECTROGRAMS = True
     MIN_TIMES = 32 + 16 * 189  # 190 frames leave one frame after the sixth block
 
     def __init__(self, n_times: int = 64_000, n_embedding: int = 64, n_channels: int = 5, dropout: float = 0.1) -> None:
@@ -143,13 +146,13 @@ class RoomCNN(nn.Module):
         self.linear = nn.Linear(n_channels * n_frequencies * n_frames, n_embedding)
 
     def forward(self, waveforms: Tensor) -> Tensor:
-        """Return unit-norm embeddings of shape (n, n_embedding) of waveforms of shape (n, n_times)."""
-        if waveforms.shape[1] != self.n_times:
+        """Return unit-norm embeddings (n, n_embedding) of waveforms (n, n_times), or of their spectrograms."""
+        if waveforms.ndim == 2 and waveforms.shape[1] != self.n_times:
             raise ValueError(
                 f"RoomCNN: waveforms must have {self.n_times} samples, which its last layer is tied to, "
                 f"got {waveforms.shape[1]}. PooledRoomCNN takes clips of any length."
             )
-        features = self.blocks(self.spectrogram(waveforms)).flatten(1)
+        features = self.blocks(self.spectrogram(waveforms) if waveforms.ndim == 2 else waveforms).flatten(1)
         with full_precision(features):
             return nn.functional.normalize(self.linear(self.dropout(features.float())), dim=1)
 
@@ -241,6 +244,8 @@ class PooledRoomCNN(nn.Module):
     ----------
     MIN_TIMES : int
         Samples in the shortest clip, 0.5 s at 16 kHz.
+    TAKES_SPECTROGRAMS : bool
+        True: training may pass what `spectrogram` gave instead of waveforms, so that it is computed only once.
 
     Raises
     ------
@@ -260,6 +265,7 @@ class PooledRoomCNN(nn.Module):
     KERNELS = ((3, 5), (3, 3), (3, 3), (3, 3), (3, 3))
     STRIDES = ((2, 2), (2, 2), (2, 2), (2, 2), (1, 1))
     PADDING = ((1, 0), (1, 0), (1, 1), (1, 1), (1, 1))  # along time only where a clip of 0.5 s needs it
+    TAKES_SPECTROGRAMS = True
     MIN_TIMES = 8_000
 
     def __init__(self, n_times: int = 64_000, n_embedding: int = 64, dropout: float = 0.1) -> None:
@@ -278,12 +284,12 @@ class PooledRoomCNN(nn.Module):
         self.standardise = nn.BatchNorm1d(n_embedding, affine=False)
 
     def forward(self, waveforms: Tensor) -> Tensor:
-        """Return unit-norm embeddings of shape (n, n_embedding) of waveforms of shape (n, n_times)."""
-        if waveforms.shape[1] < self.MIN_TIMES:
+        """Return unit-norm embeddings (n, n_embedding) of waveforms (n, n_times), or of their spectrograms."""
+        if waveforms.ndim == 2 and waveforms.shape[1] < self.MIN_TIMES:
             raise ValueError(
                 f"PooledRoomCNN: waveforms must have at least {self.MIN_TIMES} samples, got {waveforms.shape[1]}."
             )
-        features = self.blocks(self.spectrogram(waveforms)).flatten(1, 2)
+        features = self.blocks(self.spectrogram(waveforms) if waveforms.ndim == 2 else waveforms).flatten(1, 2)
         with full_precision(features):
             variance, mean = torch.var_mean(features.float(), dim=2, correction=0)
             # The deviation's gradient is infinite at 0, where a channel is dead: hence the small constant.

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any, ClassVar, Self
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils import check_random_state, column_or_1d
@@ -17,9 +16,9 @@ from torch import Tensor, nn
 from roomacoustic_sk._segments import SegmentDataset, choose_segment_length
 from roomacoustic_sk._targets import Classification, Regression
 from roomacoustic_sk._torch import draw_seed, resolve_autocast, resolve_device, seeded
-from roomacoustic_sk._training import BatchLoader, RoomNet, ShuffledBatches, TrainedNetMixin, train_net
+from roomacoustic_sk._training import BatchLoader, ShuffledBatches, TrainedNetMixin, train_net
 from roomacoustic_sk._validation import check_choice, check_number, describe
-from roomacoustic_sk._waveforms import WaveformEstimator, build_network, count_outputs, shortest_clip
+from roomacoustic_sk._waveforms import WaveformEstimator, build_network, count_outputs, shortest_clip, spectrogram_cache
 from roomacoustic_sk.networks import MLPHead
 from roomacoustic_sk.samplers import share_of_labels
 
@@ -139,16 +138,30 @@ class _SupervisedRoomEstimator(TrainedNetMixin, WaveformEstimator):
         # What follows goes on from epoch to epoch, while the same sources are held out in every call.
         seed, n_epochs = draw_seed(random_state), 0 if start is None else len(start.history)
         random_state = np.random.RandomState([seed, n_epochs])
-        dataset = SegmentDataset(rows, target.encode(y), np.arange(len(rows)), segment_length)
-
-        def loader(items: NDArray[np.intp], batch_size: int, random_state: Any) -> BatchLoader:
-            return BatchLoader(dataset, ShuffledBatches(items, batch_size, random_state), random_state)
-
-        train = loader(np.flatnonzero(~held_out), self.batch_size, random_state)
-        valid = loader(np.flatnonzero(held_out), PREDICTION_BATCH, seed) if held_out.any() else None
+        autocast = resolve_autocast(self.precision, device)
         with seeded(random_state):
             module = self._new_module(segment_length, target) if start is None else start.module_
-            self.net_ = self._train(module, target.loss(), train, valid, device, start)
+            spectrograms = spectrogram_cache(_unfrozen(module[0]), rows, segment_length, device, autocast)
+            dataset = SegmentDataset(rows, target.encode(y), np.arange(len(rows)), segment_length, spectrograms)
+
+            def loader(items: NDArray[np.intp], batch_size: int, random_state: Any) -> BatchLoader:
+                return BatchLoader(dataset, ShuffledBatches(items, batch_size, random_state), random_state)
+
+            self.net_ = train_net(
+                module,
+                target.loss(),
+                loader(np.flatnonzero(~held_out), self.batch_size, random_state),
+                loader(np.flatnonzero(held_out), PREDICTION_BATCH, seed) if held_out.any() else None,
+                lr=self.lr,
+                max_epochs=self.max_epochs,
+                patience=self.patience,
+                device=device,
+                autocast=autocast,
+                callbacks=self.callbacks,
+                verbose=self.verbose,
+                label="supervised",
+                start=start,
+            )
         self.segment_length_, self._target = segment_length, target
         return self
 
@@ -163,31 +176,6 @@ class _SupervisedRoomEstimator(TrainedNetMixin, WaveformEstimator):
             network = _Frozen(network)
         return nn.Sequential(network, MLPHead(n_features, target.n_outputs, self.n_hidden), target.output_layer())
 
-    def _train(
-        self,
-        module: nn.Module,
-        loss: nn.Module,
-        train: BatchLoader,
-        valid: BatchLoader | None,
-        device: torch.device,
-        start: RoomNet | None,
-    ) -> RoomNet:
-        return train_net(
-            module,
-            loss,
-            train,
-            valid,
-            lr=self.lr,
-            max_epochs=self.max_epochs,
-            patience=self.patience,
-            device=device,
-            autocast=resolve_autocast(self.precision, device),
-            callbacks=self.callbacks,
-            verbose=self.verbose,
-            label="supervised",
-            start=start,
-        )
-
     def _outputs(self, X: Any) -> NDArray[np.float64]:
         """Return what the network says of recordings, averaged over their segments."""
         check_is_fitted(self, "net_")
@@ -200,8 +188,12 @@ class _SupervisedRoomEstimator(TrainedNetMixin, WaveformEstimator):
     @property
     def network_(self) -> nn.Module:
         """The trained encoder, without the head."""
-        network = self.net_.module_[0]
-        return network.network if isinstance(network, _Frozen) else network
+        return _unfrozen(self.net_.module_[0])
+
+
+def _unfrozen(network: nn.Module) -> nn.Module:
+    """Return the network that may be wrapped as frozen."""
+    return network.network if isinstance(network, _Frozen) else network
 
 
 def _shortest_of(fitted: Any) -> int:

@@ -339,9 +339,10 @@ def test_rows_are_trained_with_their_own_labels_and_no_source_is_in_both_parts(s
     order = np.random.default_rng(0).permutation(len(rir))
     rir, source, room = rir[order], source[order], rir[order] // 2
     watcher = BatchWatcher()
+    # A list: of an array in memory the batches would be spectrograms.
     ContrastiveRoomEncoder(
         **QUICK | {"steps_per_epoch": 20, "validation_steps": 5}, sampling=sampling, callbacks=[watcher]
-    ).fit(numbered_rows(96), rir_groups=rir, source_groups=source, room_groups=room)
+    ).fit(list(numbered_rows(96)), rir_groups=rir, source_groups=source, room_groups=room)
     classes = room if sampling == "position_independent" else rir
     seen = {}
     for training, batches in watcher.seen.items():

@@ -136,7 +136,8 @@ def test_each_row_is_trained_with_its_own_target_once_an_epoch_and_no_source_is_
     X, _ = data
     y, source = np.arange(60.0), np.arange(60) // 4
     watcher = BatchWatcher()
-    SupervisedRoomRegressor(**QUICK, callbacks=[watcher]).fit(X, y, source_groups=source)
+    # A list: of an array in memory the batches would be spectrograms.
+    SupervisedRoomRegressor(**QUICK, callbacks=[watcher]).fit(list(X), y, source_groups=source)
     rows = {}
     for training, batches in watcher.seen.items():
         waveforms = np.concatenate([x for x, _ in batches])

@@ -1,0 +1,259 @@
+"""Time and memory, side by side with what people would write instead.
+
+    python benchmarks/speed.py                      # everything; nothing else should run on the machine
+    python benchmarks/speed.py fit transform        # some of it
+
+Each round measures our way and the plain way in turn; figures are medians over the rounds, and ratios of what was
+measured in one round. Results go to `benchmarks/speed.json`, a table is printed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+HERE = Path(__file__).parent
+RATE, CLIP = 16_000, 64_000
+PACKAGES = ("torch", "skorch", "scikit-learn", "numpy", "scipy", "pyroomacoustics", "librosa", "pyrato")
+
+
+def timed(function: Callable[[], Any]) -> float:
+    """Return the seconds that a call takes."""
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start
+
+
+def compare(ours: Callable[[], Any], plain: Callable[[], Any], rounds: int) -> dict[str, float]:
+    """Return median seconds of both and the median ratio, after one round to warm up."""
+    ours()
+    plain()
+    pairs = np.array([[timed(ours), timed(plain)] for _ in range(rounds)])
+    seconds = np.median(pairs, axis=0)
+    ratios = pairs[:, 1] / pairs[:, 0]
+    return {
+        "ours_s": round(seconds[0], 4),
+        "plain_s": round(seconds[1], 4),
+        "ratio": round(float(np.median(ratios)), 2),
+        "ratio_lowest": round(float(ratios.min()), 2),
+        "ratio_highest": round(float(ratios.max()), 2),
+        "rounds": rounds,
+    }
+
+
+def noise(n_rows: int, seed: int = 0) -> np.ndarray:
+    """Return clips of decaying noise bursts: the content does not matter for speed."""
+    rng = np.random.default_rng(seed)
+    decay = 10 ** (-3 * (np.arange(CLIP) % 8_000) / 8_000)
+    return (rng.standard_normal((n_rows, CLIP)) * decay).astype(np.float32)
+
+
+def fit(rounds: int) -> dict[str, Any]:
+    """Time a training step, batches of 72 clips of 4 s, 4 epochs of 16 steps, against skorch with its defaults."""
+    from plain import PlainPooledRoomCNN, PlainRoomCNN, plain_net
+
+    from roomacoustic_sk import ContrastiveRoomEncoder
+    from roomacoustic_sk.networks import BandSpectrogram
+
+    X, rir, source = noise(24 * 12), np.repeat(np.arange(24), 12), np.tile(np.arange(12), 24)
+    steps = 16
+    found: dict[str, Any] = {}
+    modules = {"paper": PlainRoomCNN, "pooled": lambda: PlainPooledRoomCNN(BandSpectrogram().weights)}
+    for network, make in modules.items():
+
+        def ours(network: str = network) -> None:
+            ContrastiveRoomEncoder(
+                network=network, sampling="soft", max_epochs=4, steps_per_epoch=steps, validation_fraction=0,
+                patience=9, random_state=0,
+            ).fit(X, rir_groups=rir, source_groups=source)  # fmt: skip
+
+        def plain(make: Callable[[], torch.nn.Module] = make) -> None:
+            plain_net(make(), rir, steps, epochs=4).fit(X, rir)
+
+        result = compare(ours, plain, rounds)
+        for key in ("ours_s", "plain_s"):
+            result[key.replace("_s", "_s_per_step")] = round(result.pop(key) / (4 * steps), 4)
+        found[f"fit, {network} network"] = result
+    return found
+
+
+def transform(rounds: int) -> dict[str, Any]:
+    """Time the embedding of 256 clips of 4 s, against the plain module clip by clip, and against librosa's MFCC."""
+    import librosa
+    from plain import PlainPooledRoomCNN, PlainRoomCNN
+
+    from roomacoustic_sk import ContrastiveRoomEncoder
+    from roomacoustic_sk.networks import BandSpectrogram
+
+    X = noise(256)
+    found: dict[str, Any] = {}
+    modules = {"paper": PlainRoomCNN(), "pooled": PlainPooledRoomCNN(BandSpectrogram().weights)}
+    for network, module in modules.items():
+        encoder = ContrastiveRoomEncoder(network=network, max_epochs=0, n_classes=2, n_views=2, random_state=0)
+        encoder.fit(X[:8], rir_groups=np.arange(8) // 4)
+        module.eval()
+
+        def ours(encoder: ContrastiveRoomEncoder = encoder) -> None:
+            encoder.transform(X)
+
+        def loop(module: Any = module) -> None:
+            with torch.inference_mode():
+                for clip in X:
+                    module.embed(torch.from_numpy(clip[None]))
+
+        def mfcc() -> None:
+            for clip in X:
+                librosa.feature.mfcc(y=clip, sr=RATE)
+
+        for name, other in (("plain module in a loop", loop), ("librosa MFCC", mfcc)):
+            result = compare(ours, other, rounds)
+            result["clips_per_s"] = round(len(X) / result["ours_s"], 1)
+            result["real_time_factor"] = round(result["clips_per_s"] * CLIP / RATE)
+            found[f"transform, {network} network, against {name}"] = result
+    return found
+
+
+def convolve(rounds: int) -> dict[str, Any]:
+    """Time a grid of 32 responses of 1 s and 32 segments of 4 s, against scipy's fftconvolve in a loop."""
+    import pandas as pd
+    from scipy.signal import fftconvolve
+    from sklearn.utils import Bunch
+
+    from roomacoustic_sk.datasets import make_reverberant_speech
+
+    segments = noise(32)
+    rirs = [row[:RATE] for row in noise(32, seed=1)]
+    rooms = Bunch(rirs=rirs, sample_rate=RATE, target=pd.DataFrame(index=range(32)), rir=range(32), room=range(32))
+    speech = Bunch(segments=segments, sample_rate=RATE, source=range(32), speaker=range(32))
+
+    def plain() -> None:
+        clips = np.empty((32 * 32, CLIP), dtype=np.float32)
+        for i, rir in enumerate(rirs):
+            for j, segment in enumerate(segments):
+                clips[32 * i + j] = fftconvolve(segment, rir)[:CLIP]
+
+    found = {}
+    for n_jobs in (1, 2):
+
+        def ours(n_jobs: int = n_jobs) -> None:
+            make_reverberant_speech(rooms, speech, n_jobs=n_jobs)
+
+        found[f"convolve 1024 clips, n_jobs={n_jobs}"] = compare(ours, plain, rounds)
+    return found
+
+
+def labels(rounds: int) -> dict[str, Any]:
+    """Time RT60 (T30), EDT and C50 of 1 000 responses of 1.5 s, against a loop over pyrato."""
+    import warnings
+
+    import pyfar
+    import pyrato
+
+    from roomacoustic_sk import acoustics
+
+    rng = np.random.default_rng(0)
+    n_times = int(1.5 * RATE)
+    rt60 = rng.uniform(0.3, 1.0, 1_000)
+    decay = 10 ** (-3 * np.arange(n_times) / RATE / rt60[:, None])
+    rirs = rng.standard_normal(decay.shape) * decay + 1e-5 * rng.standard_normal(decay.shape)
+
+    def ours() -> None:
+        acoustics.reverberation_time(rirs, RATE)
+        acoustics.early_decay_time(rirs, RATE)
+        acoustics.clarity(rirs, RATE)
+
+    def plain() -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            for rir in rirs:
+                curve = pyrato.energy_decay_curve_lundeby(pyfar.Signal(rir, RATE))
+                pyrato.reverberation_time_linear_regression(curve, "T30")
+                pyrato.reverberation_time_linear_regression(curve, "EDT")
+                pyrato.parameters.clarity(curve, 50)
+
+    return {"labels of 1000 responses": compare(ours, plain, rounds)}
+
+
+MEMORY = """
+import resource, sys, numpy as np
+sys.path.insert(0, {here!r})
+from speed import noise
+from roomacoustic_sk import ContrastiveRoomEncoder
+n, network = {n}, {network!r}
+X = np.concatenate([noise(min(512, n), seed=i) for i in range(max(n // 512, 1))])
+rir = np.arange(n) % 64
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+import time
+start = time.perf_counter()
+encoder = ContrastiveRoomEncoder(
+    network=network, max_epochs=2, steps_per_epoch=max(n // 72, 1), validation_steps=max(n // 288, 1), random_state=0
+)
+encoder.fit(X, rir_groups=rir, source_groups=np.arange(n) // 64)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before, time.perf_counter() - start)
+"""
+
+
+def memory(rounds: int) -> dict[str, Any]:
+    """Measure peak memory beyond the input and seconds of 2 epochs over 512 to 8 192 clips, each in a new process."""
+    found = {}
+    for network in ("paper", "pooled"):
+        for n in (512, 2_048, 8_192):
+            code = MEMORY.format(here=str(HERE), n=n, network=network)
+            done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+            kilobytes, seconds = done.stdout.split()
+            found[f"memory of fit, {network} network, {n} clips"] = {
+                "beyond_input_gb": round(int(kilobytes) / 2**20, 3),
+                "seconds": round(float(seconds), 1),
+            }
+    return found
+
+
+SECTIONS = {"fit": fit, "transform": transform, "convolve": convolve, "labels": labels, "memory": memory}
+
+
+def machine() -> dict[str, Any]:
+    """Return what the figures depend on."""
+    cpu = platform.processor() or platform.machine()
+    if Path("/proc/cpuinfo").exists():
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        cpu = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), cpu)
+    return {"cpu": cpu, "cores": os.cpu_count(), "torch_threads": torch.get_num_threads()}
+
+
+def main() -> None:
+    """Measure, print and save."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("sections", nargs="*", default=list(SECTIONS), choices=[*SECTIONS, []])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--output", type=Path, default=HERE / "speed.json")
+    args = parser.parse_args()
+    results = json.loads(args.output.read_text()) if args.output.exists() else {"measured": {}}
+    for section in args.sections:
+        for name, result in SECTIONS[section](args.rounds).items():
+            results["measured"][name] = result
+            print(f"{name}: {', '.join(f'{key} {value}' for key, value in result.items())}", flush=True)
+        results |= {
+            "command": "python benchmarks/speed.py",
+            "machine": machine(),
+            "versions": {package: version(package) for package in PACKAGES},
+            "load_average_at_end": round(os.getloadavg()[0], 2),
+            "peak_memory_gb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2),
+        }
+        args.output.write_text(json.dumps(results, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

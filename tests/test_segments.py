@@ -1,0 +1,83 @@
+"""Spectrograms that are computed once are those of the waveforms, and training does not notice."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from roomacoustic_sk import ContrastiveRoomEncoder, SupervisedRoomRegressor
+from roomacoustic_sk import _waveforms as waveforms
+from roomacoustic_sk._segments import SpectrogramCache
+from roomacoustic_sk.networks import PooledRoomCNN, RoomCNN
+
+CLIP = 8_000
+
+
+def noise(n_rows):
+    return np.random.default_rng(0).standard_normal((n_rows, CLIP)).astype(np.float32)
+
+
+class Counter(nn.Module):
+    """A front end that counts the rows it sees."""
+
+    def __init__(self):
+        super().__init__()
+        self.n_rows = 0
+
+    def forward(self, x):
+        self.n_rows += len(x)
+        return x[:, None, None, ::4]
+
+
+@pytest.mark.parametrize("network", [RoomCNN, PooledRoomCNN])
+def test_a_network_says_the_same_of_a_spectrogram_as_of_its_waveform(network):
+    torch.manual_seed(0)
+    module, x = network(CLIP).eval(), torch.from_numpy(noise(4))
+    with torch.inference_mode():
+        assert torch.equal(module(module.spectrogram(x)), module(x))
+
+
+@pytest.mark.parametrize("kept", [0, 3, 100])
+def test_rows_come_back_as_computed_whatever_fits_into_memory(kept):
+    X, front_end = noise(10), Counter()
+    cache = SpectrogramCache(X, front_end, torch.float32, limit=kept * CLIP // 4 * 4)
+    front_end.n_rows = 0
+    for rows in ([0, 5, 5, 2], [2, 2, 0], [7, 8, 9, 0, 1], [3], list(range(10)), list(range(10))):
+        expected = torch.from_numpy(X[rows])[:, None, None, ::4]
+        assert torch.equal(cache.gather(np.array(rows)), expected)
+    assert len(cache.kept) == min(kept, 10)
+    if kept == 100:
+        assert front_end.n_rows == 10  # each row once
+    if kept == 0:
+        assert front_end.n_rows == 3 + 2 + 5 + 1 + 10 + 10
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("network", ["pooled", "paper"])
+def test_training_gives_the_same_encoder_with_and_without_kept_spectrograms(network, precision, monkeypatch):
+    X, rir = noise(40), np.arange(40) // 5
+
+    def embeddings():
+        encoder = ContrastiveRoomEncoder(
+            network=network,
+            segment_duration=0.5,
+            n_classes=4,
+            n_views=2,
+            steps_per_epoch=4,
+            max_epochs=2,
+            precision=precision,
+            random_state=0,
+        )
+        encoder.fit(X, rir_groups=rir, source_groups=np.arange(40) % 5)
+        regressor = SupervisedRoomRegressor(
+            network=network, segment_duration=0.5, max_epochs=1, precision=precision, random_state=0
+        )
+        return encoder.transform(X), regressor.fit(X, rir.astype(float)).predict(X)
+
+    with_cache = embeddings()
+    monkeypatch.setattr(waveforms, "SpectrogramCache", lambda *args: None)
+    without = embeddings()
+    for kept, computed in zip(with_cache, without, strict=True):
+        np.testing.assert_allclose(kept, computed, rtol=1e-4, atol=1e-4)
