@@ -124,10 +124,12 @@ def spectrogram_cache(
 
     It is for arrays in memory whose rows are one segment each, for networks that take spectrograms, on a CPU.
     """
-    takes_spectrograms = getattr(network, "TAKES_SPECTROGRAMS", False)
-    if not takes_spectrograms or device.type != "cpu" or not isinstance(rows, np.ndarray) or rows.shape[1] != length:
+    front_end = network.spectrogram if getattr(network, "TAKES_SPECTROGRAMS", False) else None
+    if not isinstance(front_end, nn.Module) or device.type != "cpu":
         return None
-    return SpectrogramCache(rows, network.spectrogram, torch.bfloat16 if autocast else torch.float32)
+    if not isinstance(rows, np.ndarray) or rows.shape[1] != length:
+        return None
+    return SpectrogramCache(rows, front_end, torch.bfloat16 if autocast else torch.float32)
 
 
 def shortest_clip(network: str | Callable[[int], nn.Module]) -> int:

@@ -352,6 +352,7 @@ class _SharedSourceRows:
         size = np.bincount(cells, minlength=self.n_classes * self._n_sources)
         self._cell_start = np.concatenate([[0], np.cumsum(size)])
         self._has = (size > 0).reshape(self.n_classes, self._n_sources)
+        self._widest: dict[int, tuple[NDArray[np.intp], list[int]]] = {}  # by the number of views
 
     def most_classes(self, n_views: int) -> int:
         """Count the classes that share `n_views` sources, as far as a greedy search finds them."""
@@ -359,6 +360,11 @@ class _SharedSourceRows:
 
     def _widest_sources(self, n_views: int) -> tuple[NDArray[np.intp], list[int]]:
         """Return many classes and `n_views` sources that they share."""
+        if n_views not in self._widest:
+            self._widest[n_views] = self._find_widest_sources(n_views)
+        return self._widest[n_views]
+
+    def _find_widest_sources(self, n_views: int) -> tuple[NDArray[np.intp], list[int]]:
         if self._n_sources < n_views:
             return np.arange(0), []
         found = self._greedy_sources(n_views, int(self._has.sum(axis=0).argmax()))

@@ -140,7 +140,7 @@ class _SupervisedRoomEstimator(TrainedNetMixin, WaveformEstimator):
         random_state = np.random.RandomState([seed, n_epochs])
         autocast = resolve_autocast(self.precision, device)
         with seeded(random_state):
-            module = self._new_module(segment_length, target) if start is None else start.module_
+            module: Any = self._new_module(segment_length, target) if start is None else start.module_
             spectrograms = spectrogram_cache(_unfrozen(module[0]), rows, segment_length, device, autocast)
             dataset = SegmentDataset(rows, target.encode(y), np.arange(len(rows)), segment_length, spectrograms)
 
@@ -165,7 +165,7 @@ class _SupervisedRoomEstimator(TrainedNetMixin, WaveformEstimator):
         self.segment_length_, self._target = segment_length, target
         return self
 
-    def _new_module(self, segment_length: int, target: Regression | Classification) -> nn.Module:
+    def _new_module(self, segment_length: int, target: Regression | Classification) -> nn.Sequential:
         """Return an encoder, new or a copy of the given one, and a head on top of it."""
         if self.encoder is None:
             network = build_network(self.network, segment_length)

@@ -201,6 +201,8 @@ def test_a_table_that_is_none_is_refused(folder: Path, table: pd.DataFrame) -> N
         load_measured_rirs(["hall/near.wav"])
     with pytest.raises(ValueError, match="column 'volume_m3' must hold numbers in m3"):
         load_measured_rirs(table.assign(volume_m3=["60", "large", "900"]), root=folder)
+    with pytest.raises(ValueError, match="column 'volume_m3' must hold positive numbers in m3, got -3 in row 1"):
+        load_measured_rirs(table.assign(volume_m3=[60, -3, 900]), root=folder)
 
 
 def test_rooms_that_cannot_be_told_apart_are_refused(folder: Path, table: pd.DataFrame) -> None:

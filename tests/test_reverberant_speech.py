@@ -220,7 +220,7 @@ def spoil(array: NDArray[Any], value: float) -> NDArray[Any]:
         (lambda r, s: s.update(segments=s.segments[0]), ValueError, "speech.segments must be a 2-D array"),
         (lambda r, s: s.update(segments=[np.ones(5), np.ones(6)]), ValueError, "one length, got 5 to 6 samples"),
         (lambda r, s: s.update(segments=(9999 * s.segments).astype("i2")), TypeError, "segments / 32768.0 for int16"),
-        (lambda r, s: s.update(segments=s.segments.T), ValueError, r"speech.source must be 1-D .* \(8000 rows\)"),
+        (lambda r, s: s.update(segments=s.segments.T), ValueError, r"got \(8000, 13\) for 13 sources.*segments.T"),
         (lambda r, s: s.update(source=s.source[1:]), ValueError, "speech.source must be 1-D with one label a row"),
         (lambda r, s: s.update(speaker=None), ValueError, "speech.speaker must be 1-D"),
         (lambda r, s: s.pop("speaker"), ValueError, "speech must have .* got none of: speaker"),

@@ -2,6 +2,7 @@
 
 from roomacoustic_sk.datasets._librispeech import fetch_librispeech
 from roomacoustic_sk.datasets._measured import load_measured_rirs
+from roomacoustic_sk.datasets._recordings import load_recordings
 from roomacoustic_sk.datasets._reverberant import make_reverberant_speech
 from roomacoustic_sk.datasets._rooms import simulate_rooms
 from roomacoustic_sk.datasets._speech import load_speech, split_by_speaker
@@ -10,6 +11,7 @@ from roomacoustic_sk.datasets._synthetic_speech import make_speech
 __all__ = [
     "fetch_librispeech",
     "load_measured_rirs",
+    "load_recordings",
     "load_speech",
     "make_reverberant_speech",
     "make_speech",

@@ -14,7 +14,7 @@ from sklearn.utils import Bunch
 from tqdm.auto import tqdm
 
 from roomacoustic_sk import acoustics
-from roomacoustic_sk._validation import check_choice, check_sample_rate, describe
+from roomacoustic_sk._validation import check_choice, check_sample_rate, describe, name_rows
 from roomacoustic_sk.datasets._audio import audio_info, list_audio_files, read_audio
 
 CALLER = "load_measured_rirs"
@@ -80,6 +80,12 @@ def _documented(table: pd.DataFrame) -> pd.DataFrame:
             documented[name] = np.nan if column is None else pd.to_numeric(table[column]).astype(float)
         except (TypeError, ValueError) as error:
             raise ValueError(f"{CALLER}: column {column!r} must hold numbers in {unit}, got {error}.") from error
+        wrong = np.flatnonzero(np.asarray(documented[name]) <= 0)
+        if len(wrong):
+            given = table[column].iloc[wrong[0]]
+            raise ValueError(
+                f"{CALLER}: column {column!r} must hold positive numbers in {unit}, got {given} in {name_rows(wrong)}."
+            )
     return pd.DataFrame(documented, index=table.index)
 
 

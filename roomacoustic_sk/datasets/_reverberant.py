@@ -269,6 +269,12 @@ def _check_speech(speech: Any, caller: str) -> Bunch:
             f"{caller}: speech.segments must all have one length, got {min(lengths)} to {max(lengths)} samples."
         )
     checked.segments = np.asarray(rows, dtype=np.float32)
+    n_labels = np.size(checked.source)
+    if len(rows) != n_labels == checked.segments.shape[1]:
+        raise ValueError(
+            f"{caller}: speech.segments must be of shape (n_segments, n_times), got {checked.segments.shape} for "
+            f"{n_labels} sources, which looks like time along the rows. Use speech.segments.T."
+        )
     checked.sample_rate = check_sample_rate(checked.sample_rate, caller=caller, name="speech.sample_rate")
     for name in ("source", "speaker"):
         checked[name] = check_groups(checked[name], len(rows), caller=caller, name=f"speech.{name}")

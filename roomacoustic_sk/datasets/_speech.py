@@ -156,7 +156,8 @@ def load_speech(
     passed = f"{reader.passed['short']} files shorter than {duration:g} s and {reader.passed['silent']} silent segments"
     if not taken:
         raise ValueError(
-            f"{caller}: folder must hold speech of {duration:g} s, got none in {root} ({passed} left out)."
+            f"{caller}: folder must hold speech of {duration:g} s, got none in {root} ({passed} left out). Use a "
+            "shorter duration, or a lower min_activity."
         )
     if n_segments is not None and len(taken) < n_segments:
         raise ValueError(
