@@ -187,6 +187,71 @@ def labels(rounds: int) -> dict[str, Any]:
     return {"labels of 1000 responses": compare(ours, plain, rounds)}
 
 
+N_ROOMS, N_RIRS = 8, 4
+RAYS = (5_000, 20_000, 80_000, 320_000)
+
+
+def _plain_rooms(target: Any, n_rays: int) -> list[np.ndarray]:
+    """Return the responses of a plain pyroomacoustics loop over the same rooms, a room a response."""
+    import pyroomacoustics as pra
+
+    walls = ("west", "east", "south", "north", "floor", "ceiling")
+    rirs = []
+    for row in target.to_dict("records"):
+        materials = {wall: (row[f"material_{wall}"], row["scattering"]) for wall in walls}
+        room = pra.ShoeBox(
+            [row["length"], row["width"], row["height"]],
+            fs=RATE,
+            materials=pra.make_materials(**materials),
+            max_order=3,
+            ray_tracing=True,
+            air_absorption=True,
+        )
+        room.set_ray_tracing(n_rays=n_rays, receiver_radius=0.5, energy_thres=1e-7, time_thres=10.0)
+        room.add_source([row[f"source_{axis}"] for axis in "xyz"])
+        room.add_microphone([row[f"microphone_{axis}"] for axis in "xyz"])
+        room.compute_rir()
+        rirs.append(room.rir[0][0])
+    return rirs
+
+
+def _spread(first: Any, second: Any) -> float:
+    """Return the relative standard deviation of one of two repeated estimates of reverberation times."""
+    ratio = np.log(np.asarray(first) / np.asarray(second))
+    return round(float(np.sqrt(np.mean(ratio**2) / 2)), 4)
+
+
+def simulate(rounds: int) -> dict[str, Any]:
+    """Time 32 responses of 8 rooms against a plain pyroomacoustics loop whose T30 repeats itself as well as ours."""
+    import pyroomacoustics as pra
+
+    from roomacoustic_sk.acoustics import reverberation_time
+    from roomacoustic_sk.datasets import simulate_rooms
+
+    pra.constants.set("num_threads", os.cpu_count())  # the plain loop may use all cores, too
+    # The same seed draws the same rooms; one ray more or less changes all rays.
+    bunch, again = (simulate_rooms(N_ROOMS, N_RIRS, random_state=0, redraw=False, n_rays=n) for n in (8_000, 8_001))
+    ours_spread = _spread(bunch.target["rt60"], again.target["rt60"])
+    found: dict[str, Any] = {"T30 repeats itself, ours": {"relative_sd": ours_spread}}
+    n_rays = RAYS[-1]
+    for candidate in RAYS:
+        pair = [reverberation_time(_plain_rooms(bunch.target, candidate), RATE, truncation=None) for _ in range(2)]
+        spread = _spread(*pair)
+        found[f"T30 repeats itself, plain loop, {candidate} rays"] = {"relative_sd": spread}
+        if spread <= ours_spread:
+            n_rays = candidate
+            break
+    for n_jobs in (1, 2):
+        result = compare(
+            lambda n_jobs=n_jobs: simulate_rooms(N_ROOMS, N_RIRS, random_state=0, n_jobs=n_jobs),
+            lambda: _plain_rooms(bunch.target, n_rays),
+            rounds,
+        )
+        result |= {"rirs_per_s": round(N_ROOMS * N_RIRS / result["ours_s"], 2), "plain_rays": n_rays}
+        found[f"simulate, n_jobs={n_jobs}"] = result
+    return found
+
+
 MEMORY = """
 import resource, sys, numpy as np
 sys.path.insert(0, {here!r})
@@ -221,7 +286,14 @@ def memory(rounds: int) -> dict[str, Any]:
     return found
 
 
-SECTIONS = {"fit": fit, "transform": transform, "convolve": convolve, "labels": labels, "memory": memory}
+SECTIONS = {
+    "fit": fit,
+    "transform": transform,
+    "simulate": simulate,
+    "convolve": convolve,
+    "labels": labels,
+    "memory": memory,
+}
 
 
 def machine() -> dict[str, Any]:

@@ -26,11 +26,37 @@ from roomacoustic_sk._validation import (
 from roomacoustic_sk.networks import NETWORKS
 
 
-class WaveformEstimator(BaseEstimator):
+class RowsEstimator(BaseEstimator):
+    """An estimator of waveforms: an array of rows at a sampling rate, or a list of recordings of any length."""
+
+    sample_rate: int
+
+    def _check_sample_rate(self) -> None:
+        check_sample_rate(self.sample_rate, caller=type(self).__name__)
+
+    def _check_rows(self, X: Any, shortest: int, *, reset: bool, allow_silent: bool = False) -> Rows:
+        """Return waveforms to fit (`reset`) or to apply the estimator to."""
+        name = type(self).__name__
+        rows = check_rows(X, caller=name, allow_integers=True, allow_silent=allow_silent)
+        check_time_axis(rows, shortest, caller=name)
+        if isinstance(rows, list):
+            return rows
+        try:
+            validate_data(self, X if hasattr(X, "shape") else rows, reset=reset, skip_check_array=True)
+        except ValueError as error:
+            if "features as input" not in str(error):
+                raise
+            raise ValueError(
+                f"{error} Recordings at another sample rate must be resampled to {self.sample_rate} Hz; those of "
+                "another length can be passed as a list of 1-D arrays, list(X)."
+            ) from error
+        return rows
+
+
+class WaveformEstimator(RowsEstimator):
     """An estimator with a network that sees recordings of any length as segments of one length."""
 
     network: str | Callable[[int], nn.Module]
-    sample_rate: int
     segment_duration: float
     hop_duration: float | None
     lr: float
@@ -55,7 +81,7 @@ class WaveformEstimator(BaseEstimator):
             check_choice(self.network, list(NETWORKS), caller=name, name="network")
         check_choice(self.precision, ["auto", "float32", "bfloat16"], caller=name, name="precision")
         check_choice(self.warm_start, [True, False], caller=name, name="warm_start")
-        check_sample_rate(self.sample_rate, caller=name)
+        self._check_sample_rate()
         for parameter in ("segment_duration", "lr"):
             check_number(getattr(self, parameter), caller=name, name=parameter, low=0, low_open=True)
         if self.hop_duration is not None:
@@ -64,24 +90,6 @@ class WaveformEstimator(BaseEstimator):
         for parameter in ("patience", "batch_size"):
             check_number(getattr(self, parameter), caller=name, name=parameter, low=1, integer=True)
         check_number(self.validation_fraction, caller=name, name="validation_fraction", low=0, high=0.9)
-
-    def _check_rows(self, X: Any, shortest: int, *, reset: bool) -> Rows:
-        """Return waveforms to train on (`reset`) or to apply the network to."""
-        name = type(self).__name__
-        rows = check_rows(X, caller=name, allow_integers=True)
-        check_time_axis(rows, shortest, caller=name)
-        if isinstance(rows, list):
-            return rows
-        try:
-            validate_data(self, X if hasattr(X, "shape") else rows, reset=reset, skip_check_array=True)
-        except ValueError as error:
-            if "features as input" not in str(error):
-                raise
-            raise ValueError(
-                f"{error} Recordings at another sample rate must be resampled to {self.sample_rate} Hz; those of "
-                "another length can be passed as a list of 1-D arrays, list(X)."
-            ) from error
-        return rows
 
     def _check_groups(self, groups: dict[str, ArrayLike | None], n_rows: int) -> dict[str, NDArray[Any]]:
         """Return those group labels that are given, one label a row."""

@@ -18,6 +18,7 @@ FLOORS = {
     "pretrained": 4,
     "persistence": 4,
     "encoder": 3,
+    "features": 3,
     "heads": 3,
     "supervised": 3,
     "_targets": 2,

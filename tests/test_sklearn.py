@@ -43,6 +43,7 @@ from roomacoustic_sk import (
     SupervisedRoomClassifier,
     SupervisedRoomRegressor,
 )
+from roomacoustic_sk.features import DecaySlopeFeatures
 
 CLIP = 8_000
 N_ROOMS, RIRS_A_ROOM, N_SOURCES = 6, 2, 6
@@ -84,13 +85,14 @@ def prefixed(groups, prefix="enc__"):
 
 
 def expected_failures(estimator):
-    return {} if isinstance(estimator, (RoomRegressor, RoomClassifier)) else SILENCE
+    return {} if isinstance(estimator, (RoomRegressor, RoomClassifier, DecaySlopeFeatures)) else SILENCE
 
 
 @pytest.mark.filterwarnings("ignore")  # the checks provoke some, such as that rows of a few numbers are repeated
 @parametrize_with_checks(
     [
         ContrastiveRoomEncoder(**ENCODER),
+        DecaySlopeFeatures(),
         RoomRegressor(**HEAD | {"max_epochs": 30}),
         RoomClassifier(**HEAD | {"max_epochs": 30}),
         SupervisedRoomRegressor(**SUPERVISED),

@@ -1,0 +1,187 @@
+"""A classical description of reverberant speech, with nothing learned: how fast levels rise and fall, band by band."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Self
+
+import numpy as np
+from joblib import Parallel, delayed
+from numpy.typing import NDArray
+from scipy.signal import butter, sosfilt
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+
+from roomacoustic_sk._segments import cut_segment, row_lengths, take_rows, warn_of_repeats
+from roomacoustic_sk._validation import check_number
+from roomacoustic_sk._waveforms import RowsEstimator
+
+FRAME = 0.01  # s
+FLOOR_DB = 80.0  # below the band's loudest frame: digital silence has no logarithm
+ROWS_AT_ONCE = 16
+
+__all__ = ["DecaySlopeFeatures"]
+
+
+class DecaySlopeFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, RowsEstimator):
+    r"""Percentiles of the slopes with which levels rise and fall, band by band.
+
+    Speech stops a few times a second, and then the level falls as the room lets it. Over all short windows of a clip,
+    the steepest falls tell the reverberation time, and how deep they go tells the clarity. With a forest of trees this
+    is the classical floor that a learned encoder has to beat.
+
+    Parameters
+    ----------
+    bands : sequence of float, default=(125, 250, 500, 1000, 2000, 4000)
+        Centre frequencies of the octave bands, in Hz.
+    windows : sequence of float, default=(0.08, 0.2)
+        Durations over which slopes are fitted, in s.
+    percentiles : sequence of float, default=(0.5, 1, 2, 5, 10, 20, 30, 40, 50, 60, 70, 80, 90, 99)
+        Percentiles of the slopes.
+    sample_rate : int, default=16000
+        Sampling rate of the waveforms, in Hz.
+    n_jobs : int, default=None
+        Number of threads, as in joblib; -1 takes all cores.
+
+    Attributes
+    ----------
+    n_features_in_ : int
+        Samples in a row of the data that `fit` saw, where that was an array.
+
+    Raises
+    ------
+    TypeError, ValueError
+        By `fit` and `transform`: waveforms that are not finite or of a wrong shape, bands beyond half the
+        sampling rate, windows shorter than three frames.
+
+    Notes
+    -----
+    Levels are those of frames of 10 ms, :math:`L_i = 10 \lg \sum x^2`, in octave bands (Butterworth, 4th order). The
+    slope over a window is that of the least-squares line, in dB/s. Two further numbers a band are the 5th and 50th
+    percentile of the level below the band's loudest frame, in dB. Levels are floored at 80 dB below it, and a silent
+    recording has slopes of 0. Recordings shorter than twice the longest window are repeated from their beginning, with
+    a warning. Nothing is learned; `fit` only checks.
+
+    References
+    ----------
+    J. Y. C. Wen, E. A. P. Habets, P. A. Naylor, "Blind estimation of reverberation time based on the distribution of
+    signal decay rates", ICASSP 2008.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from roomacoustic_sk.features import DecaySlopeFeatures
+    >>> noise = np.random.default_rng(0).standard_normal((2, 16_000))
+    >>> rt60 = np.array([[1.0], [2.0]])
+    >>> decays = noise * 10 ** (-3 * np.arange(16_000) / 16_000 / rt60)
+    >>> features = DecaySlopeFeatures(bands=[1000], windows=[0.2], percentiles=[50]).fit_transform(decays)
+    >>> features[:, 0].round(-1)  # -60 dB / RT60
+    array([-60., -30.])
+    """
+
+    def __init__(
+        self,
+        *,
+        bands: Sequence[float] = (125, 250, 500, 1000, 2000, 4000),
+        windows: Sequence[float] = (0.08, 0.2),
+        percentiles: Sequence[float] = (0.5, 1, 2, 5, 10, 20, 30, 40, 50, 60, 70, 80, 90, 99),
+        sample_rate: int = 16_000,
+        n_jobs: int | None = None,
+    ) -> None:
+        self.bands = bands
+        self.windows = windows
+        self.percentiles = percentiles
+        self.sample_rate = sample_rate
+        self.n_jobs = n_jobs
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.requires_fit = False
+        return tags
+
+    def _check_parameters(self) -> None:
+        name = type(self).__name__
+        self._check_sample_rate()
+        for parameter in ("bands", "windows", "percentiles"):
+            if not len(getattr(self, parameter)):
+                raise ValueError(f"{name}: {parameter} must have at least one number, got none.")
+        for band in self.bands:
+            highest = self.sample_rate / 2**1.5
+            check_number(band, caller=name, name="bands (in Hz)", low=0, low_open=True, high=highest)
+        for window in self.windows:
+            check_number(window, caller=name, name="windows (in s)", low=3 * FRAME)
+        for percentile in self.percentiles:
+            check_number(percentile, caller=name, name="percentiles", low=0, high=100)
+
+    def _shortest(self) -> int:
+        return round(2 * max(self.windows) * self.sample_rate)
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Check the parameters and the waveforms.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_rows, n_times), or list of 1-D arrays
+            Waveforms at `sample_rate`.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        DecaySlopeFeatures
+            Itself.
+        """
+        self._check_parameters()
+        self._check_rows(X, self._shortest(), reset=True, allow_silent=True)
+        self._n_features_out = len(self.bands) * (len(self.windows) * len(self.percentiles) + 2)
+        return self
+
+    def transform(self, X: Any) -> NDArray[np.float64]:
+        """Describe recordings.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_rows, n_times), or list of 1-D arrays
+            Waveforms at `sample_rate`.
+
+        Returns
+        -------
+        ndarray of shape (n_rows, n_features)
+            For each band the percentiles of the slopes in dB/s, window by window, then two level percentiles in dB.
+        """
+        self._check_parameters()
+        rows = self._check_rows(X, self._shortest(), reset=False, allow_silent=True)
+        lengths = row_lengths(rows)
+        shortest = self._shortest()
+        warn_of_repeats(lengths, shortest, self.sample_rate, caller=type(self).__name__, stacklevel=3)
+        filters = [
+            butter(4, [band / 2**0.5, band * 2**0.5], "bandpass", fs=self.sample_rate, output="sos")
+            for band in self.bands
+        ]
+
+        def describe(first: int) -> NDArray[np.float64]:
+            numbers = np.arange(first, min(first + ROWS_AT_ONCE, len(lengths)))
+            taken = zip(take_rows(rows, numbers), lengths[numbers], strict=True)
+            clips = [cut_segment(row, 0, max(length, shortest)) for row, length in taken]
+            return np.array([self._describe(clip, filters) for clip in clips])
+
+        starts = range(0, len(lengths), ROWS_AT_ONCE)
+        return np.concatenate(Parallel(n_jobs=self.n_jobs, prefer="threads")(delayed(describe)(i) for i in starts))
+
+    def _describe(self, clip: NDArray[np.float32], filters: list[NDArray[np.float64]]) -> NDArray[np.float64]:
+        n_frame = round(FRAME * self.sample_rate)
+        found = []
+        for band_filter in filters:
+            power = np.square(sosfilt(band_filter, clip.astype(np.float64)))
+            energy = power[: len(power) // n_frame * n_frame].reshape(-1, n_frame).sum(axis=1)
+            loudest = max(energy.max(), np.finfo(np.float64).tiny)
+            levels = 10 * np.log10(np.maximum(energy / loudest, 10 ** (-FLOOR_DB / 10)))
+            for window in self.windows:
+                found.append(np.percentile(_slopes(levels, round(window / FRAME)), self.percentiles))
+            found.append(np.percentile(levels, [5, 50]))
+        return np.concatenate(found)
+
+
+def _slopes(levels: NDArray[np.float64], n_frames: int) -> NDArray[np.float64]:
+    """Return the least-squares slope over every window of so many frames, in dB/s."""
+    time = FRAME * (np.arange(n_frames) - (n_frames - 1) / 2)
+    return np.convolve(levels, time[::-1], "valid") / np.sum(time**2)

@@ -1,0 +1,95 @@
+"""Slopes of decays are those of the decays, in the band they are in."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.signal import butter, sosfilt
+from sklearn.ensemble import ExtraTreesRegressor
+from sklearn.pipeline import make_pipeline
+
+from roomacoustic_sk.features import DecaySlopeFeatures
+
+RATE = 16_000
+
+
+def bursts(rt60, seconds=4.0, seed=0):
+    """Return noise bursts, one every half second, that decay as the reverberation times say."""
+    time = np.arange(round(seconds * RATE)) / RATE
+    noise = np.random.default_rng(seed).standard_normal((len(rt60), len(time)))
+    return noise * 10 ** (-3 * (time % 0.5) / np.asarray(rt60)[:, None])
+
+
+def single_decays(rt60, n_rows, seed=0):
+    """Return bursts of noise that fall by 60 dB, once."""
+    n_times = round(rt60 * RATE)
+    return np.random.default_rng(seed).standard_normal((n_rows, n_times)) * 10 ** (-3 * np.arange(n_times) / n_times)
+
+
+@pytest.mark.parametrize("rt60", [0.6, 1.2, 2.4])
+@pytest.mark.parametrize("band", [250, 1000, 4000])
+def test_the_median_slope_of_a_decay_is_60_db_over_the_reverberation_time(band, rt60):
+    features = DecaySlopeFeatures(bands=[band], windows=[0.2], percentiles=[50])
+    slopes = features.fit_transform(single_decays(rt60, 40))[:, 0]
+    assert slopes.mean() == pytest.approx(-60 / rt60, rel=0.03)
+
+
+def test_each_band_tells_its_own_decay():
+    low = sosfilt(butter(8, 700, "lowpass", fs=RATE, output="sos"), single_decays(1.2, 40))
+    high = sosfilt(butter(8, 1_400, "highpass", fs=RATE, output="sos"), single_decays(0.6, 40, seed=1))
+    X = low.copy()
+    X[:, : high.shape[1]] += high
+    features = DecaySlopeFeatures(bands=[250, 4000], windows=[0.2], percentiles=[20, 50]).fit_transform(X)
+    assert features[:, 1].mean() == pytest.approx(-60 / 1.2, rel=0.05)
+    assert features[:, 4].mean() == pytest.approx(-60 / 0.6, rel=0.05)
+
+
+def test_neither_level_nor_sample_format_matters():
+    X = bursts([0.3, 0.9])
+    expected = DecaySlopeFeatures().fit_transform(X)
+    np.testing.assert_allclose(DecaySlopeFeatures().fit_transform(1e-3 * X), expected, rtol=1e-4, atol=1e-4)
+    pcm = np.round(X / np.abs(X).max() * 32_000).astype(np.int16)
+    np.testing.assert_allclose(
+        DecaySlopeFeatures(bands=[1000]).fit_transform(pcm)[:, 14:28],
+        DecaySlopeFeatures(bands=[1000]).fit_transform(X)[:, 14:28],
+        rtol=0.1,
+        atol=8,
+    )
+
+
+def test_a_forest_of_trees_reads_the_reverberation_time_from_them():
+    rt60 = np.exp(np.random.default_rng(2).uniform(np.log(0.2), np.log(2), 90))
+    model = make_pipeline(DecaySlopeFeatures(), ExtraTreesRegressor(50, random_state=0))
+    model.fit(bursts(rt60[:60], 2.0), np.log(rt60[:60]))
+    assert np.corrcoef(model.predict(bursts(rt60[60:], 2.0, seed=5)), np.log(rt60[60:]))[0, 1] > 0.97
+
+
+def test_any_number_of_jobs_and_any_company_give_the_same(tmp_path):
+    X = bursts(np.linspace(0.2, 1, 40), 1.0)
+    expected = DecaySlopeFeatures().fit_transform(X)
+    assert expected.shape == (40, 6 * (2 * 14 + 2))
+    np.testing.assert_array_equal(DecaySlopeFeatures(n_jobs=2).fit_transform(X), expected)
+    mixed = [X[3], np.concatenate([X[4], X[5]]), X[6]]
+    np.testing.assert_array_equal(DecaySlopeFeatures().fit(X).transform(mixed)[[0, 2]], expected[[3, 6]])
+
+
+def test_short_recordings_are_repeated_with_a_warning():
+    X = bursts([0.3, 0.5], 0.25)
+    with pytest.warns(UserWarning, match="DecaySlopeFeatures: 2 of 2 rows of X are shorter than the 0.4 s needed"):
+        found = DecaySlopeFeatures().fit(X).transform(X)
+    np.testing.assert_allclose(found, DecaySlopeFeatures().fit_transform(np.hstack([X, X])[:, :6_400]), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "error", "message"),
+    [
+        ({"bands": []}, ValueError, "bands must have at least one number, got none"),
+        ({"bands": [8000]}, ValueError, r"bands \(in Hz\) must be a number above 0 and at most 5656"),
+        ({"windows": [0.01]}, ValueError, r"windows \(in s\) must be a number of at least 0.03"),
+        ({"percentiles": [101]}, ValueError, "percentiles must be a number of at least 0 and at most 100"),
+        ({"sample_rate": "16k"}, TypeError, "sample_rate"),
+    ],
+)
+def test_each_bad_parameter_is_named(parameters, error, message):
+    with pytest.raises(error, match=f"DecaySlopeFeatures: {message}"):
+        DecaySlopeFeatures(**parameters).fit(bursts([0.5]))
