@@ -48,7 +48,7 @@ class SpectrogramCache:
 
     Parameters
     ----------
-    X : ndarray of shape (n_rows, n_times)
+    X : ndarray or LazyRows of shape (n_rows, n_times)
         Recordings.
     front_end : Module
         Computes spectrograms.
@@ -59,7 +59,7 @@ class SpectrogramCache:
     """
 
     def __init__(
-        self, X: NDArray[Any], front_end: nn.Module, dtype: torch.dtype, limit: int = SPECTROGRAM_BYTES
+        self, X: NDArray[Any] | LazyRows, front_end: nn.Module, dtype: torch.dtype, limit: int = SPECTROGRAM_BYTES
     ) -> None:
         self.X, self.front_end, self.dtype = X, front_end, dtype
         shape = self._compute(np.zeros(1, dtype=np.intp)).shape[1:]
@@ -68,8 +68,13 @@ class SpectrogramCache:
         self.n_kept = 0
         self.place = np.full(len(X), -1)  # of each row among those kept
 
+    @property
+    def holds_all(self) -> bool:
+        """Whether all recordings' spectrograms fit."""
+        return len(self.kept) == len(self.X)
+
     def _compute(self, rows: NDArray[np.intp]) -> Tensor:
-        waveforms = np.stack([cut_segment(self.X[i], 0, self.X.shape[1]) for i in rows])
+        waveforms = np.stack([cut_segment(row, 0, self.X.shape[1]) for row in take_rows(self.X, rows)])
         with torch.no_grad():
             return self.front_end(torch.from_numpy(waveforms)).to(self.dtype)
 

@@ -130,14 +130,16 @@ def spectrogram_cache(
 ) -> SpectrogramCache | None:
     """Return what gives a network its spectrograms in training, each computed once, where that is of use.
 
-    It is for arrays in memory whose rows are one segment each, for networks that take spectrograms, on a CPU.
+    It is for arrays whose rows are one segment each, for networks that take spectrograms, on a CPU. Of rows that are
+    computed when asked for, all spectrograms must fit: they are too many otherwise to come up again.
     """
     front_end = network.spectrogram if getattr(network, "TAKES_SPECTROGRAMS", False) else None
     if not isinstance(front_end, nn.Module) or device.type != "cpu":
         return None
-    if not isinstance(rows, np.ndarray) or rows.shape[1] != length:
+    if isinstance(rows, list) or rows.shape[1] != length:
         return None
-    return SpectrogramCache(rows, front_end, torch.bfloat16 if autocast else torch.float32)
+    cache = SpectrogramCache(rows, front_end, torch.bfloat16 if autocast else torch.float32)
+    return cache if cache.holds_all or isinstance(rows, np.ndarray) else None
 
 
 def shortest_clip(network: str | Callable[[int], nn.Module]) -> int:

@@ -34,8 +34,9 @@ FLOORS = {
     "networks": 1,
     "samplers": 1,
     "_decay": 0,
+    "_fused": 0,
     "_lazy": -1,  # the cellar: even the checks know of it
-    "_torch": 0,
+    "_torch": -1,
     "_validation": 0,
 }
 """Every module of the package; the modules of a subpackage live on one floor and may import each other."""

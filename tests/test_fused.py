@@ -1,0 +1,65 @@
+"""The fast layout of convolutions along time gives what torch's own modules give, forward and backward."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from roomacoustic_sk._fused import time_blocks
+from roomacoustic_sk.networks import RoomCNN
+
+
+@pytest.fixture(autouse=True)
+def same_weights():
+    """Let networks begin with the same weights in every run."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        yield
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("n_frames", [190, 191, 499, 500, 1021])
+def test_blocks_along_time_are_those_of_torch(n_frames, training):
+    blocks = RoomCNN().blocks[:4].double().train(training)
+    for block in blocks:  # no mean of 0 and no deviation of 1, so that folding them in wrongly would show
+        nn.init.normal_(block[2].weight, 1.0, 0.3)
+        nn.init.normal_(block[2].bias)
+        block[2].running_mean.normal_()
+        block[2].running_var.uniform_(0.5, 2.0)
+    twin = copy.deepcopy(blocks)
+    x, target = torch.randn(3, 1, 17, n_frames).double().requires_grad_(), None
+    y = x.detach().clone().requires_grad_()
+    expected, found = blocks(x), time_blocks(y, twin)
+    target = torch.randn_like(expected)
+    torch.testing.assert_close(found, expected)
+    (expected * target).sum().backward()
+    (found * target).sum().backward()
+    torch.testing.assert_close(y.grad, x.grad)
+    for ours, theirs in zip(twin.parameters(), blocks.parameters(), strict=True):
+        torch.testing.assert_close(ours.grad, theirs.grad)
+    for ours, theirs in zip(twin.buffers(), blocks.buffers(), strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_gradients_are_those_of_finite_differences():
+    blocks = RoomCNN(n_channels=2).blocks[:2].double()
+    x = torch.randn(2, 1, 2, 14).double().requires_grad_()
+    assert torch.autograd.gradcheck(lambda x: time_blocks(x, blocks), (x,))
+
+
+def test_the_papers_network_gives_in_single_precision_what_its_modules_give():
+    encoder = RoomCNN(8_000).eval()
+    waveforms = torch.randn(4, 8_000)
+    with torch.inference_mode():
+        features = encoder.blocks(encoder.spectrogram(waveforms)).flatten(1)
+        expected = nn.functional.normalize(encoder.linear(features), dim=1)
+        torch.testing.assert_close(encoder(waveforms), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_first_blocks_are_computed_in_single_precision_where_the_others_are_not():
+    blocks, x = RoomCNN().blocks[:4], torch.randn(2, 1, 17, 400)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert time_blocks(x.bfloat16(), blocks).dtype == torch.float32
