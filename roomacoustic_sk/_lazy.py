@@ -45,7 +45,10 @@ class LazyRows(ABC):
         try:
             rows = np.arange(len(self))[key]
         except (IndexError, TypeError) as error:
-            raise IndexError(f"{type(self).__name__}: rows must be asked for as of a 1-D array, got {error}") from error
+            raise IndexError(
+                f"{type(self).__name__}: rows must be asked for by number, slice or mask alone: {error}. Take columns "
+                "of numpy.asarray(...)."
+            ) from error
         if np.ndim(rows) > 1:
             raise IndexError(f"{type(self).__name__}: rows must be asked for in one dimension, got {np.ndim(rows)}.")
         return self.gather(np.array([rows]))[0] if np.ndim(rows) == 0 else self._take(rows)

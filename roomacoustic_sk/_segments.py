@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from roomacoustic_sk._lazy import LazyRows
-from roomacoustic_sk._validation import Rows
+from roomacoustic_sk._validation import Rows, name_rows, zero_of
 
 SPECTROGRAM_BYTES = 5 << 28
 """Memory for spectrograms that are computed once: 1.3 GB, enough for 9 800 clips of 4 s with the paper's network."""
@@ -23,17 +23,25 @@ SPECTROGRAM_BYTES = 5 << 28
 def cut_segment(row: NDArray[Any], start: int, length: int) -> NDArray[np.float32]:
     """Return `length` samples of a recording as float32; one that is too short is repeated from its beginning.
 
-    Integer samples are taken as PCM and divided by their full scale.
+    Integer samples are taken as PCM: unsigned ones have their zero in the middle, all are divided by their full scale.
     """
     segment = row[start : start + length]
     if np.issubdtype(segment.dtype, np.integer):
-        segment = segment / (np.iinfo(segment.dtype).max + 1.0)
+        zero = zero_of(segment.dtype)
+        segment = (segment.astype(np.float64) - zero) / (np.iinfo(segment.dtype).max + 1.0 - zero)
     return np.resize(segment.astype(np.float32, copy=False), length)
 
 
 def take_rows(rows: Rows, indices: NDArray[np.intp]) -> NDArray[Any] | list[NDArray[Any]]:
-    """Return some of the recordings, computed if they have to be."""
-    return rows.gather(indices) if isinstance(rows, LazyRows) else [rows[i] for i in indices]
+    """Return some of the recordings; those that have to be computed first are checked as the others were before."""
+    if not isinstance(rows, LazyRows):
+        return [rows[i] for i in indices]
+    computed = rows.gather(indices)
+    peak = np.abs(computed).max(axis=1)
+    for wrong, fault in ((~np.isfinite(peak), "be finite"), (peak == 0, "not be silent")):
+        if wrong.any():
+            raise ValueError(f"{type(rows).__name__}: rows must {fault}, got {name_rows(np.unique(indices[wrong]))}.")
+    return computed
 
 
 def row_lengths(rows: Rows) -> NDArray[np.intp]:
@@ -192,10 +200,11 @@ def choose_segment_length(
             stacklevel=4,
         )
     if length < wanted:
-        reason = "the longest recording has" if share == 1 else "random segments of unlabelled recordings need"
+        longest = f"the longest recording has {lengths.max() / sample_rate:g} s"
+        reason = longest if share == 1 else f"segments of unlabelled recordings differ by their place, and {longest}"
         warnings.warn(
             f"{caller}: segment_duration reduced from {wanted / sample_rate:g} s to {length / sample_rate:g} s: "
-            f"{reason} {lengths.max() / sample_rate:g} s" + (" at most." if share == 1 else f" / {share}."),
+            f"{reason}.",
             UserWarning,
             stacklevel=4,
         )

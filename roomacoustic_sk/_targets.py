@@ -39,6 +39,15 @@ class Regression:
         """Return targets of shape (n_rows, n_outputs) for the loss."""
         return ((y.reshape(len(y), -1) - self._mean) / self._scale).astype(np.float32)
 
+    def check_same_kind(self, y: NDArray[Any], *, caller: str) -> None:
+        """Refuse further targets that are not as many as the first ones."""
+        if (y.ndim == 1) != self._single or y.reshape(len(y), -1).shape[1] != self.n_outputs:
+            raise ValueError(
+                f"{caller}: y must be of the shape that the first fit had, (n_rows"
+                f"{',' if self._single else f', {self.n_outputs}'}), to go on from there, got {y.shape}. Use "
+                "warm_start=False to start anew."
+            )
+
     def output_layer(self) -> nn.Module:
         """Return what the network ends with."""
         lowest = -self._mean / self._scale if self.non_negative else np.full(self.n_outputs, -np.inf)
@@ -91,6 +100,15 @@ class Classification:
     def encode(self, y: NDArray[Any]) -> NDArray[np.int64]:
         """Return the codes of labels, for the loss."""
         return np.searchsorted(self.classes, y).astype(np.int64)
+
+    def check_same_kind(self, y: NDArray[Any], *, caller: str) -> None:
+        """Refuse further targets that are not among the first classes."""
+        unknown = np.setdiff1d(np.unique(y), self.classes) if y.dtype.kind == self.classes.dtype.kind else np.unique(y)
+        if len(unknown):
+            raise ValueError(
+                f"{caller}: y must be among the first fit's classes, {self.classes.tolist()}, to go on from there, "
+                f"got {unknown.tolist()[0]!r}. Use warm_start=False to start anew."
+            )
 
     def output_layer(self) -> nn.Module:
         """Return what the network ends with: it gives logits."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -10,6 +11,8 @@ import numpy as np
 import torch
 from sklearn.utils import check_random_state
 from torch import Tensor
+
+_ONE_AT_A_TIME = threading.RLock()
 
 
 def resolve_device(device: Any, *, caller: str) -> torch.device:
@@ -50,8 +53,11 @@ def full_precision(x: Tensor) -> torch.autocast:
 
 @contextmanager
 def seeded(random_state: np.random.RandomState) -> Iterator[None]:
-    """Seed torch inside the block and leave its global generators as they were."""
-    with torch.random.fork_rng():
+    """Seed torch inside the block and leave its global generators as they were.
+
+    Threads enter one after another: they share these generators, and would draw from each other's.
+    """
+    with _ONE_AT_A_TIME, torch.random.fork_rng():
         torch.manual_seed(draw_seed(random_state))
         yield
 

@@ -95,10 +95,29 @@ class RoomNet(NeuralNet):
         """Return the loader itself."""
         return dataset
 
+    def fit_loop(self, X: Any, y: Any = None, epochs: int | None = None, **fit_params: Any) -> Any:
+        """Train, and warn if somebody interrupts it."""
+        try:
+            return super().fit_loop(X, y, epochs, **fit_params)
+        except _Stop:
+            raise
+        except KeyboardInterrupt:
+            done = sum("dur" in epoch for epoch in self.history)
+            warnings.warn(
+                f"Training was interrupted after {done} whole epochs; the best weights so far are kept.",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
+            raise
+
     def infer(self, x: Tensor, **fit_params: Any) -> Tensor:
         """Run the module on a batch."""
         with torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=self.autocast):
             return super().infer(x, **fit_params)
+
+
+class _Stop(KeyboardInterrupt):
+    """Training ends as planned; skorch stops at any KeyboardInterrupt."""
 
 
 class PatientEarlyStopping(EarlyStopping):
@@ -133,7 +152,10 @@ class PatientEarlyStopping(EarlyStopping):
         if not self.left_plateau_:
             self.misses_ = -1  # one below 0: the count that follows never reaches the patience
             self.n_plateau_epochs_ += 1
-        super().on_epoch_end(net, **kwargs)
+        try:
+            super().on_epoch_end(net, **kwargs)
+        except KeyboardInterrupt as stop:
+            raise _Stop from stop
         if self.n_plateau_epochs_ >= max(self.patience, PLATEAU_PATIENCE):
             warnings.warn(
                 f"Training stopped: after {self.n_plateau_epochs_} epochs {self.monitor} is still "
@@ -142,7 +164,7 @@ class PatientEarlyStopping(EarlyStopping):
                 ConvergenceWarning,
                 stacklevel=2,
             )
-            raise KeyboardInterrupt  # skorch's way to stop training
+            raise _Stop
 
 
 class FitProgress(Callback):
@@ -180,14 +202,14 @@ class TrainedNetMixin:
 
     @property
     def history_(self) -> pd.DataFrame:
-        """Epochs, their losses and seconds."""
-        epochs = pd.DataFrame(self.net_.history.to_list())
-        return epochs.reindex(columns=["epoch", "train_loss", "valid_loss", "dur"])
+        """Whole epochs, their losses and seconds."""
+        epochs = pd.DataFrame(self.net_.history.to_list()).reindex(columns=["epoch", "train_loss", "valid_loss", "dur"])
+        return epochs[epochs["dur"].notna()]  # an epoch that was interrupted has no duration
 
     @property
     def n_iter_(self) -> int:
-        """Number of epochs trained."""
-        return len(self.net_.history)
+        """Number of whole epochs trained."""
+        return len(self.history_)
 
 
 def train_net(

@@ -77,6 +77,25 @@ def check_choice(value: Any, options: Sequence[Any], *, caller: str, name: str) 
     return value
 
 
+def check_callbacks(callbacks: Any, *, caller: str) -> None:
+    """Refuse what is no list of skorch callbacks, plain or as pairs of name and callback.
+
+    Raises
+    ------
+    TypeError
+        If it is neither None nor such a list.
+    """
+    expected = f"{caller}: callbacks must be None or a list of skorch callbacks"
+    if callbacks is None:
+        return
+    if not isinstance(callbacks, (list, tuple)):
+        raise TypeError(f"{expected}, got {describe(callbacks)}. Put it into a list: [...].")
+    for item in callbacks:
+        callback = item[1] if isinstance(item, tuple) and len(item) == 2 else item
+        if isinstance(callback, type) or not hasattr(callback, "on_train_begin"):
+            raise TypeError(f"{expected}, got {describe(callback)} in it. Derive it from skorch.callbacks.Callback.")
+
+
 def check_sample_rate(sample_rate: Any, *, caller: str, name: str = "sample_rate") -> int:
     """Return a sampling rate as a whole number of Hz, else raise."""
     check_number(sample_rate, caller=caller, name=f"{name} (in Hz)", low=0, low_open=True)
@@ -99,7 +118,8 @@ def check_rows(
     allow_silent : bool
         Whether rows of zeros may pass.
     allow_integers : bool
-        Whether signed integers may pass, for callers to whom the level does not matter.
+        Whether integers may pass, for callers to whom the level does not matter; unsigned ones have their zero in the
+        middle.
 
     Returns
     -------
@@ -125,7 +145,8 @@ def check_rows(
     if not isinstance(X, Iterable) or isinstance(X, str):
         raise TypeError(f"{expected}, got {describe(X)}.")
     if isinstance(X, np.ndarray) and X.dtype == object and X.ndim == 2:
-        X = X.astype(np.float64)
+        # A frame of numbers of mixed kinds, or one column of arrays.
+        X = X[:, 0] if X.shape[1] == 1 and X.size and np.ndim(X[0, 0]) == 1 else X.astype(np.float64)
     if isinstance(X, np.ndarray) and X.dtype != object:
         if X.ndim != 2:
             mend = f" Reshape your data with {name}.reshape(1, -1) if it is one recording." if X.ndim == 1 else ""
@@ -147,8 +168,7 @@ def check_rows(
     empty = np.flatnonzero([row.size == 0 for row in rows])
     if len(empty):
         raise ValueError(f"{caller}: {name} must have samples in every row, got {name_rows(empty)} without any.")
-    # As float, for the lowest integer has no positive counterpart.
-    peak = np.array([max(float(row.max()), -float(row.min())) for row in rows])
+    peak = np.array([_peak(row) for row in rows])
     broken = np.flatnonzero(~np.isfinite(peak))
     if len(broken):
         raise ValueError(f"{caller}: {name} must be finite, got NaN or infinity in {name_rows(broken)}.")
@@ -158,9 +178,19 @@ def check_rows(
     return rows
 
 
+def _peak(row: NDArray[Any]) -> float:
+    """Return the largest distance from zero, as float: the lowest integer has no positive counterpart."""
+    return max(float(row.max()) - zero_of(row.dtype), zero_of(row.dtype) - float(row.min()))
+
+
+def zero_of(dtype: np.dtype[Any]) -> int:
+    """Return the sample that stands for silence: the middle of the range in unsigned PCM."""
+    return (np.iinfo(dtype).max + 1) // 2 if np.issubdtype(dtype, np.unsignedinteger) else 0
+
+
 def _check_dtypes(rows: Rows, *, caller: str, name: str, allow_integers: bool) -> None:
     """Refuse samples that are no real numbers, and integers whose full scale matters and is not known."""
-    allowed = (np.floating, np.signedinteger) if allow_integers else (np.floating,)
+    allowed = (np.floating, np.integer) if allow_integers else (np.floating,)
     dtype = next((row.dtype for row in rows if not issubclass(row.dtype.type, allowed)), None)
     if dtype is not None:
         mend = (
@@ -168,7 +198,7 @@ def _check_dtypes(rows: Rows, *, caller: str, name: str, allow_integers: bool) -
             if np.issubdtype(dtype, np.signedinteger)
             else ""
         )
-        kinds = "floating-point or signed integer" if allow_integers else "floating-point"
+        kinds = "floating-point or integer" if allow_integers else "floating-point"
         if np.issubdtype(dtype, np.complexfloating):
             raise ValueError(f"{caller}: {name} must hold real samples, got dtype {dtype}. Complex data not supported.")
         raise TypeError(f"{caller}: {name} must hold {kinds} samples, got dtype {dtype}.{mend}")

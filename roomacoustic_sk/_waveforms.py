@@ -17,11 +17,13 @@ from torch import nn
 from roomacoustic_sk._segments import SpectrogramCache, check_time_axis, embed, row_lengths, warn_of_repeats
 from roomacoustic_sk._validation import (
     Rows,
+    check_callbacks,
     check_choice,
     check_groups,
     check_number,
     check_rows,
     check_sample_rate,
+    describe,
 )
 from roomacoustic_sk.networks import NETWORKS
 
@@ -47,8 +49,8 @@ class RowsEstimator(BaseEstimator):
             if "features as input" not in str(error):
                 raise
             raise ValueError(
-                f"{error} Recordings at another sample rate must be resampled to {self.sample_rate} Hz; those of "
-                "another length can be passed as a list of 1-D arrays, list(X)."
+                f"{error} If their sample rate is not {self.sample_rate} Hz, resample them first. If it is, and they "
+                "are only longer or shorter, pass a list of 1-D arrays, list(X)."
             ) from error
         return rows
 
@@ -65,8 +67,10 @@ class WaveformEstimator(RowsEstimator):
     validation_fraction: float
     patience: int
     precision: str
+    callbacks: list[Any] | None
     warm_start: bool
     segment_length_: int
+    _built_with: dict[str, Any]  # the parameters that the network was built with
 
     def _check_parameters(self) -> None:
         """Refuse parameters that are out of range; children add those of their own."""
@@ -90,6 +94,7 @@ class WaveformEstimator(RowsEstimator):
         for parameter in ("patience", "batch_size"):
             check_number(getattr(self, parameter), caller=name, name=parameter, low=1, integer=True)
         check_number(self.validation_fraction, caller=name, name="validation_fraction", low=0, high=0.9)
+        check_callbacks(self.callbacks, caller=name)
 
     def _check_groups(self, groups: dict[str, ArrayLike | None], n_rows: int) -> dict[str, NDArray[Any]]:
         """Return those group labels that are given, one label a row."""
@@ -98,6 +103,16 @@ class WaveformEstimator(RowsEstimator):
             for key, labels in groups.items()
             if labels is not None
         }
+
+    def _check_warm_start(self) -> None:
+        """Refuse to go on with another network than the one begun with."""
+        for parameter, built in self._built_with.items():
+            given = getattr(self, parameter)
+            if given is not built and given != built:
+                raise ValueError(
+                    f"{type(self).__name__}: {parameter} must stay as it was to go on with a fitted estimator "
+                    f"({describe(built)}), got {describe(given)}. Use warm_start=False, or a clone, to start anew."
+                )
 
     def _samples_in(self, duration: float) -> int:
         return max(round(duration * self.sample_rate), 1)

@@ -239,6 +239,8 @@ class ContrastiveRoomEncoder(TrainedNetMixin, ClassNamePrefixFeaturesOutMixin, T
         start = getattr(self, "net_", None) if self.warm_start else None
         labels = {"rir_groups": rir_groups, "source_groups": source_groups, "room_groups": room_groups}
         rows, groups = self._check_training_data(X, labels, reset=start is None)
+        if start is not None:
+            self._check_warm_start()
         return self._fit(rows, groups, start, self.max_epochs, self.validation_fraction)
 
     def partial_fit(
@@ -271,6 +273,8 @@ class ContrastiveRoomEncoder(TrainedNetMixin, ClassNamePrefixFeaturesOutMixin, T
         start = getattr(self, "net_", None)
         labels = {"rir_groups": rir_groups, "source_groups": source_groups, "room_groups": room_groups}
         rows, groups = self._check_training_data(X, labels, reset=start is None)
+        if start is not None:
+            self._check_warm_start()
         return self._fit(rows, groups, start, 1, 0.0)
 
     def _check_parameters(self) -> None:
@@ -365,6 +369,7 @@ class ContrastiveRoomEncoder(TrainedNetMixin, ClassNamePrefixFeaturesOutMixin, T
                 start=start,
             )
         self.segment_length_, self._n_features_out = segment_length, n_features
+        self._built_with = {"network": self.network, "segment_duration": self.segment_duration}
         self.n_classes_, self.n_views_ = train.batch_sampler.n_classes, train.batch_sampler.n_views
         return self
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from joblib import Parallel, delayed
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.signal import butter, sosfilt
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 
@@ -78,6 +78,9 @@ class DecaySlopeFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Rows
     array([-60., -30.])
     """
 
+    # Group labels are taken without being asked for, where metadata routing is enabled.
+    __metadata_request__fit: ClassVar = {"rir_groups": True, "source_groups": True, "room_groups": True}
+
     def __init__(
         self,
         *,
@@ -115,7 +118,15 @@ class DecaySlopeFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Rows
     def _shortest(self) -> int:
         return round(2 * max(self.windows) * self.sample_rate)
 
-    def fit(self, X: Any, y: Any = None) -> Self:
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        rir_groups: ArrayLike | None = None,
+        source_groups: ArrayLike | None = None,
+        room_groups: ArrayLike | None = None,
+    ) -> Self:
         """Check the parameters and the waveforms.
 
         Parameters
@@ -124,6 +135,8 @@ class DecaySlopeFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Rows
             Waveforms at `sample_rate`.
         y : None
             Ignored.
+        rir_groups, source_groups, room_groups : array-like of shape (n_rows,), optional
+            Ignored; they are here so that it may take the encoder's place in a grid.
 
         Returns
         -------

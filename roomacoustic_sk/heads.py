@@ -15,7 +15,7 @@ from torch import nn
 from roomacoustic_sk._targets import Classification, Regression
 from roomacoustic_sk._torch import resolve_device, seeded
 from roomacoustic_sk._training import ArrayDataset, BatchLoader, ShuffledBatches, TrainedNetMixin, train_net
-from roomacoustic_sk._validation import check_groups, check_number
+from roomacoustic_sk._validation import check_callbacks, check_groups, check_number
 from roomacoustic_sk.networks import MLPHead
 from roomacoustic_sk.samplers import share_of_labels
 
@@ -27,9 +27,8 @@ MIN_HELD_OUT = 10
 class _RoomHead(TrainedNetMixin, BaseEstimator):
     """What both heads share: parameters, and the training of a standardising MLP."""
 
-    __metadata_request__fit: ClassVar = {
-        "source_groups": True
-    }  # without being asked for, where metadata routing is enabled
+    # Group labels are taken without being asked for, where metadata routing is enabled.
+    __metadata_request__fit: ClassVar = {"rir_groups": True, "source_groups": True, "room_groups": True}
 
     def __init__(
         self,
@@ -60,6 +59,7 @@ class _RoomHead(TrainedNetMixin, BaseEstimator):
         name = type(self).__name__
         for parameter in ("n_hidden", "batch_size", "max_epochs", "patience"):
             check_number(getattr(self, parameter), caller=name, name=parameter, low=1, integer=True)
+        check_callbacks(self.callbacks, caller=name)
         check_number(self.lr, caller=name, name="lr", low=0, low_open=True)
         check_number(self.validation_fraction, caller=name, name="validation_fraction", low=0, high=0.9)
 
@@ -209,7 +209,15 @@ class RoomRegressor(RegressorMixin, _RoomHead):
         tags.target_tags.multi_output = True
         return tags
 
-    def fit(self, X: Any, y: Any, *, source_groups: ArrayLike | None = None) -> Self:
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        *,
+        rir_groups: ArrayLike | None = None,
+        source_groups: ArrayLike | None = None,
+        room_groups: ArrayLike | None = None,
+    ) -> Self:
         """Train the head.
 
         Parameters
@@ -218,8 +226,9 @@ class RoomRegressor(RegressorMixin, _RoomHead):
             Embeddings.
         y : array-like of shape (n_rows,) or (n_rows, n_targets)
             Targets, e.g. reverberation times in s.
-        source_groups : array-like of shape (n_rows,), optional
-            Label of each row's dry source signal: whole sources are held out then.
+        rir_groups, source_groups, room_groups : array-like of shape (n_rows,), optional
+            The labels that the encoder takes. With `source_groups`, each row's dry source signal, whole sources are
+            held out; the other two are ignored.
 
         Returns
         -------
@@ -305,7 +314,15 @@ class RoomClassifier(ClassifierMixin, _RoomHead):
     ((200, 2), True)
     """
 
-    def fit(self, X: Any, y: Any, *, source_groups: ArrayLike | None = None) -> Self:
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        *,
+        rir_groups: ArrayLike | None = None,
+        source_groups: ArrayLike | None = None,
+        room_groups: ArrayLike | None = None,
+    ) -> Self:
         """Train the head.
 
         Parameters
@@ -314,8 +331,9 @@ class RoomClassifier(ClassifierMixin, _RoomHead):
             Embeddings.
         y : array-like of shape (n_rows,)
             Classes.
-        source_groups : array-like of shape (n_rows,), optional
-            Label of each row's dry source signal: whole sources are held out then.
+        rir_groups, source_groups, room_groups : array-like of shape (n_rows,), optional
+            The labels that the encoder takes. With `source_groups`, each row's dry source signal, whole sources are
+            held out; the other two are ignored.
 
         Returns
         -------

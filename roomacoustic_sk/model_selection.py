@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -23,7 +23,8 @@ class RoomDisjointSplit(BaseCrossValidator):
     cv : int or cross-validation splitter
         Splits the rows, e.g. ``GroupKFold(4)``.
     room_groups : array-like of shape (n_rows,)
-        Label of each row's room.
+        Label of each row's room, of all rows that are split: an inner search of nested cross-validation needs one of
+        its own for each outer fold.
 
     Raises
     ------
@@ -45,6 +46,9 @@ class RoomDisjointSplit(BaseCrossValidator):
         ...
     ValueError: RoomDisjointSplit: cv must not put a room into training and test, got room ...
     """
+
+    # As of scikit-learn's own group splitters, where metadata routing is enabled.
+    __metadata_request__split: ClassVar = {"groups": True}
 
     def __init__(self, cv: Any, room_groups: ArrayLike) -> None:
         self.cv = cv

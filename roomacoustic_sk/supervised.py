@@ -131,7 +131,12 @@ class _SupervisedRoomEstimator(TrainedNetMixin, WaveformEstimator):
             caller=name,
             fixed=pretrained is not None,
         )
-        target = self._target if start else self._learn_target(y)
+        if start is None:
+            target = self._learn_target(y)
+        else:
+            self._check_warm_start()
+            target = self._target
+            target.check_same_kind(y, caller=name)
         held_out = share_of_labels(sources, self.validation_fraction, random_state)
         if held_out.all():
             held_out[:] = False
@@ -163,6 +168,10 @@ class _SupervisedRoomEstimator(TrainedNetMixin, WaveformEstimator):
                 start=start,
             )
         self.segment_length_, self._target = segment_length, target
+        self._built_with = {
+            name: getattr(self, name)
+            for name in ("network", "encoder", "freeze_encoder", "segment_duration", "n_hidden")
+        }
         return self
 
     def _new_module(self, segment_length: int, target: Regression | Classification) -> nn.Sequential:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.base import clone
-from sklearn.exceptions import NotFittedError
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.linear_model import LinearRegression
 from sklearn.metrics import r2_score
 from sklearn.model_selection import GridSearchCV, cross_val_score
@@ -280,7 +280,8 @@ def test_with_nothing_or_too_little_to_hold_out_the_training_loss_decides(head, 
 @pytest.mark.parametrize("head", HEADS)
 def test_an_interrupted_fit_leaves_a_usable_head(head, data):
     X = data[0]
-    fitted = head(random_state=0, callbacks=[Interrupter()]).fit(X, targets(head, X))
+    with pytest.warns(ConvergenceWarning, match="Training was interrupted after 1 whole epochs"):
+        fitted = head(random_state=0, callbacks=[Interrupter()]).fit(X, targets(head, X))
     one_epoch = head(random_state=0, max_epochs=1).fit(X, targets(head, X))
     assert np.array_equal(fitted._outputs(X), one_epoch._outputs(X))
 

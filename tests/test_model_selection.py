@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import sklearn
 from sklearn.dummy import DummyRegressor
 from sklearn.model_selection import GridSearchCV, GroupKFold, KFold, cross_val_score
 
@@ -40,6 +41,14 @@ def test_searches_take_it_and_refuse_before_training():
         cross_val_score(Untrainable(), X, Y, cv=RoomDisjointSplit(GroupKFold(8), ROOM), groups=RIR)
     search = GridSearchCV(DummyRegressor(), {"strategy": ["mean", "median"]}, cv=RoomDisjointSplit(GroupKFold(4), ROOM))
     assert search.fit(X, Y, groups=ROOM).n_splits_ == 4
+
+
+def test_groups_reach_it_by_metadata_routing():
+    with sklearn.config_context(enable_metadata_routing=True):
+        search = GridSearchCV(
+            DummyRegressor(), {"strategy": ["mean", "median"]}, cv=RoomDisjointSplit(GroupKFold(4), ROOM)
+        )
+        assert search.fit(X, Y, groups=ROOM).n_splits_ == 4
 
 
 def test_labels_of_a_wrong_length_are_refused():

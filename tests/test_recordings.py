@@ -82,3 +82,15 @@ def test_a_file_cut_after_its_header_was_read_is_named(folder: Path) -> None:
     (folder / "a" / "1.wav").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ValueError, match=r"load_recordings: .*1.wav, which is truncated"):
         recordings.data[2]
+
+
+def test_a_file_that_is_gone_or_silent_is_named(folder: Path) -> None:
+    recordings = load_recordings(folder, duration=1.0)
+    (folder / "a" / "1.wav").unlink()
+    with pytest.raises(FileNotFoundError, match=r"path must be an audio file, got one that is gone: .*1.wav"):
+        recordings.data[2]
+    soundfile.write(folder / "b" / "3.wav", np.zeros(RATE), RATE)
+    encoder = ContrastiveRoomEncoder(segment_duration=0.5, max_epochs=0, n_classes=2, n_views=2, validation_fraction=0)
+    encoder.fit(np.random.default_rng(0).standard_normal((8, RATE)), rir_groups=np.arange(8) // 4)
+    with pytest.raises(ValueError, match="AudioRows: rows must not be silent, got row 2"):
+        encoder.transform(recordings.data[3:])

@@ -240,16 +240,17 @@ def test_the_supervised_baseline_stands_in_the_same_grid(data):
         [
             {"enc__sampling": ["soft", "hard", "position_independent"]},
             {"enc": ["passthrough"], "reg": [SupervisedRoomRegressor(**SUPERVISED)]},
+            {"enc": [DecaySlopeFeatures(bands=[1000])]},
         ],
         cv=GroupKFold(2),
         error_score="raise",
     )
     for routing in (False, True):
         with sklearn.config_context(enable_metadata_routing=routing):
-            labels = groups if routing else prefixed(groups) | {"reg__source_groups": groups["source_groups"]}
+            labels = groups if routing else prefixed(groups) | prefixed(groups, "reg__")
             search.fit(X, y, groups=groups["room_groups"], **labels)
             assert np.isfinite(search.cv_results_["mean_test_score"]).all()
-            assert len(search.cv_results_["params"]) == 4
+            assert len(search.cv_results_["params"]) == 5
 
 
 def test_a_frozen_encoder_is_not_fitted_again_in_a_search(data):
@@ -306,6 +307,19 @@ def encoder(data):
     return ContrastiveRoomEncoder(**ENCODER).fit(X, **groups)
 
 
+def test_threads_give_the_same_as_one_after_another(data):
+    X, _, groups = data
+    state = torch.get_rng_state()
+
+    def embeddings():
+        return ContrastiveRoomEncoder(**ENCODER).fit(X, **groups).transform(X)
+
+    alone = embeddings()
+    for threaded in joblib.Parallel(n_jobs=2, backend="threading")(joblib.delayed(embeddings)() for _ in range(4)):
+        assert np.array_equal(threaded, alone)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
 def test_embeddings_as_a_pandas_frame_go_into_pca(encoder, data):
     X, _, _ = data
     framed = copy.deepcopy(encoder).set_output(transform="pandas")
@@ -319,6 +333,7 @@ def test_waveforms_may_be_a_frame_or_a_series_of_arrays_or_a_memmap(encoder, dat
     X, _, _ = data
     expected = encoder.transform(X)
     np.testing.assert_array_equal(encoder.transform(pd.DataFrame(X)), expected)
+    np.testing.assert_array_equal(encoder.transform(pd.DataFrame({"wave": list(X)})), expected)
     np.testing.assert_array_equal(encoder.transform(pd.Series(list(X), index=np.arange(len(X))[::-1])), expected)
     np.save(tmp_path / "X.npy", X)
     np.testing.assert_array_equal(encoder.transform(np.load(tmp_path / "X.npy", mmap_mode="r")), expected)
@@ -431,6 +446,17 @@ def test_warm_start_trains_on_other_batches_but_holds_out_the_same_sources(data)
     encoder.fit(X, **groups).fit(X, **groups)
     assert held_out[0] == held_out[1]
     assert not np.array_equal(*order)
+
+
+def test_going_on_with_another_network_is_refused(data):
+    X, _, groups = data
+    encoder = ContrastiveRoomEncoder(**ENCODER, warm_start=True).fit(X, **groups)
+    message = r"network must stay as it was to go on with a fitted estimator \('pooled'\), got 'paper'"
+    with pytest.raises(ValueError, match=message):
+        encoder.set_params(network="paper").fit(X, **groups)
+    with pytest.raises(ValueError, match=message):
+        encoder.partial_fit(X, **groups)
+    assert encoder.set_params(warm_start=False).fit(X, **groups).transform(X).shape == (len(X), 64)
 
 
 def test_partial_fit_trains_one_epoch_on_what_it_is_given(data):

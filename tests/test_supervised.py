@@ -266,6 +266,25 @@ def test_warm_start_keeps_the_standardisation_of_the_targets(data):
     assert np.array_equal(model.predict(X), before)
 
 
+def test_warm_start_refuses_other_targets_and_networks(data):
+    X, rt60 = data
+    y = np.stack([rt60, rt60], axis=1)
+    one, two = (SupervisedRoomRegressor(**QUICK, warm_start=True).fit(X, targets) for targets in (rt60, y))
+    with pytest.raises(
+        ValueError, match=r"y must be of the shape that the first fit had, \(n_rows,\), .* got \(60, 2\)"
+    ):
+        one.fit(X, y)
+    with pytest.raises(ValueError, match=r"y must be of the shape that the first fit had, \(n_rows, 2\)"):
+        two.fit(X, rt60)
+    with pytest.raises(
+        ValueError, match=r"n_hidden must stay as it was to go on with a fitted estimator \(16\), got 8"
+    ):
+        one.set_params(n_hidden=8).fit(X, rt60)
+    classifier = SupervisedRoomClassifier(**QUICK, warm_start=True).fit(X, rt60 > 0.3)
+    with pytest.raises(ValueError, match=r"y must be among the first fit's classes, \[False, True\], .* got 'a'"):
+        classifier.fit(X, np.where(rt60 > 0.3, "a", "b"))
+
+
 @pytest.mark.parametrize("estimator", ESTIMATORS)
 def test_models_can_be_pickled_without_their_training_data(estimator, data):
     X, rt60 = data
@@ -320,6 +339,13 @@ def test_bad_labels_and_targets_are_refused(data):
         ({"patience": 0}, ValueError, "patience must be a whole number of at least 1"),
         ({"validation_fraction": 1}, ValueError, "validation_fraction must be a number of at least 0 and at most 0.9"),
         ({"freeze_encoder": "yes"}, ValueError, r"freeze_encoder must be one of \[True, False\], got 'yes'"),
+        ({"callbacks": BatchWatcher()}, TypeError, r"callbacks must be .*got a BatchWatcher. Put it into a list"),
+        (
+            {"callbacks": [print]},
+            TypeError,
+            r"callbacks must be None or a list of skorch callbacks, got a builtin_func",
+        ),
+        ({"callbacks": [BatchWatcher]}, TypeError, r"callbacks must be None or a list of skorch callbacks, got a type"),
         ({"warm_start": None}, ValueError, r"warm_start must be one of \[True, False\], got None"),
         ({"segment_duration": 0.1}, ValueError, "segment_duration must be at least 0.5 s for this network, got 0.1 s"),
     ],

@@ -218,11 +218,24 @@ def test_messages_name_the_argument():
         check_rows(with_value(np.nan, 4), caller="f", name="rirs")
 
 
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, bool])
-def test_unsigned_integers_are_refused_even_where_integers_may_pass(dtype):
-    # unsigned PCM has its zero in the middle
-    with pytest.raises(TypeError, match="f: X must hold floating-point or signed integer samples, got dtype"):
-        check_rows(np.ones((2, 10), dtype), caller="f", allow_integers=True)
+@pytest.mark.parametrize("dtype", [np.int8, np.int16, np.int64, np.uint8, np.uint16])
+def test_integers_pass_where_they_may_and_silence_is_the_middle_of_unsigned_ones(dtype):
+    zero = 128 if dtype is np.uint8 else 32_768 if dtype is np.uint16 else 0
+    rows = np.full((2, 10), zero, dtype)
+    rows[0, 3] += 1
+    with pytest.raises(ValueError, match="f: X must not be silent, got nothing but zeros in row 1"):
+        check_rows(rows, caller="f", allow_integers=True)
+    assert check_rows(rows[:1], caller="f", allow_integers=True).dtype == dtype
+
+
+def test_truth_values_are_no_samples():
+    with pytest.raises(TypeError, match="f: X must hold floating-point or integer samples, got dtype bool"):
+        check_rows(np.ones((2, 10), bool), caller="f", allow_integers=True)
+
+
+def test_a_frame_with_a_column_of_arrays_is_a_list_of_rows():
+    rows = check_rows(pd.DataFrame({"wave": [np.ones(3), np.ones(5)]}), caller="f")
+    assert [len(row) for row in rows] == [3, 5]
 
 
 @pytest.mark.parametrize(

@@ -202,6 +202,8 @@ def _read_frames(path: Path, first: int, n_frames: int, channel: int | None, cal
             file.seek(first - preroll)
             frames = file.read(preroll + n_frames, dtype="float32", always_2d=True)[preroll:]
     except soundfile.LibsndfileError as error:
+        if not path.is_file():
+            raise FileNotFoundError(f"{caller}: path must be an audio file, got one that is gone: {path}.") from error
         why = f"which is truncated or damaged: libsndfile says '{error.error_string}'"
         raise _unreadable(caller, path, why) from error
     if len(frames) < n_frames:

@@ -74,7 +74,7 @@ def make_reverberant_speech(
     lazy : bool, default=False
         Whether clips are convolved only when they are asked for, so that a grid of any size fits into memory:
         responses and segments are all that is stored. What comes back looks like an array, is taken by scikit-learn's
-        splitters and the estimators here as it is, and holds the same samples.
+        splitters and the estimators here as it is, and holds the same samples within float error.
     random_state : int, RandomState instance or None, default=None
         Seed of the pairs and the noise.
     n_jobs : int, default=None
