@@ -41,10 +41,11 @@ class ArrayDataset(Dataset):
 
 
 class ShuffledBatches:
-    """Every item once a pass, in random order, in batches of nearly equal size."""
+    """Every item once a pass, in random order, in batches of nearly equal size, none smaller than `smallest`."""
 
-    def __init__(self, items: NDArray[np.intp], batch_size: int, random_state: Any) -> None:
-        self.items, self.n_batches, self.random_state = items, -(-len(items) // batch_size), random_state
+    def __init__(self, items: NDArray[np.intp], batch_size: int, random_state: Any, smallest: int = 1) -> None:
+        self.items, self.random_state = items, random_state
+        self.n_batches = max(min(-(-len(items) // batch_size), len(items) // smallest), 1)
 
     def __len__(self) -> int:
         return self.n_batches

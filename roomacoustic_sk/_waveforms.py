@@ -183,11 +183,12 @@ def warn_of_missing_targets(y: Any, *, caller: str) -> None:
     """Warn before the encoder is trained, for minutes, that what follows it will not take these targets."""
     if y is None:
         return
-    n_missing = int(pd.isna(np.asarray(y)).any(axis=tuple(range(1, np.ndim(y)))).sum())
+    missing = pd.isna(np.asarray(y))
+    n_missing = int(missing.reshape(len(missing), -1).any(axis=1).sum())
     if n_missing:
         warnings.warn(
-            f"{caller}: y has missing targets in {n_missing} of {len(y)} rows. The encoder makes no use of y, but an "
-            "estimator after it will refuse them: drop these rows, e.g. X[keep] with keep = ~numpy.isnan(y).",
+            f"{caller}: y has missing targets in {n_missing} of {len(missing)} rows. The encoder makes no use of y, but "
+            "an estimator after it will refuse them: drop these rows, e.g. X[keep] with keep = ~numpy.isnan(y).",
             UserWarning,
             stacklevel=3,
         )

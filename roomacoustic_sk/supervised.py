@@ -91,6 +91,7 @@ class _SupervisedRoomEstimator(TrainedNetMixin, WaveformEstimator):
     def _check_parameters(self) -> None:
         super()._check_parameters()
         name = type(self).__name__
+        check_number(self.batch_size, caller=name, name="batch_size", low=2, integer=True)
         check_number(self.n_hidden, caller=name, name="n_hidden", low=1, integer=True)
         check_choice(self.freeze_encoder, [True, False], caller=name, name="freeze_encoder")
         if self.encoder is None:
@@ -117,6 +118,8 @@ class _SupervisedRoomEstimator(TrainedNetMixin, WaveformEstimator):
         pretrained = self.encoder if start is None else self
         shortest = shortest_clip(self.network) if self.encoder is None else _shortest_of(self.encoder)
         rows = self._check_rows(X, shortest, reset=start is None)
+        if len(rows) < 2:
+            raise ValueError(f"{name}: X must have at least two rows, got one sample.")
         y = self._check_targets(y)
         check_consistent_length(X, y)
         sources = self._check_groups(labels, len(rows)).get("source_groups", np.arange(len(rows)))
@@ -138,7 +141,7 @@ class _SupervisedRoomEstimator(TrainedNetMixin, WaveformEstimator):
             target = self._target
             target.check_same_kind(y, caller=name)
         held_out = share_of_labels(sources, self.validation_fraction, random_state)
-        if held_out.all():
+        if np.sum(~held_out) < 2:
             held_out[:] = False
         # What follows goes on from epoch to epoch, while the same sources are held out in every call.
         seed, n_epochs = draw_seed(random_state), 0 if start is None else len(start.history)
@@ -150,7 +153,8 @@ class _SupervisedRoomEstimator(TrainedNetMixin, WaveformEstimator):
             dataset = SegmentDataset(rows, target.encode(y), np.arange(len(rows)), segment_length, spectrograms)
 
             def loader(items: NDArray[np.intp], batch_size: int, random_state: Any) -> BatchLoader:
-                return BatchLoader(dataset, ShuffledBatches(items, batch_size, random_state), random_state)
+                # Batch normalisation needs two rows.
+                return BatchLoader(dataset, ShuffledBatches(items, batch_size, random_state, smallest=2), random_state)
 
             self.net_ = train_net(
                 module,

@@ -438,7 +438,7 @@ def test_responses_of_different_lengths_pass_as_a_list() -> None:
         (np.float64(1.0), ValueError, "2-D array"),
         (np.ones((16000, 2)), ValueError, r"time on the last axis.*Pass rirs.T"),
         ((1000 * exponential(0.3, 0.5)).astype(np.int16), TypeError, r"dtype int16\. Divide integer PCM"),
-        (exponential(0.3, 0.5).astype(complex), TypeError, "floating-point samples, got dtype complex128"),
+        (exponential(0.3, 0.5).astype(complex), ValueError, "real samples, got dtype complex128"),
     ],
 )
 def test_bad_responses_are_refused(parameter, rirs, error: type[Exception], message: str) -> None:

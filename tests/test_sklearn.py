@@ -474,7 +474,7 @@ def test_partial_fit_trains_one_epoch_on_what_it_is_given(data):
 
 def test_arrays_of_another_length_are_refused_with_advice_and_lists_taken(encoder, data):
     X, _, _ = data
-    message = "X has 16000 features, but ContrastiveRoomEncoder is expecting 8000 features.*resampled to 16000 Hz.*list"
+    message = "X has 16000 features, but ContrastiveRoomEncoder is expecting 8000 features.*not 16000 Hz.*list"
     long = np.hstack([X, X])
     with pytest.raises(ValueError, match=message):
         encoder.transform(long)

@@ -169,6 +169,15 @@ def test_nothing_is_held_out_where_the_fraction_is_zero_or_there_is_one_source(d
         assert model.history_["valid_loss"].isna().all()
 
 
+@pytest.mark.parametrize("n_rows", [2, 3, 5, 9])
+def test_a_few_rows_and_small_batches_do(n_rows, data):
+    X, rt60 = data
+    model = SupervisedRoomRegressor(**QUICK | {"batch_size": 2}).fit(X[:n_rows], rt60[:n_rows])
+    assert np.isfinite(model.predict(X)).all()
+    with pytest.raises(ValueError, match="X must have at least two rows, got one sample"):
+        model.fit(X[:1], rt60[:1])
+
+
 @pytest.mark.parametrize("estimator", ESTIMATORS)
 def test_the_same_seed_gives_the_same_model_to_the_bit(estimator, data):
     X, rt60 = data
@@ -335,6 +344,7 @@ def test_bad_labels_and_targets_are_refused(data):
         ({"network": "deep"}, ValueError, r"network must be one of \['paper', 'pooled'\], got 'deep'"),
         ({"n_hidden": 0}, ValueError, "n_hidden must be a whole number of at least 1"),
         ({"batch_size": 1.5}, TypeError, "batch_size must be a whole number"),
+        ({"batch_size": 1}, ValueError, "batch_size must be a whole number of at least 2, got 1"),
         ({"lr": 0}, ValueError, "lr must be a number above 0"),
         ({"patience": 0}, ValueError, "patience must be a whole number of at least 1"),
         ({"validation_fraction": 1}, ValueError, "validation_fraction must be a number of at least 0 and at most 0.9"),
