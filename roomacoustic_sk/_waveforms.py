@@ -187,7 +187,7 @@ def warn_of_missing_targets(y: Any, *, caller: str) -> None:
     n_missing = int(missing.reshape(len(missing), -1).any(axis=1).sum())
     if n_missing:
         warnings.warn(
-            f"{caller}: y has missing targets in {n_missing} of {len(missing)} rows. The encoder makes no use of y, but "
+            f"{caller}: y has missing targets in {n_missing} of {len(missing)} rows. The encoder needs no y, but "
             "an estimator after it will refuse them: drop these rows, e.g. X[keep] with keep = ~numpy.isnan(y).",
             UserWarning,
             stacklevel=3,
