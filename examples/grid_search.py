@@ -14,6 +14,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import torch
 from joblib import cpu_count
@@ -26,6 +27,7 @@ from roomacoustic_sk.datasets import load_speech, make_reverberant_speech, make_
 from roomacoustic_sk.metrics import pearson_r_scorer, relative_rmse_scorer
 
 TARGETS = ("rt60", "rt60_mid", "c50", "edt")
+LOGARITHMIC = ("rt60", "rt60_mid", "edt")  # positive, with a long tail
 
 
 @dataclass
@@ -45,7 +47,7 @@ class Size:
 
 SIZES = {
     "tiny": Size(4, 2, 20, 1.0, 2, 1, 2, 2, (0.1, 1.0)),
-    "small": Size(24, 3, 20, 2.0, 16, 3, 64, 3, (0.01, 0.1, 1.0)),
+    "small": Size(36, 3, 16, 2.0, 24, 4, 64, 3, (0.01, 0.1, 1.0)),
     "large": Size(64, 3, 60, 4.0, 24, 8, 128, 4, (0.01, 0.1, 1.0)),
 }
 
@@ -130,6 +132,7 @@ def main() -> None:
     data = make_data(args, size)
     known = data.target[args.target].notna().to_numpy()  # a few responses do not decay far enough for a label
     X, y = data.data[known], data.target[args.target][known].to_numpy()
+    y = np.log(y) if args.target in LOGARITHMIC else y
     rir, source, room = data.rir[known], data.source[known], data.room[known]
     # joblib gives each of its processes its share of the cores; without processes all of them are used here.
     torch.set_num_threads(max(cpu_count() // args.jobs, 1))
@@ -146,7 +149,8 @@ def main() -> None:
     table = tabulate(search)
     table.to_csv(args.output / f"grid_search_{args.target}.csv", index=False)
     speech = "SYNTHETIC speech (no recordings)" if data.synthetic else f"speech of {args.speech.name}"
-    print(f"\n{args.target} in unseen rooms, {size.folds} folds over {size.rooms} rooms, {len(X)} clips:")
+    scale = "ln " if args.target in LOGARITHMIC else ""
+    print(f"\n{scale}{args.target} in unseen rooms, {size.folds} folds over {size.rooms} rooms, {len(X)} clips:")
     print(table.round(3).to_string())
     print(f"\n{speech}, {time.perf_counter() - started:.0f} s on {cpu_count()} cores")
 

@@ -23,6 +23,8 @@ from roomacoustic_sk._training import PLATEAU_PATIENCE, PatientEarlyStopping
 from roomacoustic_sk.encoder import _plateau_level
 from roomacoustic_sk.losses import SupConLoss
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SAMPLE_RATE = 16_000
 CLIP = SAMPLE_RATE // 2
 N_RIRS = 4
@@ -53,15 +55,6 @@ def reverberant_bursts(n_sources, first_source=0, n_times=CLIP):
         X.append(np.fft.irfft(np.fft.rfft(dry, n_fft) * np.fft.rfft(rirs, n_fft))[:, :n_times])
     labels = np.arange(first_source, first_source + n_sources)
     return np.concatenate(X).astype(np.float32), np.tile(np.arange(N_RIRS), n_sources), np.repeat(labels, N_RIRS)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Compute in one thread: for networks this small, threads that wait for each other cost far more than they give."""
-    n_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(n_threads)
 
 
 @pytest.fixture(scope="module")

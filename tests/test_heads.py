@@ -19,6 +19,8 @@ from torch import nn
 from roomacoustic_sk import RoomClassifier, RoomRegressor
 from roomacoustic_sk.metrics import rmse_scorer
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 HEADS = [RoomRegressor, RoomClassifier]
 QUICK = {"max_epochs": 3, "random_state": 0}
 
@@ -41,15 +43,6 @@ def size(X):
 
 def targets(head, X):
     return reverberation_time(X) if head is RoomRegressor else size(X)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Compute in one thread: for networks this small, threads that wait for each other cost far more than they give."""
-    n_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(n_threads)
 
 
 @pytest.fixture(scope="module")

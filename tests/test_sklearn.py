@@ -45,6 +45,8 @@ from roomacoustic_sk import (
 )
 from roomacoustic_sk.features import DecaySlopeFeatures
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 CLIP = 8_000
 N_ROOMS, RIRS_A_ROOM, N_SOURCES = 6, 2, 6
 TRAINING = {"segment_duration": 0.5, "max_epochs": 1, "precision": "float32", "random_state": 0}
@@ -54,15 +56,6 @@ SUPERVISED = TRAINING | {"n_hidden": 16}
 SILENCE = {
     "check_estimators_dtypes": "feeds rows of zeros, and a silent recording is refused: it says nothing about a room"
 }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Compute in one thread: for networks this small, threads that wait for each other cost far more than they give."""
-    n_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(n_threads)
 
 
 @pytest.fixture(scope="module")

@@ -19,6 +19,8 @@ from roomacoustic_sk import (
     SupervisedRoomRegressor,
 )
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 CLIP = 8_000
 QUICK = {"segment_duration": 0.5, "max_epochs": 1, "precision": "float32", "n_hidden": 16, "random_state": 0}
 ESTIMATORS = [SupervisedRoomRegressor, SupervisedRoomClassifier]
@@ -30,15 +32,6 @@ def decaying_noise(n_rows, seed=0, n_times=CLIP):
     rt60 = np.exp(rng.uniform(np.log(0.1), np.log(1.0), n_rows))
     time = np.arange(n_times) % 4_000 / 16_000
     return (rng.standard_normal((n_rows, n_times)) * 10 ** (-3 * time / rt60[:, None])).astype(np.float32), rt60
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Compute in one thread: for networks this small, threads that wait for each other cost far more than they give."""
-    n_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(n_threads)
 
 
 @pytest.fixture(scope="module")
