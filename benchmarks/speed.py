@@ -19,6 +19,7 @@ import sys
 import time
 from collections.abc import Callable
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ import torch
 
 HERE = Path(__file__).parent
 RATE, CLIP = 16_000, 64_000
+IMPORTED = {"scikit-learn": "sklearn"}
 PACKAGES = ("torch", "skorch", "scikit-learn", "numpy", "scipy", "pyroomacoustics", "librosa", "pyrato")
 
 
@@ -320,7 +322,9 @@ def main() -> None:
         results |= {
             "command": "python benchmarks/speed.py",
             "machine": machine(),
-            "versions": {package: version(package) for package in PACKAGES},
+            "versions": {
+                package: version(package) for package in PACKAGES if find_spec(IMPORTED.get(package, package))
+            },
             "load_average_at_end": round(os.getloadavg()[0], 2),
             "peak_memory_gb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2),
         }
