@@ -239,8 +239,6 @@ class ContrastiveRoomEncoder(TrainedNetMixin, ClassNamePrefixFeaturesOutMixin, T
         start = getattr(self, "net_", None) if self.warm_start else None
         labels = {"rir_groups": rir_groups, "source_groups": source_groups, "room_groups": room_groups}
         rows, groups = self._check_training_data(X, labels, reset=start is None)
-        if start is not None:
-            self._check_warm_start()
         return self._fit(rows, groups, start, self.max_epochs, self.validation_fraction)
 
     def partial_fit(
@@ -273,8 +271,6 @@ class ContrastiveRoomEncoder(TrainedNetMixin, ClassNamePrefixFeaturesOutMixin, T
         start = getattr(self, "net_", None)
         labels = {"rir_groups": rir_groups, "source_groups": source_groups, "room_groups": room_groups}
         rows, groups = self._check_training_data(X, labels, reset=start is None)
-        if start is not None:
-            self._check_warm_start()
         return self._fit(rows, groups, start, 1, 0.0)
 
     def _check_parameters(self) -> None:
@@ -291,6 +287,8 @@ class ContrastiveRoomEncoder(TrainedNetMixin, ClassNamePrefixFeaturesOutMixin, T
         self, X: Any, labels: dict[str, ArrayLike | None], *, reset: bool
     ) -> tuple[Rows, dict[str, NDArray[Any]]]:
         self._check_parameters()
+        if not reset:
+            self._check_warm_start()
         name = type(self).__name__
         rows = self._check_rows(X, shortest_clip(self.network), reset=reset)
         groups = self._check_groups(labels, len(rows))
