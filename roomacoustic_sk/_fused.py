@@ -3,12 +3,14 @@
 A convolution of 5 channels moves much data through few operations, so its layout decides its speed. Here time is the
 outermost dimension and the batch the innermost one, (time, channel, batch). A window of time steps is then one matrix
 of long contiguous rows, overlapping windows are a strided view, and the convolution is a batch of matrix products.
-ReLU and the sums that batch normalisation needs are taken on the way, and the normalisation itself, being affine, is
-folded into the next convolution's weights, so that it costs no pass over the data at all.
+ReLU and the sums that batch normalisation needs are taken on the way, run by run of windows that fit into the cache,
+and the normalisation itself, being affine, is folded into the next convolution's weights, so that it costs no pass over
+the data at all.
 """
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import torch
@@ -17,6 +19,9 @@ from torch import Tensor
 from roomacoustic_sk._torch import full_precision
 
 KERNEL, STRIDE = 4, 2
+
+CHUNK = 1 << 18
+"""Numbers computed in one go, 1 MB in float32: every step on them finds them in the cache."""
 
 
 def _windows(x: Tensor) -> Tensor:
@@ -27,42 +32,83 @@ def _windows(x: Tensor) -> Tensor:
     return x.as_strided((n_windows, KERNEL * n_channels, n_batch), (STRIDE * step, n_batch, 1))
 
 
+def _chunks(n_windows: int, step: int) -> list[slice]:
+    """Split windows into runs whose output of `step` numbers each fits into the processor's cache."""
+    size = max(CHUNK // step, 1)
+    return [slice(first, min(first + size, n_windows)) for first in range(0, n_windows, size)]
+
+
+class _Scratch(threading.local):
+    """Large arrays that are used again in the next step: to have the system clear new ones takes half of the time."""
+
+    def __init__(self) -> None:
+        self.free: dict[Any, list[Tensor]] = {}
+
+    def take(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+        """Return an array with arbitrary content."""
+        # What was made in inference mode cannot be saved for a backward pass.
+        free = self.free.get((torch.Size(shape), dtype, torch.is_inference_mode_enabled()))
+        return free.pop() if free else torch.empty(shape, dtype=dtype)
+
+    def give(self, array: Tensor) -> None:
+        """Take back an array that nobody reads any more; a graph that still would raises when it finds it changed."""
+        self.free.setdefault((array.shape, array.dtype, array.is_inference()), []).append(array.detach())
+
+    def clear(self) -> None:
+        """Give the memory back to the system."""
+        self.free.clear()
+
+
+scratch = _Scratch()
+
+
 class _ConvolutionReLU(torch.autograd.Function):
     """``relu(convolution(x))`` with the mean and the mean square of each output channel."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        windows = _windows(x)
-        n_windows = len(windows)
-        z = torch.baddbmm(
-            bias[None, :, None].expand(n_windows, -1, x.shape[2]), weight.expand(n_windows, -1, -1), windows
-        ).relu_()
-        count = n_windows * x.shape[2]
+        windows, n_batch = _windows(x), x.shape[2]
+        z = scratch.take((len(windows), len(weight), n_batch), x.dtype)
+        total, square = torch.zeros_like(bias), torch.zeros_like(bias)
+        for run in _chunks(len(windows), z[0].numel()):
+            n = run.stop - run.start
+            part = z[run]
+            torch.baddbmm(bias[:, None].expand(n, -1, n_batch), weight.expand(n, -1, -1), windows[run], out=part)
+            total += part.relu_().sum((0, 2))
+            square += torch.linalg.vecdot(part, part).sum(0)
         ctx.save_for_backward(x, weight, z)
-        return z, z.sum((0, 2)) / count, torch.linalg.vector_norm(z, dim=(0, 2)).square() / count
+        count = len(windows) * n_batch
+        return z, total / count, square / count
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor, Tensor]:
         d_z, d_mean, d_square = gradients
+        d_z = d_z.contiguous()
         x, weight, z = ctx.saved_tensors
-        n_windows, _, n_batch = z.shape
-        n_channels = x.shape[1]
+        windows, (n_windows, _, n_batch) = _windows(x), z.shape
         count = n_windows * n_batch
-        d_z = torch.addcmul(d_z, z, (2 / count * d_square)[None, :, None]).add_((d_mean / count)[None, :, None])
-        d_z = torch.ops.aten.threshold_backward(d_z, z, 0)  # where ReLU let it pass
-        d_weight = torch.bmm(d_z, _windows(x).transpose(1, 2)).sum(0)
-        d_bias = d_z.sum((0, 2))
-        if not ctx.needs_input_grad[0]:
-            return None, d_weight, d_bias
-        # Each time step is in the first half of one window and in the second half of the one before.
-        d_x = torch.empty_like(x)
-        half = STRIDE * n_channels
-        halves = d_x.as_strided((n_windows + 1, half, n_batch), (half * n_batch, n_batch, 1))
-        transposed = weight.T.expand(n_windows, -1, -1)
-        torch.bmm(transposed[:, :half], d_z, out=halves[:n_windows])
-        halves[n_windows] = 0
-        halves[1:].baddbmm_(transposed[:, half:], d_z)
-        d_x[STRIDE * (n_windows + 1) :] = 0  # a last time step that no window reaches
+        by_square, by_mean = (2 / count * d_square)[:, None], (d_mean / count)[:, None]
+        d_weight, d_bias = torch.zeros_like(weight), torch.zeros_like(d_mean)
+        d_x = None
+        if ctx.needs_input_grad[0]:
+            # Each time step is in the first half of one window and in the second half of the one before.
+            d_x = scratch.take(x.shape, x.dtype)
+            half = STRIDE * x.shape[1]
+            halves = d_x.as_strided((n_windows + 1, half, n_batch), (half * n_batch, n_batch, 1))
+            halves[0] = 0
+            d_x[STRIDE * (n_windows + 1) :] = 0  # a last time step that no window reaches
+            first, second = weight.T.split(half)
+        for run in _chunks(n_windows, z[0].numel()):
+            d_part = torch.addcmul(d_z[run], z[run], by_square).add_(by_mean)
+            d_part = torch.ops.aten.threshold_backward(d_part, z[run], 0)  # where ReLU let it pass
+            d_weight += torch.bmm(d_part, windows[run].transpose(1, 2)).sum(0)
+            d_bias += d_part.sum((0, 2))
+            if d_x is not None:
+                n = run.stop - run.start
+                torch.bmm(second.expand(n, -1, -1), d_part, out=halves[run.start + 1 : run.stop + 1])
+                halves[run].baddbmm_(first.expand(n, -1, -1), d_part)
+        for used in (z, d_z) if ctx.needs_input_grad[0] else (z, d_z, x):
+            scratch.give(used)
         return d_x, d_weight, d_bias
 
 
@@ -82,18 +128,24 @@ def time_blocks(spectrogram: Tensor, blocks: Any) -> Tensor:
         What the modules themselves give, but for rounding.
     """
     n, _, n_frequencies, n_frames = spectrogram.shape
+    dtype = blocks[0][0].weight.dtype
     with full_precision(spectrogram):
-        x = spectrogram[:, 0].to(blocks[0][0].weight.dtype)
-        x = x.permute(2, 0, 1).reshape(n_frames, 1, n * n_frequencies).contiguous()
+        if spectrogram.requires_grad:
+            x = spectrogram.to(dtype).permute(3, 1, 0, 2).flatten(2).contiguous()
+        else:
+            x = scratch.take((n_frames, 1, n * n_frequencies), dtype)
+            x[:, 0] = spectrogram.flatten(0, 2).T
         scale, shift = x.new_ones(1), x.new_zeros(1)
         for convolution, _, normalisation in blocks:
             weight = convolution.weight[:, :, 0, :]  # (n_out, n_in, KERNEL)
             bias = convolution.bias + torch.einsum("oik,i->o", weight, shift)
             weight = (weight * scale[:, None]).transpose(1, 2).flatten(1)
-            x, mean, square = _ConvolutionReLU.apply(x, weight, bias)
+            before, (x, mean, square) = x, _ConvolutionReLU.apply(x, weight, bias)
+            if not x.requires_grad:
+                scratch.give(before)
             scale, shift = _folded(normalisation, mean, square, x.shape[0] * x.shape[2])
-        x = torch.addcmul(shift[:, None], x, scale[:, None])
-    return x.reshape(len(x), -1, n, n_frequencies).permute(2, 1, 3, 0)
+        x = x.reshape(len(x), -1, n, n_frequencies).permute(2, 1, 3, 0).contiguous()
+        return x * scale[:, None, None] + shift[:, None, None]
 
 
 def _folded(normalisation: Any, mean: Tensor, square: Tensor, count: int) -> tuple[Tensor, Tensor]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from roomacoustic_sk._fused import scratch
 from roomacoustic_sk._lazy import LazyRows
 from roomacoustic_sk._validation import Rows, name_rows, zero_of
 
@@ -247,6 +248,7 @@ def embed(
         for owners, segments in _batches_of_segments(rows, length, shortest, hop, batch_size):
             np.add.at(total, owners, network(torch.from_numpy(segments).to(device)).float().cpu().numpy())
             np.add.at(count, owners, 1)
+    scratch.clear()
     return total / count
 
 

@@ -22,6 +22,8 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 from tqdm.auto import tqdm
 
+from roomacoustic_sk._fused import scratch
+
 PLATEAU_PATIENCE = 20
 """Epochs that a contrastive loss may stay at its chance level before training stops; it usually leaves after 2 to 6."""
 
@@ -275,6 +277,9 @@ def train_net(
         net.optimizer_.load_state_dict(start.optimizer_.state_dict())
         net.set_params(lr=lr)
     if max_epochs:
-        net.partial_fit((train, valid), None)
+        try:
+            net.partial_fit((train, valid), None)
+        finally:
+            scratch.clear()
     net.module_.eval()
     return net

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from roomacoustic_sk._fused import time_blocks
+from roomacoustic_sk._fused import scratch, time_blocks
 from roomacoustic_sk.networks import RoomCNN
 
 
@@ -63,3 +63,37 @@ def test_the_first_blocks_are_computed_in_single_precision_where_the_others_are_
     blocks, x = RoomCNN().blocks[:4], torch.randn(2, 1, 17, 400)
     with torch.autocast("cpu", torch.bfloat16):
         assert time_blocks(x.bfloat16(), blocks).dtype == torch.float32
+
+
+def test_two_passes_forward_before_two_backward_do_not_share_memory():
+    blocks = RoomCNN().blocks[:4].double()
+    first, second = torch.randn(2, 3, 1, 17, 300).double()
+    expected = [torch.autograd.grad(blocks(x).sin().sum(), blocks.parameters()) for x in (first, second)]
+    for _ in range(2):  # the second time in memory that was used before
+        losses = [time_blocks(x, blocks).sin().sum() for x in (first, second)]
+        found = [torch.autograd.grad(loss, blocks.parameters()) for loss in losses]
+        torch.testing.assert_close(found, expected)
+
+
+def test_a_graph_whose_memory_has_been_used_again_raises():
+    blocks, x = RoomCNN().blocks[:4], torch.randn(3, 1, 17, 300)
+    loss = time_blocks(x, blocks).sin().sum()
+    loss.backward(retain_graph=True)
+    time_blocks(x, blocks)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
+
+
+def test_training_may_follow_inference_in_the_same_memory():
+    blocks, x = RoomCNN().blocks[:4], torch.randn(3, 1, 17, 300)
+    with torch.inference_mode():
+        time_blocks(x, blocks)
+    time_blocks(x, blocks).sum().backward()
+
+
+def test_memory_is_given_back_to_the_system():
+    blocks = RoomCNN().blocks[:4]
+    time_blocks(torch.randn(3, 1, 17, 300), blocks).sum().backward()
+    assert scratch.free
+    scratch.clear()
+    assert not scratch.free
