@@ -12,24 +12,17 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
-import resource
-import subprocess
-import sys
 import time
 from collections.abc import Callable
-from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from record import provenance, save
 
 HERE = Path(__file__).parent
 RATE, CLIP = 16_000, 64_000
-IMPORTED = {"scikit-learn": "sklearn"}
-PACKAGES = ("torch", "skorch", "scikit-learn", "numpy", "scipy", "pyroomacoustics", "librosa", "pyrato")
 
 
 def timed(function: Callable[[], Any]) -> float:
@@ -254,36 +247,25 @@ def simulate(rounds: int) -> dict[str, Any]:
     return found
 
 
-MEMORY = """
-import resource, sys, numpy as np
-sys.path.insert(0, {here!r})
-from speed import noise
-from roomacoustic_sk import ContrastiveRoomEncoder
-n, network = {n}, {network!r}
-X = np.concatenate([noise(min(512, n), seed=i) for i in range(max(n // 512, 1))])
-rir = np.arange(n) % 64
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-import time
-start = time.perf_counter()
-encoder = ContrastiveRoomEncoder(
-    network=network, max_epochs=2, steps_per_epoch=max(n // 72, 1), validation_steps=max(n // 288, 1), random_state=0
-)
-encoder.fit(X, rir_groups=rir, source_groups=np.arange(n) // 64)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before, time.perf_counter() - start)
-"""
+def sizes(rounds: int) -> dict[str, Any]:
+    """Time responses of rooms of different sizes and absorption: the cost against volume and reverberation time."""
+    from roomacoustic_sk.datasets import simulate_rooms
 
-
-def memory(rounds: int) -> dict[str, Any]:
-    """Measure peak memory beyond the input and seconds of 2 epochs over 512 to 8 192 clips, each in a new process."""
-    found = {}
-    for network in ("paper", "pooled"):
-        for n in (512, 2_048, 8_192):
-            code = MEMORY.format(here=str(HERE), n=n, network=network)
-            done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-            kilobytes, seconds = done.stdout.split()
-            found[f"memory of fit, {network} network, {n} clips"] = {
-                "beyond_input_gb": round(int(kilobytes) / 2**20, 3),
-                "seconds": round(float(seconds), 1),
+    found: dict[str, Any] = {}
+    for length, width, height in ((4.0, 3.0, 3.0), (7.0, 6.0, 4.0), (14.0, 12.0, 6.0)):
+        for absorption in (0.4, 0.1, 0.05):
+            seconds, rt60 = [], 0.0
+            for i in range(rounds):
+                started = time.perf_counter()
+                rooms = simulate_rooms(
+                    1, 4, length=length, width=width, height=height, materials=absorption, random_state=i, redraw=False
+                )
+                seconds.append((time.perf_counter() - started) / 4)
+                rt60 = float(rooms.target["rt60"].median())
+            found[f"simulate {length:g} x {width:g} x {height:g} m, absorption {absorption:g}"] = {
+                "s_per_rir": round(float(np.median(seconds)), 3),
+                "rt60": round(rt60, 2),
+                "rounds": rounds,
             }
     return found
 
@@ -292,19 +274,10 @@ SECTIONS = {
     "fit": fit,
     "transform": transform,
     "simulate": simulate,
+    "sizes": sizes,
     "convolve": convolve,
     "labels": labels,
-    "memory": memory,
 }
-
-
-def machine() -> dict[str, Any]:
-    """Return what the figures depend on."""
-    cpu = platform.processor() or platform.machine()
-    if Path("/proc/cpuinfo").exists():
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        cpu = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), cpu)
-    return {"cpu": cpu, "cores": os.cpu_count(), "torch_threads": torch.get_num_threads()}
 
 
 def main() -> None:
@@ -319,16 +292,8 @@ def main() -> None:
         for name, result in SECTIONS[section](args.rounds).items():
             results["measured"][name] = result
             print(f"{name}: {', '.join(f'{key} {value}' for key, value in result.items())}", flush=True)
-        results |= {
-            "command": "python benchmarks/speed.py",
-            "machine": machine(),
-            "versions": {
-                package: version(package) for package in PACKAGES if find_spec(IMPORTED.get(package, package))
-            },
-            "load_average_at_end": round(os.getloadavg()[0], 2),
-            "peak_memory_gb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2),
-        }
-        args.output.write_text(json.dumps(results, indent=1) + "\n")
+        results |= provenance() | {"load_average_at_end": round(os.getloadavg()[0], 2)}
+        save(args.output, results)
 
 
 if __name__ == "__main__":

@@ -112,6 +112,7 @@ class _ConvolutionReLU(torch.autograd.Function):
         return d_x, d_weight, d_bias
 
 
+@torch.compiler.disable
 def time_blocks(spectrogram: Tensor, blocks: Any) -> Tensor:
     """Apply blocks of convolution, ReLU and batch normalisation whose kernels reach along time alone.
 

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import sys
+import sysconfig
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from sklearn.utils import check_random_state
 from torch import Tensor
+
+COMPILING_STEPS = 2_000
+"""Training steps from which on compiling pays: it takes 5 to 20 s, and saves about 20 ms a step of 72 clips."""
 
 _ONE_AT_A_TIME = threading.RLock()
 
@@ -44,6 +52,20 @@ def resolve_autocast(precision: str, device: torch.device) -> bool:
         return torch.cuda.is_bf16_supported(including_emulation=False)
     capabilities = torch.backends.cpu.get_cpu_capability()
     return "AVX512" in capabilities and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+
+def has_compiler() -> bool:
+    """Say whether this machine has what torch compiles with on a CPU: a C++ compiler and Python's headers."""
+    compiler = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
+    return shutil.which(compiler) is not None and Path(sysconfig.get_path("include"), "Python.h").exists()
+
+
+def resolve_compile(compile: str | bool, network: Any, device: torch.device, n_steps: int) -> bool:
+    """Say whether to compile a network: "auto" does where it pays for the seconds that it costs."""
+    if compile != "auto":
+        return bool(compile)
+    pays = getattr(network, "COMPILING_PAYS", False) and n_steps >= COMPILING_STEPS
+    return pays and device.type == "cpu" and has_compiler()
 
 
 def full_precision(x: Tensor) -> torch.autocast:

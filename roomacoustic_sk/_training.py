@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from skorch import NeuralNet
 from skorch.callbacks import Callback, EarlyStopping
+from skorch.utils import to_tensor
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 from tqdm.auto import tqdm
@@ -113,10 +115,22 @@ class RoomNet(NeuralNet):
             )
             raise
 
+    _compiled: Any = None
+
+    @contextmanager
+    def compiled(self, enabled: bool) -> Iterator[None]:
+        """Compile the module inside the block only: what is asked of it later has other shapes and number formats."""
+        self._compiled = torch.compile(self.module_.forward) if enabled else None
+        try:
+            yield
+        finally:
+            self._compiled = None
+
     def infer(self, x: Tensor, **fit_params: Any) -> Tensor:
         """Run the module on a batch."""
+        module = self.module_ if self._compiled is None else self._compiled
         with torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=self.autocast):
-            return super().infer(x, **fit_params)
+            return module(to_tensor(x, device=self.device))
 
 
 class _Stop(KeyboardInterrupt):
@@ -227,6 +241,7 @@ def train_net(
     plateau: float = np.inf,
     device: torch.device,
     autocast: bool = False,
+    compiled: bool = False,
     callbacks: list[Any] | None = None,
     verbose: int = 0,
     label: str,
@@ -244,8 +259,8 @@ def train_net(
         Step size of Adam, epochs at most (with 0 the net stays as initialised), epochs without improvement.
     plateau : float
         See `PatientEarlyStopping`.
-    device, autocast, callbacks
-        Where it runs, whether in bfloat16, and further skorch callbacks.
+    device, autocast, compiled, callbacks
+        Where it runs, whether in bfloat16, whether compiled, and further skorch callbacks.
     verbose : int
         0 is silent, 1 a progress bar, 2 or more skorch's table of epochs.
     label : str
@@ -278,7 +293,8 @@ def train_net(
         net.set_params(lr=lr)
     if max_epochs:
         try:
-            net.partial_fit((train, valid), None)
+            with net.compiled(compiled):
+                net.partial_fit((train, valid), None)
         finally:
             scratch.clear()
     net.module_.eval()

@@ -67,6 +67,7 @@ class WaveformEstimator(RowsEstimator):
     validation_fraction: float
     patience: int
     precision: str
+    compile: str | bool
     callbacks: list[Any] | None
     warm_start: bool
     segment_length_: int
@@ -84,6 +85,7 @@ class WaveformEstimator(RowsEstimator):
         if not callable(self.network):
             check_choice(self.network, list(NETWORKS), caller=name, name="network")
         check_choice(self.precision, ["auto", "float32", "bfloat16"], caller=name, name="precision")
+        check_choice(self.compile, ["auto", True, False], caller=name, name="compile")
         check_choice(self.warm_start, [True, False], caller=name, name="warm_start")
         self._check_sample_rate()
         for parameter in ("segment_duration", "lr"):

@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from roomacoustic_sk._segments import SegmentDataset, choose_segment_length
-from roomacoustic_sk._torch import draw_seed, resolve_autocast, resolve_device, seeded
+from roomacoustic_sk._torch import draw_seed, resolve_autocast, resolve_compile, resolve_device, seeded
 from roomacoustic_sk._training import BatchLoader, RoomNet, TrainedNetMixin, train_net
 from roomacoustic_sk._validation import Rows, check_choice, check_number
 from roomacoustic_sk._waveforms import (
@@ -79,6 +79,9 @@ class ContrastiveRoomEncoder(TrainedNetMixin, ClassNamePrefixFeaturesOutMixin, T
     precision : {"auto", "float32", "bfloat16"}, default="auto"
         What the convolutions compute in during training; "auto" takes bfloat16 where the processor has it. Loss,
         projection, spectrogram and `transform` are in float32 always.
+    compile : {"auto"} or bool, default="auto"
+        Whether the network is compiled for training, which takes some seconds and a C++ compiler. "auto" does so on a
+        CPU with a compiler for ``network="pooled"`` and 2 000 steps or more.
     device : str or torch.device, default="auto"
         "auto" is CUDA where there is one, else the CPU.
     callbacks : list of skorch callbacks, optional
@@ -171,6 +174,7 @@ class ContrastiveRoomEncoder(TrainedNetMixin, ClassNamePrefixFeaturesOutMixin, T
         patience: int = 4,
         batch_size: int = 64,
         precision: str = "auto",
+        compile: str | bool = "auto",
         device: Any = "auto",
         callbacks: list[Any] | None = None,
         warm_start: bool = False,
@@ -193,6 +197,7 @@ class ContrastiveRoomEncoder(TrainedNetMixin, ClassNamePrefixFeaturesOutMixin, T
         self.patience = patience
         self.batch_size = batch_size
         self.precision = precision
+        self.compile = compile
         self.device = device
         self.callbacks = callbacks
         self.warm_start = warm_start
@@ -361,6 +366,7 @@ class ContrastiveRoomEncoder(TrainedNetMixin, ClassNamePrefixFeaturesOutMixin, T
                 plateau=_plateau_level(watched.n_classes, watched.n_views, self.tau),
                 device=device,
                 autocast=autocast,
+                compiled=resolve_compile(self.compile, module[0], device, max_epochs * len(train)),
                 callbacks=self.callbacks,
                 verbose=self.verbose,
                 label="encoder",

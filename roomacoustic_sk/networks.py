@@ -14,6 +14,8 @@ from roomacoustic_sk._torch import full_precision
 SPECTRUM_FLOOR_DB = -80.0
 """Spectrogram cells are floored at this level below the clip's mean power, in dB: digital silence has no logarithm."""
 
+CLIPS_AT_ONCE = 4
+
 
 def _at_unit_power(waveforms: Tensor) -> Tensor:
     """Bring each clip to a mean power of 1."""
@@ -27,6 +29,13 @@ def _floor(window: int) -> float:
     A unit-power white signal has a mean cell power of the Hann window's energy, 3/8 of its length.
     """
     return 10 ** (SPECTRUM_FLOOR_DB / 10) * 0.375 * window
+
+
+def _few_at_once(transform: Callable[[Tensor], Tensor], waveforms: Tensor) -> Tensor:
+    """Apply a transform clip by clip, on a CPU so few at once that what comes in between fits into its cache."""
+    if waveforms.device.type != "cpu" or len(waveforms) <= CLIPS_AT_ONCE:
+        return transform(waveforms)
+    return torch.cat([transform(part) for part in waveforms.split(CLIPS_AT_ONCE)])
 
 
 class LogSpectrogram(nn.Module):
@@ -71,15 +80,19 @@ class LogSpectrogram(nn.Module):
         """Return how many frames a clip of `n_times` samples has."""
         return (n_times - self.window) // self.hop + 1
 
+    @torch.compiler.disable
     def forward(self, waveforms: Tensor) -> Tensor:
         """Return spectrograms of shape (n, 1, n_frequencies, n_frames) of waveforms of shape (n, n_times)."""
         with full_precision(waveforms):
-            waveforms = _at_unit_power(waveforms)
-            real, imaginary = nn.functional.conv1d(waveforms[:, None, :], self.basis, stride=self.hop).chunk(2, dim=1)
-            # The logarithm of the magnitude but for a factor of 2 that the standardisation removes.
-            level = (real.square() + imaginary.square()).clamp_min(_floor(self.window)).log()
-            deviation, mean = torch.std_mean(level, dim=(1, 2), keepdim=True)
-            return ((level - mean) / deviation.clamp_min(1e-6))[:, None]
+            return _few_at_once(self._transform, waveforms)
+
+    def _transform(self, waveforms: Tensor) -> Tensor:
+        waveforms = _at_unit_power(waveforms)
+        real, imaginary = nn.functional.conv1d(waveforms[:, None, :], self.basis, stride=self.hop).chunk(2, dim=1)
+        # The logarithm of the magnitude but for a factor of 2 that the standardisation removes.
+        level = (real.square() + imaginary.square()).clamp_min(_floor(self.window)).log()
+        deviation, mean = torch.std_mean(level, dim=(1, 2), keepdim=True)
+        return ((level - mean) / deviation.clamp_min(1e-6))[:, None]
 
 
 def _block(
@@ -217,15 +230,19 @@ class BandSpectrogram(nn.Module):
         weights.scatter_(1, nearest, weights.gather(1, nearest).clamp_min(0.5))
         return weights / weights.sum(dim=1, keepdim=True)
 
+    @torch.compiler.disable
     def forward(self, waveforms: Tensor) -> Tensor:
         """Return spectrograms of shape (n, 1, n_bands, n_frames) of waveforms of shape (n, n_times)."""
         with full_precision(waveforms):
-            waveforms = _at_unit_power(waveforms)
-            spectrum = torch.stft(waveforms, self.window, self.hop, window=self.hann, center=False, return_complex=True)
-            power = self.weights @ (spectrum.real.square() + spectrum.imag.square())
-            level = power.clamp_min(_floor(self.window)).log()
-            deviation = level.std(dim=(1, 2), keepdim=True)
-            return ((level - level.mean(dim=2, keepdim=True)) / deviation.clamp_min(1e-6))[:, None]
+            return _few_at_once(self._transform, waveforms)
+
+    def _transform(self, waveforms: Tensor) -> Tensor:
+        waveforms = _at_unit_power(waveforms)
+        spectrum = torch.stft(waveforms, self.window, self.hop, window=self.hann, center=False, return_complex=True)
+        power = self.weights @ (spectrum.real.square() + spectrum.imag.square())
+        level = power.clamp_min(_floor(self.window)).log()
+        deviation = level.std(dim=(1, 2), keepdim=True)
+        return ((level - level.mean(dim=2, keepdim=True)) / deviation.clamp_min(1e-6))[:, None]
 
 
 class PooledRoomCNN(nn.Module):
@@ -251,6 +268,8 @@ class PooledRoomCNN(nn.Module):
         Samples in the shortest clip, 0.5 s at 16 kHz.
     TAKES_SPECTROGRAMS : bool
         True: training may pass what `spectrogram` gave instead of waveforms, so that it is computed only once.
+    COMPILING_PAYS : bool
+        True: on a CPU a compiled training step takes about two thirds of the time.
 
     Raises
     ------
@@ -271,6 +290,7 @@ class PooledRoomCNN(nn.Module):
     STRIDES = ((2, 2), (2, 2), (2, 2), (2, 2), (1, 1))
     PADDING = ((1, 0), (1, 0), (1, 1), (1, 1), (1, 1))  # along time only where a clip of 0.5 s needs it
     TAKES_SPECTROGRAMS = True
+    COMPILING_PAYS = True
     MIN_TIMES = 8_000
 
     def __init__(self, n_times: int = 64_000, n_embedding: int = 64, dropout: float = 0.1) -> None:
@@ -280,7 +300,9 @@ class PooledRoomCNN(nn.Module):
         self.min_times = self.MIN_TIMES
         self.spectrogram = BandSpectrogram()
         n_in = (1, *self.CHANNELS[:-1])
-        self.blocks = nn.Sequential(*map(_block, n_in, self.CHANNELS, self.KERNELS, self.STRIDES, self.PADDING))
+        blocks = nn.Sequential(*map(_block, n_in, self.CHANNELS, self.KERNELS, self.STRIDES, self.PADDING))
+        # Half again as fast on a CPU. torch's types know this argument for tensors alone.
+        self.blocks: nn.Sequential = blocks.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.dropout = nn.Dropout(dropout)
         n_frequencies = self.spectrogram.n_bands
         for stride in self.STRIDES:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from roomacoustic_sk._segments import SegmentDataset, choose_segment_length
 from roomacoustic_sk._targets import Classification, Regression
-from roomacoustic_sk._torch import draw_seed, resolve_autocast, resolve_device, seeded
+from roomacoustic_sk._torch import draw_seed, resolve_autocast, resolve_compile, resolve_device, seeded
 from roomacoustic_sk._training import BatchLoader, ShuffledBatches, TrainedNetMixin, train_net
 from roomacoustic_sk._validation import check_choice, check_number, describe
 from roomacoustic_sk._waveforms import WaveformEstimator, build_network, count_outputs, shortest_clip, spectrogram_cache
@@ -63,6 +63,7 @@ class _SupervisedRoomEstimator(TrainedNetMixin, WaveformEstimator):
         validation_fraction: float = 0.2,
         patience: int = 4,
         precision: str = "auto",
+        compile: str | bool = "auto",
         device: Any = "auto",
         callbacks: list[Any] | None = None,
         warm_start: bool = False,
@@ -82,6 +83,7 @@ class _SupervisedRoomEstimator(TrainedNetMixin, WaveformEstimator):
         self.validation_fraction = validation_fraction
         self.patience = patience
         self.precision = precision
+        self.compile = compile
         self.device = device
         self.callbacks = callbacks
         self.warm_start = warm_start
@@ -156,16 +158,18 @@ class _SupervisedRoomEstimator(TrainedNetMixin, WaveformEstimator):
                 # Batch normalisation needs two rows.
                 return BatchLoader(dataset, ShuffledBatches(items, batch_size, random_state, smallest=2), random_state)
 
+            train = loader(np.flatnonzero(~held_out), self.batch_size, random_state)
             self.net_ = train_net(
                 module,
                 target.loss(),
-                loader(np.flatnonzero(~held_out), self.batch_size, random_state),
+                train,
                 loader(np.flatnonzero(held_out), PREDICTION_BATCH, seed) if held_out.any() else None,
                 lr=self.lr,
                 max_epochs=self.max_epochs,
                 patience=self.patience,
                 device=device,
                 autocast=autocast,
+                compiled=resolve_compile(self.compile, _unfrozen(module[0]), device, self.max_epochs * len(train)),
                 callbacks=self.callbacks,
                 verbose=self.verbose,
                 label="supervised",
@@ -252,6 +256,8 @@ class SupervisedRoomRegressor(RegressorMixin, _SupervisedRoomEstimator):
         Epochs without a new best after which training stops.
     precision : {"auto", "float32", "bfloat16"}, default="auto"
         What the convolutions compute in during training, as for `ContrastiveRoomEncoder`.
+    compile : {"auto"} or bool, default="auto"
+        Whether the network is compiled for training, as for `ContrastiveRoomEncoder`.
     device : str or torch.device, default="auto"
         "auto" is CUDA where there is one, else the CPU.
     callbacks : list of skorch callbacks, optional
@@ -319,6 +325,7 @@ class SupervisedRoomRegressor(RegressorMixin, _SupervisedRoomEstimator):
         validation_fraction: float = 0.2,
         patience: int = 4,
         precision: str = "auto",
+        compile: str | bool = "auto",
         device: Any = "auto",
         callbacks: list[Any] | None = None,
         warm_start: bool = False,
@@ -340,6 +347,7 @@ class SupervisedRoomRegressor(RegressorMixin, _SupervisedRoomEstimator):
             validation_fraction=validation_fraction,
             patience=patience,
             precision=precision,
+            compile=compile,
             device=device,
             callbacks=callbacks,
             warm_start=warm_start,
@@ -440,6 +448,8 @@ class SupervisedRoomClassifier(ClassifierMixin, _SupervisedRoomEstimator):
         Epochs without a new best after which training stops.
     precision : {"auto", "float32", "bfloat16"}, default="auto"
         What the convolutions compute in during training, as for `ContrastiveRoomEncoder`.
+    compile : {"auto"} or bool, default="auto"
+        Whether the network is compiled for training, as for `ContrastiveRoomEncoder`.
     device : str or torch.device, default="auto"
         "auto" is CUDA where there is one, else the CPU.
     callbacks : list of skorch callbacks, optional

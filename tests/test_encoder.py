@@ -19,9 +19,11 @@ from torch import nn
 
 from roomacoustic_sk import ContrastiveRoomEncoder, RoomRegressor
 from roomacoustic_sk._segments import cut_segment
+from roomacoustic_sk._torch import has_compiler, resolve_compile
 from roomacoustic_sk._training import PLATEAU_PATIENCE, PatientEarlyStopping
 from roomacoustic_sk.encoder import _plateau_level
 from roomacoustic_sk.losses import SupConLoss
+from roomacoustic_sk.networks import PooledRoomCNN, RoomCNN
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -707,6 +709,33 @@ def test_training_in_bfloat16_works_and_transform_stays_in_float32(data):
     assert not np.array_equal(encoder.history_["train_loss"], single.history_["train_loss"])
 
 
+needs_compiler = pytest.mark.skipif(not has_compiler(), reason="no C++ compiler, or no headers of Python")
+
+
+@needs_compiler
+@pytest.mark.filterwarnings("ignore:.torch.jit.script_method:DeprecationWarning")  # torch's own, when it compiles
+def test_a_compiled_network_learns_the_same_and_is_stored_as_any_other(data):
+    X, groups = data
+    plain, compiled = (quick_fit(X, groups, compile=choice, max_epochs=2) for choice in (False, True))
+    np.testing.assert_allclose(compiled.history_["train_loss"], plain.history_["train_loss"], rtol=1e-4)
+    np.testing.assert_allclose(compiled.transform(X), plain.transform(X), atol=1e-3)
+    assert np.array_equal(pickle.loads(pickle.dumps(compiled)).transform(X), compiled.transform(X))
+
+
+@needs_compiler
+def test_networks_are_compiled_unasked_only_where_it_pays():
+    cpu, many = torch.device("cpu"), 10**6
+    assert resolve_compile("auto", PooledRoomCNN(), cpu, many)
+    assert not resolve_compile("auto", PooledRoomCNN(), cpu, 100)
+    assert not resolve_compile("auto", RoomCNN(), cpu, many)
+    assert not resolve_compile("auto", PooledRoomCNN(), torch.device("cuda"), many)
+
+
+def test_without_a_compiler_networks_are_not_compiled_unasked(monkeypatch):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    assert not resolve_compile("auto", PooledRoomCNN(), torch.device("cpu"), 10**6)
+
+
 # What is refused
 
 
@@ -816,6 +845,7 @@ def test_one_recording_without_labels_is_refused(data):
         ({"validation_fraction": 1.0}, ValueError, "validation_fraction must be a number of at least"),
         ({"patience": None}, TypeError, "patience must be a whole number of at least 1, got None"),
         ({"batch_size": 0}, ValueError, "batch_size must be a whole number of at least 1, got 0"),
+        ({"compile": "yes"}, ValueError, "compile must be one of .*got 'yes'"),
         ({"precision": "float16"}, ValueError, "precision must be one of .*got 'float16'"),
         ({"device": "tpu please"}, ValueError, 'device must be .* such as "cpu" or "cuda", got \'tpu please\''),
     ],

@@ -1,0 +1,341 @@
+"""Table 2 of the paper, cell by cell, on rooms whose labels are true, with both networks, baselines and floors.
+
+    python benchmarks/table2.py --speech LibriSpeech/train-clean-100                 # all cells: many hours on 2 cores
+    python benchmarks/table2.py --speech ... --networks paper --seeds 0 --taus 0.1   # some of them
+    python benchmarks/table2_report.py                                               # the table, from finished cells
+
+Each finished cell is a file of its own in `benchmarks/table2/`, so a run may be stopped at any time and goes on where
+it was. Rooms and speech are the same in every cell; a seed draws initial weights, batches and heads.
+
+Upstream: 64 rooms with one response each, 160 segments of speech of the upstream speakers, of which 32 validate;
+position-independent sampling has four responses a room, one for each (room, segment), so that there are as many clips
+as in the other samplings. Downstream: 1 000 responses of 100 other rooms; 8 192 clips to train, 2 048 to stop early,
+2 048 of further speakers to test through the same responses, and 2 048 of these in 50 rooms more.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from functools import cached_property, partial
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+import pandas as pd
+from record import provenance, save
+from sklearn.compose import TransformedTargetRegressor
+from sklearn.dummy import DummyClassifier, DummyRegressor
+from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
+from sklearn.metrics import accuracy_score, precision_score, recall_score
+from sklearn.utils import Bunch
+from skorch.callbacks import LRScheduler
+
+from roomacoustic_sk import (
+    ContrastiveRoomEncoder,
+    RoomClassifier,
+    RoomRegressor,
+    SupervisedRoomClassifier,
+    SupervisedRoomRegressor,
+)
+from roomacoustic_sk.datasets import (
+    load_speech,
+    make_reverberant_speech,
+    make_speech,
+    simulate_rooms,
+    split_by_speaker,
+)
+from roomacoustic_sk.features import DecaySlopeFeatures
+from roomacoustic_sk.metrics import regression_metrics
+
+HERE = Path(__file__).parent
+LARGE_ROOM = 160.0  # m3
+TAUS = (0.01, 0.1, 1.0)
+SAMPLINGS = ("soft", "hard", "position_independent")
+UPSTREAM_RIRS = 4  # of a room; all samplings but the position-independent one use the first of them
+TASKS = {  # which target, whether its logarithm is learned
+    "rt60": ("rt60", False),  # as in the paper
+    "log rt60": ("rt60", True),
+    "log rt60_mid": ("rt60_mid", True),
+    "c50": ("c50", False),
+}
+TESTS = ("seen RIRs", "unseen rooms")
+
+
+@dataclass
+class Size:
+    """How much is simulated and trained."""
+
+    upstream_rooms: int
+    upstream_segments: int
+    varied_segments: int  # for the pooled network, at varied speed
+    downstream_rooms: int
+    rirs_per_room: int
+    unseen_rooms: int
+    train_clips: int  # a fifth of them stops early
+    test_clips: int
+    epochs: dict[str, int]
+    supervised_epochs: int
+    steps: int
+
+
+SIZES = {
+    "paper": Size(64, 160, 3000, 100, 10, 50, 10_240, 2048, {"paper": 24, "pooled": 28}, 24, 128),
+    "tiny": Size(8, 20, 20, 6, 2, 4, 100, 50, {"paper": 1, "pooled": 1}, 1, 2),
+}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One number of the table, for all tasks."""
+
+    network: str
+    method: str  # a sampling, "supervised", "untrained", or a floor: "mean", "slopes"
+    tau: float | None
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """Name of the cell's file."""
+        tau = "" if self.tau is None else f"-tau{self.tau:g}"
+        return f"{self.network}-{self.method}{tau}-seed{self.seed}"
+
+
+def cells(networks: list[str], methods: list[str], taus: list[float], seeds: list[int]) -> Iterator[Cell]:
+    """Yield the cells, the floors first, then seed by seed."""
+    for floor in ("mean", "slopes"):
+        if floor in methods:
+            yield Cell("no", floor, None, 0)
+    for seed, network in product(seeds, networks):
+        for method in methods:
+            if method in SAMPLINGS:
+                yield from (Cell(network, method, tau, seed) for tau in taus)
+            elif method in ("supervised", "untrained"):
+                yield Cell(network, method, None, seed)
+
+
+class Data:
+    """Rooms and speech of all cells, made when they are first needed."""
+
+    def __init__(self, speech: Path | None, size: Size, cache: Path) -> None:
+        self.folder, self.size, self.cache = speech, size, cache
+        self.rooms = partial(simulate_rooms, n_jobs=-1, memory=cache, verbose=1)
+
+    @cached_property
+    def speakers(self) -> list[Any]:
+        """Speakers of the encoders, of the heads and of the tests."""
+        if self.folder is None:
+            return [None, None, None]
+        sample = load_speech(self.folder, n_segments=1000, random_state=0)
+        return [np.unique(part.speaker) for part in split_by_speaker(sample, (0.5, 0.25, 0.25), random_state=0)]
+
+    def speech(self, part: int, n_segments: int, speeds: tuple[float, float] = (1.0, 1.0)) -> Bunch:
+        """Return segments of one part's speakers, at random offsets."""
+        if self.folder is None:
+            return make_speech(n_segments // 5, n_segments, random_state=part)
+        return load_speech(
+            self.folder, speakers=self.speakers[part], n_segments=n_segments, speed_range=speeds, random_state=part
+        )
+
+    @cached_property
+    def upstream_rooms(self) -> Bunch:
+        """Responses for the encoders."""
+        return self.rooms(self.size.upstream_rooms, UPSTREAM_RIRS, random_state=0)
+
+    def upstream(self, network: str, sampling: str) -> Bunch:
+        """Return the grid for an encoder."""
+        if network == "paper":
+            speech = self.speech(0, self.size.upstream_segments)
+        else:
+            speech = self.speech(0, self.size.varied_segments, (0.85, 1.2))
+        grid = make_reverberant_speech(self.upstream_rooms, speech, lazy=True, random_state=0)
+        rir = grid.rir % UPSTREAM_RIRS
+        chosen = rir == 0
+        if sampling == "position_independent":  # another response of the room for each segment in turn
+            source = np.unique(grid.source, return_inverse=True)[1]
+            chosen = rir == (source + grid.room) % UPSTREAM_RIRS
+        part = Bunch(**{key: grid[key][chosen] for key in ("data", "rir", "source", "room", "speaker")})
+        if network == "paper":  # few enough to be convolved once
+            part.data = np.asarray(part.data)
+        return part
+
+    @cached_property
+    def downstream(self) -> dict[str, Bunch]:
+        """Clips for the heads, and both tests."""
+        size = self.size
+        seen = self.rooms(size.downstream_rooms, size.rirs_per_room, random_state=1)
+        unseen = self.rooms(size.unseen_rooms, UPSTREAM_RIRS, random_state=2)
+        heads, tests = self.speech(1, size.train_clips // 2), self.speech(2, size.test_clips)
+        pairs = partial(make_reverberant_speech, pairing="random", random_state=0, n_jobs=-1, verbose=1)
+        return {
+            "train": pairs(seen, heads, n_samples=size.train_clips),
+            "seen RIRs": pairs(seen, tests, n_samples=size.test_clips),
+            "unseen rooms": pairs(unseen, tests, n_samples=size.test_clips),
+        }
+
+    @cached_property
+    def slopes(self) -> dict[str, Any]:
+        """Decay slopes of all downstream clips."""
+        return {key: DecaySlopeFeatures(n_jobs=-1).fit_transform(part.data) for key, part in self.downstream.items()}
+
+
+def logarithmic(regressor: Any) -> Any:
+    """Learn the logarithm of the target."""
+    return TransformedTargetRegressor(regressor, func=np.log, inverse_func=np.exp)
+
+
+def regress(task: str, estimator: Any, X: dict[str, Any], clips: dict[str, Bunch], fit: dict[str, Any]) -> list[dict]:
+    """Fit an estimator of a room parameter; return its errors in both tests."""
+    target, takes_logarithm = TASKS[task]
+    known = {key: part.target[target].notna().to_numpy() for key, part in clips.items()}
+    y = {key: part.target[target].to_numpy()[known[key]] for key, part in clips.items()}
+    estimator = logarithmic(estimator) if takes_logarithm else estimator
+    estimator.fit(X["train"][known["train"]], y["train"], **{k: v[known["train"]] for k, v in fit.items()})
+    estimates = {test: estimator.predict(X[test][known[test]]) for test in TESTS}
+    return [{"task": task, "test": test} | regression_metrics(y[test], estimates[test]) for test in TESTS]
+
+
+def classify(estimator: Any, X: dict[str, Any], clips: dict[str, Bunch], fit: dict[str, Any]) -> list[dict]:
+    """Fit a classifier of room volume; return its scores, averaged over both classes, in both tests."""
+    large = {key: part.target["volume"].to_numpy() > LARGE_ROOM for key, part in clips.items()}
+    estimator.fit(X["train"], large["train"], **fit)
+    rows = []
+    for test in TESTS:
+        found = estimator.predict(X[test])
+        common = {"average": "macro", "zero_division": 0}
+        scores = {
+            "accuracy": accuracy_score(large[test], found),
+            "precision": precision_score(large[test], found, **common),
+            "recall": recall_score(large[test], found, **common),
+        }
+        rows.append({"task": "volume", "test": test} | scores)
+    return rows
+
+
+def read_heads(X: dict[str, Any], clips: dict[str, Bunch], regressor: Any, classifier: Any, fit: dict) -> list[dict]:
+    """Fit heads for all tasks, two at a time."""
+    jobs = [joblib.delayed(regress)(task, regressor(), X, clips, fit) for task in TASKS]
+    jobs.append(joblib.delayed(classify)(classifier(), X, clips, fit))
+    return [row for rows in joblib.Parallel(n_jobs=2)(jobs) for row in rows]
+
+
+def without_waveforms(clips: dict[str, Bunch]) -> dict[str, Bunch]:
+    """Return what heads need to know of the clips."""
+    return {key: Bunch(target=part.target) for key, part in clips.items()}
+
+
+def contrastive(cell: Cell, data: Data, epochs: int) -> tuple[list[dict], dict[str, Any]]:
+    """Train an encoder, freeze it, and read its embeddings; with 0 epochs it is the untrained one."""
+    sampling = cell.method if cell.method in SAMPLINGS else "hard"
+    upstream = data.upstream(cell.network, sampling)
+    encoder = ContrastiveRoomEncoder(
+        network=cell.network,
+        sampling=sampling,
+        tau=cell.tau or 0.1,
+        max_epochs=epochs,
+        steps_per_epoch=data.size.steps,
+        patience=max(epochs, 1),  # the step size falls to zero over all epochs; the best weights are kept
+        callbacks=[LRScheduler("CosineAnnealingLR", T_max=max(epochs, 1))],
+        random_state=cell.seed,
+        verbose=1,
+    )
+    started = time.perf_counter()
+    encoder.fit(upstream.data, rir_groups=upstream.rir, source_groups=upstream.source, room_groups=upstream.room)
+    seconds = time.perf_counter() - started
+    history = encoder.history_[["train_loss", "valid_loss"]].round(4).to_dict("list")
+    X = {key: encoder.transform(part.data) for key, part in data.downstream.items()}
+    rows = read_heads(
+        X,
+        without_waveforms(data.downstream),
+        partial(RoomRegressor, validation_fraction=0.2, patience=6, random_state=cell.seed),
+        partial(RoomClassifier, validation_fraction=0.2, patience=6, random_state=cell.seed),
+        {"source_groups": data.downstream["train"].source},
+    )
+    return rows, {"fit_seconds": round(seconds), "history": history}
+
+
+def supervised(cell: Cell, data: Data, _: int) -> tuple[list[dict], dict[str, Any]]:
+    """Train encoder and head end to end, task by task."""
+    common = {"network": cell.network, "max_epochs": data.size.supervised_epochs, "random_state": cell.seed}
+    X = {key: part.data for key, part in data.downstream.items()}
+    fit, started = {"source_groups": data.downstream["train"].source}, time.perf_counter()
+    rows = []
+    for task in TASKS:
+        rows += regress(task, SupervisedRoomRegressor(verbose=1, **common), X, data.downstream, fit)
+    rows += classify(SupervisedRoomClassifier(verbose=1, **common), X, data.downstream, fit)
+    return rows, {"fit_seconds": round(time.perf_counter() - started)}
+
+
+def floor(cell: Cell, data: Data, _: int) -> tuple[list[dict], dict[str, Any]]:
+    """Predict the mean or the majority, or grow trees on decay slopes."""
+    if cell.method == "mean":
+        X = {key: np.zeros((len(part.data), 1)) for key, part in data.downstream.items()}
+        regressor, classifier = DummyRegressor, partial(DummyClassifier, strategy="most_frequent")
+    else:
+        X = data.slopes
+        common = {"n_estimators": 300, "min_samples_leaf": 2, "random_state": cell.seed}
+        regressor = partial(ExtraTreesRegressor, **common)
+        classifier = partial(ExtraTreesClassifier, **common)
+    return read_heads(X, without_waveforms(data.downstream), regressor, classifier, {}), {}
+
+
+def run(cell: Cell, data: Data) -> dict[str, Any]:
+    """Return the result of a cell."""
+    started = time.perf_counter()
+    if cell.method in SAMPLINGS:
+        job, epochs = contrastive, data.size.epochs[cell.network]
+    else:
+        job, epochs = {"untrained": contrastive, "supervised": supervised}.get(cell.method, floor), 0
+    rows, more = job(cell, data, epochs)
+    spread = {key: part.target[["rt60", "rt60_mid", "c50"]].std().to_dict() for key, part in data.downstream.items()}
+    return {
+        "cell": asdict(cell),
+        "rows": rows,
+        "epochs": epochs,
+        "synthetic": data.folder is None,
+        "target_sd": spread,
+        "seconds": round(time.perf_counter() - started),
+        **more,
+        **provenance(),
+    }
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Read the command line."""
+    methods = [*SAMPLINGS, "supervised", "untrained", "mean", "slopes"]
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--speech", type=Path, help="folder of real speech, e.g. LibriSpeech; synthetic if not given")
+    parser.add_argument("--size", choices=list(SIZES), default="paper")
+    parser.add_argument("--networks", nargs="+", choices=["paper", "pooled"], default=["paper", "pooled"])
+    parser.add_argument("--methods", nargs="+", choices=methods, default=methods)
+    parser.add_argument("--taus", nargs="+", type=float, default=list(TAUS))
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--output", type=Path, default=HERE / "table2", help="folder of the finished cells")
+    parser.add_argument(
+        "--cache", type=Path, default=HERE.parent / "results" / "cache", help="folder of simulated rooms"
+    )
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Run the cells that are not finished yet."""
+    args = parse_arguments()
+    data = Data(args.speech, SIZES[args.size], args.cache)
+    todo = list(cells(args.networks, args.methods, args.taus, args.seeds))
+    for number, cell in enumerate(todo, start=1):
+        path = args.output / f"{cell.name}.json"
+        if not path.exists():
+            save(path, run(cell, data))
+        result = pd.read_json(path, typ="series")
+        main_rows = pd.DataFrame(result["rows"]).query("test == 'seen RIRs'").set_index("task")
+        figures = [f"{task} r {main_rows.loc[task, 'pearson_r']:.3f}" for task in TASKS]
+        figures.append(f"volume {main_rows.loc['volume', 'accuracy']:.1%}")
+        print(f"[{number}/{len(todo)}] {cell.name}: {', '.join(figures)} ({result['seconds']} s)", flush=True)
+
+
+if __name__ == "__main__":
+    main()
