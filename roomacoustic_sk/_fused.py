@@ -63,10 +63,10 @@ scratch = _Scratch()
 
 
 class _ConvolutionReLU(torch.autograd.Function):
-    """``relu(convolution(x))`` with the mean and the mean square of each output channel."""
+    """``relu(convolution(x))``, and the mean and mean square of each output channel where `moments` are asked for."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, moments: bool) -> tuple[Tensor, Tensor, Tensor]:
         windows, n_batch = _windows(x), x.shape[2]
         z = scratch.take((len(windows), len(weight), n_batch), x.dtype)
         total, square = torch.zeros_like(bias), torch.zeros_like(bias)
@@ -74,14 +74,16 @@ class _ConvolutionReLU(torch.autograd.Function):
             n = run.stop - run.start
             part = z[run]
             torch.baddbmm(bias[:, None].expand(n, -1, n_batch), weight.expand(n, -1, -1), windows[run], out=part)
-            total += part.relu_().sum((0, 2))
-            square += torch.linalg.vecdot(part, part).sum(0)
+            part.relu_()
+            if moments:
+                total += part.sum((0, 2))
+                square += torch.linalg.vecdot(part, part).sum(0)
         ctx.save_for_backward(x, weight, z)
         count = len(windows) * n_batch
         return z, total / count, square / count
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor, Tensor]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor, Tensor, None]:
         d_z, d_mean, d_square = gradients
         d_z = d_z.contiguous()
         x, weight, z = ctx.saved_tensors
@@ -109,7 +111,7 @@ class _ConvolutionReLU(torch.autograd.Function):
                 halves[run].baddbmm_(first.expand(n, -1, -1), d_part)
         for used in (z, d_z) if ctx.needs_input_grad[0] else (z, d_z, x):
             scratch.give(used)
-        return d_x, d_weight, d_bias
+        return d_x, d_weight, d_bias, None
 
 
 @torch.compiler.disable
@@ -141,7 +143,7 @@ def time_blocks(spectrogram: Tensor, blocks: Any) -> Tensor:
             weight = convolution.weight[:, :, 0, :]  # (n_out, n_in, KERNEL)
             bias = convolution.bias + torch.einsum("oik,i->o", weight, shift)
             weight = (weight * scale[:, None]).transpose(1, 2).flatten(1)
-            before, (x, mean, square) = x, _ConvolutionReLU.apply(x, weight, bias)
+            before, (x, mean, square) = x, _ConvolutionReLU.apply(x, weight, bias, normalisation.training)
             if not x.requires_grad:
                 scratch.give(before)
             scale, shift = _folded(normalisation, mean, square, x.shape[0] * x.shape[2])

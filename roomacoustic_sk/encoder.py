@@ -74,8 +74,8 @@ class ContrastiveRoomEncoder(TrainedNetMixin, ClassNamePrefixFeaturesOutMixin, T
     patience : int, default=4
         Epochs without a new best after which training stops. Epochs at the start, while the loss is still at its
         chance level, do not count.
-    batch_size : int, default=64
-        Segments that `transform` embeds at once.
+    batch_size : int, default=8
+        Segments that `transform` embeds at once. More are slower on a CPU, and faster on a GPU.
     precision : {"auto", "float32", "bfloat16"}, default="auto"
         What the convolutions compute in during training; "auto" takes bfloat16 where the processor has it. Loss,
         projection, spectrogram and `transform` are in float32 always.
@@ -172,7 +172,7 @@ class ContrastiveRoomEncoder(TrainedNetMixin, ClassNamePrefixFeaturesOutMixin, T
         validation_steps: int = 32,
         validation_fraction: float = 0.2,
         patience: int = 4,
-        batch_size: int = 64,
+        batch_size: int = 8,
         precision: str = "auto",
         compile: str | bool = "auto",
         device: Any = "auto",
