@@ -50,7 +50,8 @@ def cut_at_onset(response: NDArray[Any]) -> Array:
     """Let a response begin where it first rises above 20 dB below its peak (A.3.4), and cut zeros at its end."""
     magnitude = np.abs(response)
     onset = int(np.argmax(magnitude >= 0.1 * magnitude.max()))
-    return response[onset : np.flatnonzero(magnitude)[-1] + 1].astype(np.float64)
+    n_zeros = int(np.argmax(magnitude[::-1] > 0))
+    return response[onset : len(response) - n_zeros].astype(np.float64)
 
 
 def octave_band(centre: float, sample_rate: int) -> Band:
@@ -90,7 +91,8 @@ def block_levels(power: Array, n_block: int) -> Array:
 
 def _first(condition: NDArray[np.bool_]) -> int:
     """Return where a condition is first met, or the length where it never is."""
-    return int(np.argmax(condition)) if condition.any() else len(condition)
+    first = int(np.argmax(condition)) if len(condition) else 0
+    return first if len(condition) and condition[first] else len(condition)
 
 
 def end_of_record(power: Array) -> End:

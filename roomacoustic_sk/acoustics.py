@@ -34,6 +34,13 @@ class DecayRangeWarning(UserWarning):
     """Some responses do not decay far enough for a parameter; it is NaN there."""
 
 
+class _Parameter(NamedTuple):
+    """What is evaluated of each decay, and the part of it that is needed, for the warning."""
+
+    evaluate: Callable[[Array, Band, Decay], float]
+    needs: str
+
+
 class _Batch(NamedTuple):
     """The checked arguments that all parameters share."""
 
@@ -82,19 +89,18 @@ def _check(rirs: Any, sample_rate: Any, bands: Any, truncation: Any, *, caller: 
     return _Batch(rows, sample_rate, filters, truncation, is_single, bands is None, caller)
 
 
-def _evaluate(batch: _Batch, parameter: Callable[[Array, Band, Decay], float], needs: str) -> Any:
-    """Evaluate a parameter for every row and band, and warn of the rows where it is NaN."""
-    values = np.empty((len(batch.rows), len(batch.bands)))
+def _evaluate(batch: _Batch, *parameters: _Parameter) -> list[Any]:
+    """Evaluate parameters for every row and band, and warn of the rows where they are NaN."""
+    values = np.empty((len(parameters), len(batch.rows), len(batch.bands)))
     for i, row in enumerate(batch.rows):
         response = cut_at_onset(row)
-        values[i] = [
-            parameter(response, band, integrate(response, band, batch.sample_rate, batch.truncation))
-            for band in batch.bands
-        ]
-    lacking = np.isnan(values)
-    if lacking.any():
-        _warn(batch, lacking, needs, stacklevel=4)
-    return _shaped(batch, values)
+        for j, band in enumerate(batch.bands):
+            decay = integrate(response, band, batch.sample_rate, batch.truncation)
+            values[:, i, j] = [parameter.evaluate(response, band, decay) for parameter in parameters]
+    for parameter, lacking in zip(parameters, np.isnan(values), strict=True):
+        if lacking.any():
+            _warn(batch, lacking, parameter.needs, stacklevel=4)
+    return [_shaped(batch, value) for value in values]
 
 
 def _warn(batch: _Batch, lacking: NDArray[np.bool_], needs: str, *, stacklevel: int) -> None:
@@ -127,14 +133,47 @@ def _check_limit(batch: _Batch, limit: float, *, name: str) -> int:
     return max(n_early, 1)
 
 
-def _balance(n_early: int, sample_rate: int) -> Callable[[Array, Band, Decay], float]:
-    """Make the parameter that compares the energy before and after a sample, in dB."""
+def _decay_time(batch: _Batch, upper: float, lower: float) -> _Parameter:
+    """Make the parameter that extrapolates the decay between two levels to 60 dB, in s."""
+
+    def time(response: Array, band: Band, decay: Decay) -> float:
+        return decay_time(decay, upper, lower) / batch.sample_rate
+
+    return _Parameter(time, f"the decay from {upper:g} to {lower:g} dB")
+
+
+def _share(batch: _Batch, limit: float) -> _Parameter:
+    """Make the parameter that says which share of the energy comes before a time limit."""
+    n_early = _check_limit(batch, limit, name="limit")
+
+    def share(response: Array, band: Band, decay: Decay) -> float:
+        early, late = early_and_late(response, band, decay, n_early, batch.sample_rate)
+        return early / (early + late) if decay.end.floor <= max(late, 0.01 * decay.energy[0]) else np.nan
+
+    return _Parameter(share, f"the energy after {limit:g} s")
+
+
+def _centre(batch: _Batch) -> _Parameter:
+    """Make the parameter that is the mean arrival time, the integral of the decay curve over its first value, in s."""
+
+    def centre(response: Array, band: Band, decay: Decay) -> float:
+        total = decay.energy[0]
+        if not 0.01 * total >= decay.end.floor:
+            return np.nan
+        return float(decay.energy[1:].sum() / total / batch.sample_rate)
+
+    return _Parameter(centre, "the decay from 0 to -20 dB")
+
+
+def _balance(batch: _Batch, limit: float, *, name: str) -> _Parameter:
+    """Make the parameter that compares the energy before and after a time limit, in dB."""
+    n_early = _check_limit(batch, limit, name=name)
 
     def balance(response: Array, band: Band, decay: Decay) -> float:
-        early, late = early_and_late(response, band, decay, n_early, sample_rate)
+        early, late = early_and_late(response, band, decay, n_early, batch.sample_rate)
         return 10 * np.log10(early / late) if late >= decay.end.floor and late > 0 < early else np.nan
 
-    return balance
+    return _Parameter(balance, f"the energy after {limit:g} s")
 
 
 def _check_decay_range(decay_range: Any, *, caller: str) -> tuple[float, float]:
@@ -274,11 +313,7 @@ def reverberation_time(
     caller = "reverberation_time"
     batch = _check(rirs, sample_rate, bands, truncation, caller=caller)
     upper, lower = _check_decay_range(decay_range, caller=caller)
-    return _evaluate(
-        batch,
-        lambda response, band, decay: decay_time(decay, upper, lower) / batch.sample_rate,
-        f"the decay from {upper:g} to {lower:g} dB",
-    )
+    return _evaluate(batch, _decay_time(batch, upper, lower))[0]
 
 
 def mid_frequency_reverberation_time(
@@ -385,11 +420,7 @@ def early_decay_time(
     0.5
     """
     batch = _check(rirs, sample_rate, bands, truncation, caller="early_decay_time")
-    return _evaluate(
-        batch,
-        lambda response, band, decay: decay_time(decay, 0.0, -10.0) / batch.sample_rate,
-        "the decay from 0 to -10 dB",
-    )
+    return _evaluate(batch, _decay_time(batch, 0.0, -10.0))[0]
 
 
 def clarity(
@@ -447,8 +478,7 @@ def clarity(
     4.74 9.1
     """
     batch = _check(rirs, sample_rate, bands, truncation, caller="clarity")
-    n_early = _check_limit(batch, limit, name="limit")
-    return _evaluate(batch, _balance(n_early, batch.sample_rate), f"the energy after {limit:g} s")
+    return _evaluate(batch, _balance(batch, limit, name="limit"))[0]
 
 
 def definition(
@@ -505,13 +535,7 @@ def definition(
     0.749
     """
     batch = _check(rirs, sample_rate, bands, truncation, caller="definition")
-    n_early = _check_limit(batch, limit, name="limit")
-
-    def share(response: Array, band: Band, decay: Decay) -> float:
-        early, late = early_and_late(response, band, decay, n_early, batch.sample_rate)
-        return early / (early + late) if decay.end.floor <= max(late, 0.01 * decay.energy[0]) else np.nan
-
-    return _evaluate(batch, share, f"the energy after {limit:g} s")
+    return _evaluate(batch, _share(batch, limit))[0]
 
 
 def centre_time(
@@ -560,14 +584,7 @@ def centre_time(
     0.0362
     """
     batch = _check(rirs, sample_rate, bands, truncation, caller="centre_time")
-
-    def centre(response: Array, band: Band, decay: Decay) -> float:
-        total = decay.energy[0]
-        if not 0.01 * total >= decay.end.floor:
-            return np.nan
-        return float(decay.energy[1:].sum() / total / batch.sample_rate)
-
-    return _evaluate(batch, centre, "the decay from 0 to -20 dB")
+    return _evaluate(batch, _centre(batch))[0]
 
 
 def direct_to_reverberant_ratio(
@@ -625,5 +642,78 @@ def direct_to_reverberant_ratio(
     -7.63
     """
     batch = _check(rirs, sample_rate, bands, truncation, caller="direct_to_reverberant_ratio")
-    n_direct = _check_limit(batch, direct_window, name="direct_window")
-    return _evaluate(batch, _balance(n_direct, batch.sample_rate), f"the energy after {direct_window:g} s")
+    return _evaluate(batch, _balance(batch, direct_window, name="direct_window"))[0]
+
+
+def room_parameters(
+    rirs: Any,
+    sample_rate: int,
+    *,
+    decay_range: str | tuple[float, float] = "T30",
+    limit: float = 0.05,
+    direct_window: float = 0.0025,
+    bands: Sequence[float] | None = None,
+    truncation: str | None = "lundeby",
+) -> dict[str, Any]:
+    """All parameters at once, from one decay curve of each response.
+
+    Parameters
+    ----------
+    rirs : array-like of shape (n_times,) or (n_rirs, n_times), or list of 1-D arrays
+        Impulse responses.
+    sample_rate : int
+        Sampling rate in Hz.
+    decay_range : {"T20", "T30", "T60"} or tuple of float, default="T30"
+        Evaluation range of the reverberation time.
+    limit : float, default=0.05
+        Time after the onset, in s, that separates early from late in clarity and definition.
+    direct_window : float, default=0.0025
+        Time after the onset, in s, that counts as direct sound.
+    bands : sequence of float, default=None
+        Centre frequencies of octave bands in Hz; None for the whole spectrum.
+    truncation : {"lundeby", None}, default="lundeby"
+        How the noise is treated, as in `energy_decay_curve`; None for responses without noise.
+
+    Returns
+    -------
+    dict of str to float or ndarray
+        ``reverberation_time`` and ``early_decay_time`` in s, ``clarity`` in dB, ``definition`` (0 to 1),
+        ``centre_time`` in s and ``direct_to_reverberant_ratio`` in dB, each as the function of that name gives it.
+
+    Raises
+    ------
+    TypeError
+        If the samples are no floating-point numbers.
+    ValueError
+        If responses are silent, not finite or not longer than `limit`, time is not the last axis, or another
+        argument is out of range.
+
+    Warns
+    -----
+    DecayRangeWarning
+        Once for each parameter that some responses lack.
+
+    Notes
+    -----
+    ISO 3382-1:2009; see the functions of these names.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from roomacoustic_sk.acoustics import room_parameters
+    >>> times = np.arange(16000) / 16000
+    >>> found = room_parameters(10 ** (-3 * times / 0.5), 16000)
+    >>> print(found["reverberation_time"].round(3), found["clarity"].round(2))
+    0.5 4.74
+    """
+    caller = "room_parameters"
+    batch = _check(rirs, sample_rate, bands, truncation, caller=caller)
+    parameters = {
+        "reverberation_time": _decay_time(batch, *_check_decay_range(decay_range, caller=caller)),
+        "early_decay_time": _decay_time(batch, 0.0, -10.0),
+        "clarity": _balance(batch, limit, name="limit"),
+        "definition": _share(batch, limit),
+        "centre_time": _centre(batch),
+        "direct_to_reverberant_ratio": _balance(batch, direct_window, name="direct_window"),
+    }
+    return dict(zip(parameters, _evaluate(batch, *parameters.values()), strict=True))

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from roomacoustic_sk import acoustics
 from roomacoustic_sk.acoustics import (
     DecayRangeWarning,
     centre_time,
@@ -480,3 +481,23 @@ def test_a_limit_behind_the_end_of_a_response_is_refused() -> None:
         definition(rirs, SAMPLE_RATE, limit=-1)
     with pytest.raises(ValueError, match=r"direct_to_reverberant_ratio: direct_window .*got 0\.1 s"):
         direct_to_reverberant_ratio(rirs, SAMPLE_RATE, direct_window=0.1)
+
+
+@pytest.mark.parametrize("bands", [None, [500.0, 1000.0]])
+def test_all_parameters_at_once_are_those_of_the_functions_of_their_names(bands) -> None:
+    rirs = np.random.default_rng(0).standard_normal((3, 16_000)) * 10 ** (-3 * np.arange(16_000) / 5_000)
+    rirs += 1e-4 * np.random.default_rng(1).standard_normal(rirs.shape)
+    found = acoustics.room_parameters(rirs, SAMPLE_RATE, decay_range="T20", bands=bands)
+    assert len(found) == 6
+    for name, values in found.items():
+        more = {"decay_range": "T20"} if name == "reverberation_time" else {}
+        assert np.array_equal(values, getattr(acoustics, name)(rirs, SAMPLE_RATE, bands=bands, **more))
+
+
+def test_all_parameters_at_once_warn_for_each_that_is_lacking() -> None:
+    noisy = np.random.default_rng(0).standard_normal(16_000) * 10 ** (-3 * np.arange(16_000) / 8_000)
+    noisy += 0.02 * np.random.default_rng(1).standard_normal(16_000)
+    with pytest.warns(DecayRangeWarning, match="room_parameters: NaN in row 0, where the decay from -5 to -35 dB"):
+        found = acoustics.room_parameters(noisy, SAMPLE_RATE)
+    assert np.isnan(found["reverberation_time"])
+    assert np.isfinite(found["early_decay_time"])

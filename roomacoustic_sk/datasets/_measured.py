@@ -152,15 +152,16 @@ def _labels(rirs: list[NDArray[np.float32]], sample_rate: int, decay_ranges: Seq
         warnings.simplefilter("ignore", acoustics.DecayRangeWarning)  # one warning for all labels follows
         rt60, used = _over_first_range(acoustics.reverberation_time, rirs, sample_rate, decay_ranges)
         rt60_mid, _ = _over_first_range(acoustics.mid_frequency_reverberation_time, rirs, sample_rate, decay_ranges)
+        found = acoustics.room_parameters(rirs, sample_rate)
         return pd.DataFrame(
             {
                 "rt60": rt60,
                 "rt60_range": used,
                 "rt60_mid": rt60_mid,
-                "edt": acoustics.early_decay_time(rirs, sample_rate),
-                "c50": acoustics.clarity(rirs, sample_rate),
-                "d50": acoustics.definition(rirs, sample_rate),
-                "drr": acoustics.direct_to_reverberant_ratio(rirs, sample_rate),
+                "edt": found["early_decay_time"],
+                "c50": found["clarity"],
+                "d50": found["definition"],
+                "drr": found["direct_to_reverberant_ratio"],
             }
         )
 

@@ -69,15 +69,16 @@ def _labels(responses: list[Response], method: Method) -> dict[str, NDArray[np.f
     with warnings.catch_warnings():
         # A response that does not reach down far enough is flagged, and NaN where it matters.
         warnings.simplefilter("ignore", acoustics.DecayRangeWarning)
+        found = acoustics.room_parameters(rirs, rate, decay_range=method.decay_range, truncation=None)
         return {
             "rt60": np.array([response.rt60 for response in responses]),
             "rt60_mid": acoustics.mid_frequency_reverberation_time(
                 rirs, rate, decay_range=method.decay_range, truncation=None
             ),
-            "edt": acoustics.early_decay_time(rirs, rate, truncation=None),
-            "c50": acoustics.clarity(rirs, rate, truncation=None),
-            "d50": acoustics.definition(rirs, rate, truncation=None),
-            "drr": acoustics.direct_to_reverberant_ratio(rirs, rate, truncation=None),
+            "edt": found["early_decay_time"],
+            "c50": found["clarity"],
+            "d50": found["definition"],
+            "drr": found["direct_to_reverberant_ratio"],
         }
 
 

@@ -1,0 +1,163 @@
+"""The table and the tests of the paper's claims, from the finished cells of `table2.py`.
+
+    python benchmarks/table2_report.py                      # prints, and writes docs/table2.md
+
+Cells that are not finished are left out, and said to be.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+HERE = Path(__file__).parent
+SHOWN = {"rt60": "RT60", "log rt60": "RT60, log", "log rt60_mid": "RT60 mid, log", "c50": "C50", "volume": "volume"}
+PAPER = {  # r of RT60 and C50, accuracy of the volume, as Table 2 of the paper has them
+    ("supervised", None): (0.9037, 0.9241, 0.6895),
+    ("soft", 0.01): (0.8496, 0.9208, 0.6953),
+    ("soft", 0.1): (0.8878, 0.9223, 0.7129),
+    ("soft", 1.0): (0.8768, 0.9181, 0.7109),
+    ("hard", 0.01): (0.8870, 0.9227, 0.7070),
+    ("hard", 0.1): (0.8787, 0.9142, 0.6797),
+    ("hard", 1.0): (0.8399, 0.9032, 0.6758),
+    ("position_independent", 0.01): (0.9089, 0.8908, 0.7422),
+    ("position_independent", 0.1): (0.9048, 0.9063, 0.7305),
+    ("position_independent", 1.0): (0.8937, 0.8597, 0.6836),
+}
+ORDER = ["mean", "slopes", "untrained", "supervised", "soft", "hard", "position_independent"]
+
+
+def load(folder: Path) -> tuple[pd.DataFrame, list[dict]]:
+    """Return one row for each cell, task and test, and the cells themselves."""
+    cells = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
+    if not cells:
+        raise SystemExit(f"No finished cell in {folder}. Run benchmarks/table2.py first.")
+    return pd.DataFrame([cell["cell"] | row for cell in cells for row in cell["rows"]]), cells
+
+
+def figure(values: pd.Series, digits: int) -> str:
+    """Return mean and, of several seeds, standard deviation."""
+    if not len(values) or values.isna().all():
+        return ""
+    spread = f" ± {values.std():.{digits}f}" if len(values) > 1 else ""
+    return f"{values.mean():.{digits}f}{spread}"
+
+
+def table(rows: pd.DataFrame, test: str, network: str) -> list[str]:
+    """Return the lines of a table: RMSE, RMSE over SD and r of each task, and the accuracy."""
+    lines = [
+        "| method | tau | seeds | RT60 RMSE [s] | RMSE/SD | r (paper) | RT60 log r | RT60 mid r | "
+        "C50 RMSE [dB] | RMSE/SD | r (paper) | volume % (paper) |",
+        "|" + " --- |" * 12,
+    ]
+    part = rows[(rows["test"] == test) & rows["network"].isin([network, "no"])]
+    for (method, tau), cell in sorted(
+        part.groupby(["method", "tau"], dropna=False), key=lambda item: (ORDER.index(item[0][0]), item[0][1])
+    ):
+        by_task = {task: cell[cell["task"] == task] for task in SHOWN}
+        paper = PAPER.get((method, None if np.isnan(tau) else tau))
+        said = [f" ({value:.3f})" for value in paper[:2]] + [f" ({100 * paper[2]:.1f})"] if paper else ["", "", ""]
+        numbers = [
+            figure(by_task["rt60"]["rmse"], 3),
+            figure(by_task["rt60"]["relative_rmse"], 2),
+            figure(by_task["rt60"]["pearson_r"], 3) + said[0],
+            figure(by_task["log rt60"]["pearson_r"], 3),
+            figure(by_task["log rt60_mid"]["pearson_r"], 3),
+            figure(by_task["c50"]["rmse"], 2),
+            figure(by_task["c50"]["relative_rmse"], 2),
+            figure(by_task["c50"]["pearson_r"], 3) + said[1],
+            figure(100 * by_task["volume"]["accuracy"], 1) + said[2],
+        ]
+        name = method.replace("_", "-")
+        lines.append(
+            f"| {name} | {'' if np.isnan(tau) else f'{tau:g}'} | {cell['seed'].nunique()} | {' | '.join(numbers)} |"
+        )
+    return lines
+
+
+def paired(rows: pd.DataFrame, task: str, metric: str, better: tuple[str, ...], worse: str) -> np.ndarray:
+    """Return how much `better` is above `worse` in a metric, for each tau and seed that both have."""
+    part = rows[(rows["task"] == task) & (rows["test"] == "seen RIRs")]
+    first = part[part["method"].isin(better)].groupby(["tau", "seed"])[metric].mean()
+    second = part[part["method"] == worse]
+    if second["tau"].isna().all():  # a baseline has no temperature
+        second = second.groupby("seed")[metric].mean()
+        return (first.reset_index("tau")[metric] - second).dropna().to_numpy()
+    return (first - second.groupby(["tau", "seed"])[metric].mean()).dropna().to_numpy()
+
+
+CLAIMS = (  # what the paper says, task, metric, what is said to be higher than what
+    ("contrastive training is on par with supervised training or better", "rt60", "pearson_r", "contrastive", "supervised"),
+    ("contrastive training is on par with supervised training or better", "c50", "pearson_r", "contrastive", "supervised"),
+    ("contrastive training is on par with supervised training or better", "volume", "accuracy", "contrastive", "supervised"),
+    ("position-independent sampling is worse on C50 (RMSE, against soft)", "c50", "rmse", "position_independent", "soft"),
+    ("position-independent sampling is better on RT60 (r, against soft)", "rt60", "pearson_r", "position_independent", "soft"),
+    ("position-independent sampling is better on volume (against soft)", "volume", "accuracy", "position_independent", "soft"),
+    ("the untrained encoder is far behind", "rt60", "pearson_r", "contrastive", "untrained"),
+    ("the untrained encoder is far behind", "c50", "pearson_r", "contrastive", "untrained"),
+)  # fmt: skip
+
+
+def claims(rows: pd.DataFrame) -> list[str]:
+    """Return the lines that test the paper's claims, with 95 % intervals of the mean difference."""
+    lines = ["| claim | task | mean difference | 95 % interval | pairs | verdict |", "|" + " --- |" * 6]
+    for claim, task, metric, high, low in CLAIMS:
+        methods = ("soft", "hard", "position_independent") if high == "contrastive" else (high,)
+        difference = paired(rows, task, metric, methods, low)
+        if len(difference) < 2:
+            lines.append(f"| {claim} | {SHOWN[task]} | | | {len(difference)} | not decided: too few cells |")
+            continue
+        mean, error = difference.mean(), stats.sem(difference)
+        reach = stats.t.ppf(0.975, len(difference) - 1) * error
+        low_end, high_end = mean - reach, mean + reach
+        verdict = "confirmed" if low_end > 0 else "not confirmed" if high_end < 0 else "not decided"
+        lines.append(
+            f"| {claim} | {SHOWN[task]} | {mean:+.3f} | {low_end:+.3f} to {high_end:+.3f} | {len(difference)} | {verdict} |"
+        )
+    return lines
+
+
+def render(folder: Path) -> str:
+    """Return the whole page."""
+    rows, cells = load(folder)
+    first = cells[0]
+    speech = "SYNTHETIC speech" if first["synthetic"] else "LibriSpeech"
+    spread = first["target_sd"]["seen RIRs"]
+    lines = [
+        "# Table 2 of the paper",
+        "",
+        f"Made by `python benchmarks/table2_report.py` from {len(cells)} finished cells of `benchmarks/table2.py` "
+        f"({speech}); each is a file in `benchmarks/table2/` with its command, commit, machine, versions, seed and "
+        "seconds. What is not there has not been run. Mean ± standard deviation over seeds, which draw weights, batches "
+        "and heads; rooms and speech are the same in all cells. "
+        f"SD of the labels of the test: RT60 {spread['rt60']:.2f} s, C50 {spread['c50']:.1f} dB.",
+        "",
+        "*RT60 log* and *RT60 mid* learn the logarithm; *mid* is the mean of the 500 Hz and 1 kHz octave bands. "
+        "*slopes* are decay slopes with extra trees, *mean* is the training clips' mean, or the more frequent class.",
+    ]
+    for network in [name for name in ("paper", "pooled") if name in set(rows["network"])]:
+        for test in ("seen RIRs", "unseen rooms"):
+            lines += ["", f'## network="{network}", {test}', "", *table(rows, test, network)]
+        lines += ["", f'### The paper\'s claims, network="{network}", seen RIRs', ""]
+        lines += claims(rows[rows["network"] == network])
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Print the page and write it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cells", type=Path, default=HERE / "table2")
+    parser.add_argument("--output", type=Path, default=HERE.parent / "docs" / "table2.md")
+    args = parser.parse_args()
+    page = render(args.cells)
+    args.output.write_text(page)
+    print(page)
+
+
+if __name__ == "__main__":
+    main()
