@@ -119,10 +119,10 @@ def files(n: int, network: str) -> Work:
     for i, row in enumerate(noise(n, 60 * RATE) * 0.1):
         soundfile.write(Path(folder.name) / f"{i}.flac", row, RATE)
     recordings = load_recordings(folder.name, duration=4.0)
-    rows, recording = recordings.data, recordings.recording
+    rows, file = recordings.data, recordings.file
 
     def work() -> None:
-        encoder(network, STEPS).fit(rows, rir_groups=recording)
+        encoder(network, STEPS).fit(rows, rir_groups=file)
         folder.cleanup()
 
     return work, 2 * STEPS

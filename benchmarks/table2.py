@@ -31,7 +31,7 @@ from record import provenance, save
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
-from sklearn.metrics import accuracy_score, precision_score, recall_score
+from sklearn.metrics import accuracy_score, precision_score, recall_score, silhouette_score
 from sklearn.utils import Bunch
 from skorch.callbacks import LRScheduler
 
@@ -178,6 +178,26 @@ class Data:
         }
 
     @cached_property
+    def five_rooms(self) -> Bunch:
+        """Speech of some test speakers through one response each of five unseen rooms (Fig. 4 of the paper)."""
+        rooms, speech = (
+            self.rooms(self.size.unseen_rooms, UPSTREAM_RIRS, random_state=2),
+            self.speech(2, self.size.test_clips),
+        )
+        first = np.arange(min(5, self.size.unseen_rooms)) * UPSTREAM_RIRS
+        speakers = np.unique(speech.speaker)[:8]
+        said = np.concatenate([np.flatnonzero(speech.speaker == speaker)[:5] for speaker in speakers])
+        some_rooms = Bunch(
+            rirs=[rooms.rirs[i] for i in first],
+            sample_rate=rooms.sample_rate,
+            target=rooms.target.iloc[first],
+            rir=rooms.rir[first],
+            room=rooms.room[first],
+        )
+        some_speech = speech | {key: speech[key][said] for key in ("segments", "source", "speaker")}
+        return make_reverberant_speech(some_rooms, some_speech)
+
+    @cached_property
     def slopes(self) -> dict[str, Any]:
         """Decay slopes of all downstream clips."""
         return {key: DecaySlopeFeatures(n_jobs=-1).fit_transform(part.data) for key, part in self.downstream.items()}
@@ -248,6 +268,12 @@ def contrastive(cell: Cell, data: Data, epochs: int) -> tuple[list[dict], dict[s
     seconds = time.perf_counter() - started
     history = encoder.history_[["train_loss", "valid_loss"]].round(4).to_dict("list")
     X = {key: encoder.transform(part.data) for key, part in data.downstream.items()}
+    five = data.five_rooms
+    embeddings = encoder.transform(five.data)
+    silhouettes = {
+        label: round(float(silhouette_score(embeddings, five[label], metric="cosine")), 4)
+        for label in ("rir", "speaker")
+    }
     rows = read_heads(
         X,
         without_waveforms(data.downstream),
@@ -255,7 +281,7 @@ def contrastive(cell: Cell, data: Data, epochs: int) -> tuple[list[dict], dict[s
         partial(RoomClassifier, validation_fraction=0.2, patience=6, random_state=cell.seed),
         {"source_groups": data.downstream["train"].source},
     )
-    return rows, {"fit_seconds": round(seconds), "history": history}
+    return rows, {"fit_seconds": round(seconds), "history": history, "silhouette": silhouettes}
 
 
 def supervised(cell: Cell, data: Data, _: int) -> tuple[list[dict], dict[str, Any]]:

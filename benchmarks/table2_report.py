@@ -125,6 +125,24 @@ def claims(rows: pd.DataFrame) -> list[str]:
     return lines
 
 
+def silhouettes(cells: list[dict], network: str) -> list[str]:
+    """Return the lines that say how well embeddings of five rooms cluster by response and by speaker (Fig. 4)."""
+    frame = pd.DataFrame(
+        [
+            cell["cell"] | cell["silhouette"]
+            for cell in cells
+            if "silhouette" in cell and cell["cell"]["network"] == network
+        ]
+    )
+    if frame.empty:
+        return []
+    lines = ["| method | tau | seeds | by response | by speaker |", "|" + " --- |" * 5]
+    for (method, tau), part in frame.groupby(["method", "tau"], dropna=False):
+        named = f"| {method.replace('_', '-')} | {'' if np.isnan(tau) else f'{tau:g}'} | {len(part)} "
+        lines.append(f"{named}| {figure(part['rir'], 3)} | {figure(part['speaker'], 3)} |")
+    return lines
+
+
 def render(folder: Path) -> str:
     """Return the whole page."""
     rows, cells = load(folder)
@@ -148,6 +166,8 @@ def render(folder: Path) -> str:
             lines += ["", f'## network="{network}", {test}', "", *table(rows, test, network)]
         lines += ["", f'### The paper\'s claims, network="{network}", seen RIRs', ""]
         lines += claims(rows[rows["network"] == network])
+        lines += ["", f'### Silhouettes of the embeddings of five unseen rooms, network="{network}"', ""]
+        lines += silhouettes(cells, network)
     return "\n".join(lines) + "\n"
 
 

@@ -57,19 +57,21 @@ class Size:
     unseen_rooms: int
     train_clips: int
     test_clips: int  # through seen RIRs, and as many in unseen rooms
-    epochs: int
+    epochs: dict[str, int]  # of each network
 
 
 SIZES = {
-    "tiny": Size(8, 20, 6, 2, 4, 100, 50, 1),
-    "small": Size(40, 200, 60, 1, 40, 1000, 400, 6),
-    "large": Size(64, 3000, 160, 2, 80, 4000, 1000, 28),
+    "tiny": Size(8, 20, 6, 2, 4, 100, 50, {"pooled": 1, "paper": 1}),
+    "small": Size(40, 200, 60, 1, 40, 1000, 400, {"pooled": 6, "paper": 12}),
+    "large": Size(64, 3000, 160, 2, 80, 4000, 1000, {"pooled": 60, "paper": 28}),
 }
+PAPER_SEGMENTS = 600  # at most: the more different ones, the longer the paper's network learns nothing from them
 
 
 def load_sources(args: argparse.Namespace, size: Size) -> list[Bunch]:
     """Return dry speech for the encoder, the heads and the tests, no speaker in two of them."""
-    counts = size.upstream_segments, size.train_clips // 2, size.test_clips // 2
+    n_upstream = min(size.upstream_segments, PAPER_SEGMENTS) if args.network == "paper" else size.upstream_segments
+    counts = n_upstream, size.train_clips // 2, size.test_clips // 2
     if args.speech is None:
         # Each call invents speakers of its own.
         return [make_speech(n // 5, n, random_state=args.seed + i) for i, n in enumerate(counts)]
@@ -96,7 +98,7 @@ def make_data(args: argparse.Namespace, size: Size) -> tuple[Bunch, dict[str, Bu
     unseen_rooms = simulate_rooms(size.unseen_rooms, size.rirs_per_room, random_state=args.seed + 2, **common)
     upstream_speech, train_speech, test_speech = load_sources(args, size)
     # No recording begins with the very moment in which the sound was sent: its travel time is no fair hint.
-    common = {"n_jobs": -1, "verbose": 1, "remove_delay": True, "random_state": args.seed}
+    common = {"n_jobs": -1, "verbose": 1, "remove_delay": not args.keep_delay, "random_state": args.seed}
     # Lazy: the grid is convolved clip by clip, as the batches need it, and never is in memory as a whole.
     upstream = make_reverberant_speech(upstream_rooms, upstream_speech, lazy=True, **common)
     common |= {"pairing": "random"}
@@ -107,16 +109,11 @@ def make_data(args: argparse.Namespace, size: Size) -> tuple[Bunch, dict[str, Bu
     }
 
 
-# The paper's step size is 1e-3, but from real speech its network does not learn with it, see docs/results.md.
-STEP_SIZES = {"pooled": 1e-3, "paper": 3e-4}
-
-
 def fit_encoder(args: argparse.Namespace, upstream: Bunch, epochs: int) -> ContrastiveRoomEncoder:
     """Return an encoder trained by contrast; one of 0 epochs is left as it was initialised."""
     encoder = ContrastiveRoomEncoder(
         network=args.network,
         sampling="hard",
-        lr=STEP_SIZES[args.network],
         max_epochs=epochs,
         patience=max(epochs, 1),  # the step size falls to zero over all epochs, so all of them are run
         callbacks=[LRScheduler("CosineAnnealingLR", T_max=max(epochs, 1))],
@@ -171,6 +168,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--network", choices=["pooled", "paper"], default="pooled")
     parser.add_argument("--size", choices=list(SIZES), default="small")
     parser.add_argument("--epochs", type=int, help="epochs of the encoder at most, instead of the size's own")
+    parser.add_argument(
+        "--keep-delay", action="store_true", help="let clips begin when the sound is sent, not when it arrives"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, default=Path("results"), help="folder for the picture and the table")
     return parser.parse_args()
@@ -192,7 +192,7 @@ def main() -> None:
         )
 
     encoders = {
-        "contrastive": fit_encoder(args, upstream, size.epochs if args.epochs is None else args.epochs),
+        "contrastive": fit_encoder(args, upstream, size.epochs[args.network] if args.epochs is None else args.epochs),
         "untrained": fit_encoder(args, upstream, 0),
     }
     history = encoders["contrastive"].history_

@@ -50,7 +50,7 @@ def cut_at_onset(response: NDArray[Any]) -> Array:
     """Let a response begin where it first rises above 20 dB below its peak (A.3.4), and cut zeros at its end."""
     magnitude = np.abs(response)
     onset = int(np.argmax(magnitude >= 0.1 * magnitude.max()))
-    n_zeros = int(np.argmax(magnitude[::-1] > 0))
+    n_zeros = 0 if magnitude[-1] else int(np.argmax(magnitude[::-1] > 0))
     return response[onset : len(response) - n_zeros].astype(np.float64)
 
 
@@ -77,9 +77,10 @@ def squared(response: Array, band: Band, sample_rate: int) -> Array:
 
 def line(levels: Array) -> tuple[float, float]:
     """Fit the least-squares line to equally spaced levels: its value at the first one, and its slope per step."""
-    steps = np.arange(len(levels)) - (len(levels) - 1) / 2
-    slope = float(steps @ levels / (steps @ steps))
-    return float(levels.mean()) + slope * steps[0], slope
+    n = len(levels)
+    last, mean = (n - 1) / 2, float(levels.mean())
+    slope = 12 * float(np.arange(-last, last + 1) @ levels) / (n * (n * n - 1))
+    return mean - slope * last, slope
 
 
 def block_levels(power: Array, n_block: int) -> Array:

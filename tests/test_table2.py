@@ -1,0 +1,75 @@
+"""The benchmark of Table 2 runs cell by cell, goes on where it was, and its report says what is there."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
+
+
+def run(script: str, *arguments) -> str:
+    """Run a benchmark and return what it prints."""
+    command = [sys.executable, BENCHMARKS / script, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A folder with some finished cells, the arguments that made them, and what was printed."""
+    folder = tmp_path_factory.mktemp("table2")
+    arguments = [
+        "--size",
+        "tiny",
+        "--seeds",
+        0,
+        "--taus",
+        0.1,
+        "--output",
+        folder / "cells",
+        "--cache",
+        folder / "cache",
+    ]
+    arguments += ["--networks", "paper", "--methods", "hard", "position_independent", "untrained", "mean"]
+    return folder, arguments, run("table2.py", *arguments)
+
+
+def test_every_cell_is_a_file_with_figures_and_provenance(finished):
+    folder, _, printed = finished
+    names = {"no-mean-seed0", "paper-hard-tau0.1-seed0", "paper-position_independent-tau0.1-seed0"}
+    assert {path.stem for path in (folder / "cells").iterdir()} == names | {"paper-untrained-seed0"}
+    assert printed.count("r ") >= 4
+    for path in (folder / "cells").iterdir():
+        cell = json.loads(path.read_text())
+        assert cell["synthetic"] is True
+        assert {"command", "commit", "machine", "versions", "seconds"} <= set(cell)
+        assert {(row["task"], row["test"]) for row in cell["rows"]} == {
+            (task, test)
+            for task in ("rt60", "log rt60", "log rt60_mid", "c50", "volume")
+            for test in ("seen RIRs", "unseen rooms")
+        }
+
+
+def test_a_finished_cell_is_not_run_again(finished):
+    folder, arguments, _ = finished
+    before = {path: path.stat().st_mtime_ns for path in (folder / "cells").iterdir()}
+    next(iter(before)).unlink()
+    run("table2.py", *arguments)
+    after = {path: path.stat().st_mtime_ns for path in (folder / "cells").iterdir()}
+    assert after.keys() == before.keys()
+    assert sum(after[path] != before[path] for path in before) == 1
+
+
+def test_the_report_stands_beside_the_papers_figures_and_says_what_is_undecided(finished):
+    folder, _, _ = finished
+    page = run("table2_report.py", "--cells", folder / "cells", "--output", folder / "page.md")
+    assert (folder / "page.md").read_text().strip() == page.strip()
+    assert "SYNTHETIC" in page
+    assert "(0.879)" in page  # the paper's r of RT60 with hard sampling at tau 0.1
+    assert "not decided: too few cells" in page
