@@ -169,7 +169,7 @@ def measure(name: str, n: int) -> dict[str, float]:
 def main() -> None:
     """Measure, print and save."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", default=list(MEASURED), choices=[*MEASURED, []])
+    parser.add_argument("names", nargs="*", default=[], choices=[*MEASURED, []])
     parser.add_argument("--one", type=int, help="measure the first name with so many rows in this very process")
     parser.add_argument("--output", type=Path, default=HERE / "memory.json")
     args = parser.parse_args()
@@ -177,7 +177,7 @@ def main() -> None:
         print(json.dumps(measure(args.names[0], args.one)))
         return
     results = json.loads(args.output.read_text()) if args.output.exists() else {"measured": {}}
-    for name in args.names:
+    for name in args.names or MEASURED:
         for n in MEASURED[name][2]:
             command = [sys.executable, __file__, name, "--one", str(n)]
             done = subprocess.run(command, capture_output=True, text=True, check=False)

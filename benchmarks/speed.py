@@ -284,12 +284,12 @@ SECTIONS = {
 def main() -> None:
     """Measure, print and save."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("sections", nargs="*", default=list(SECTIONS), choices=[*SECTIONS, []])
+    parser.add_argument("sections", nargs="*", default=[], choices=[*SECTIONS, []])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--output", type=Path, default=HERE / "speed.json")
     args = parser.parse_args()
     results = json.loads(args.output.read_text()) if args.output.exists() else {"measured": {}}
-    for section in args.sections:
+    for section in args.sections or SECTIONS:
         for name, result in SECTIONS[section](args.rounds).items():
             results["measured"][name] = result
             print(f"{name}: {', '.join(f'{key} {value}' for key, value in result.items())}", flush=True)

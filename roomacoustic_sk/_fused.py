@@ -66,7 +66,9 @@ class _ConvolutionReLU(torch.autograd.Function):
     """``relu(convolution(x))``, and the mean and mean square of each output channel where `moments` are asked for."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, moments: bool) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, moments: bool, is_last: bool
+    ) -> tuple[Tensor, Tensor, Tensor]:
         windows, n_batch = _windows(x), x.shape[2]
         z = scratch.take((len(windows), len(weight), n_batch), x.dtype)
         total, square = torch.zeros_like(bias), torch.zeros_like(bias)
@@ -79,11 +81,12 @@ class _ConvolutionReLU(torch.autograd.Function):
                 total += part.sum((0, 2))
                 square += torch.linalg.vecdot(part, part).sum(0)
         ctx.save_for_backward(x, weight, z)
+        ctx.is_last = is_last
         count = len(windows) * n_batch
         return z, total / count, square / count
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor, Tensor, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor, Tensor, None, None]:
         d_z, d_mean, d_square = gradients
         d_z = d_z.contiguous()
         x, weight, z = ctx.saved_tensors
@@ -109,9 +112,12 @@ class _ConvolutionReLU(torch.autograd.Function):
                 n = run.stop - run.start
                 torch.bmm(second.expand(n, -1, -1), d_part, out=halves[run.start + 1 : run.stop + 1])
                 halves[run].baddbmm_(first.expand(n, -1, -1), d_part)
-        for used in (z, d_z) if ctx.needs_input_grad[0] else (z, d_z, x):
-            scratch.give(used)
-        return d_x, d_weight, d_bias, None
+        scratch.give(z)
+        if not ctx.is_last:  # the next block's backward pass took it from here
+            scratch.give(d_z)
+        if d_x is None:
+            scratch.give(x)
+        return d_x, d_weight, d_bias, None, None
 
 
 @torch.compiler.disable
@@ -143,7 +149,10 @@ def time_blocks(spectrogram: Tensor, blocks: Any) -> Tensor:
             weight = convolution.weight[:, :, 0, :]  # (n_out, n_in, KERNEL)
             bias = convolution.bias + torch.einsum("oik,i->o", weight, shift)
             weight = (weight * scale[:, None]).transpose(1, 2).flatten(1)
-            before, (x, mean, square) = x, _ConvolutionReLU.apply(x, weight, bias, normalisation.training)
+            before, (x, mean, square) = (
+                x,
+                _ConvolutionReLU.apply(x, weight, bias, normalisation.training, normalisation is blocks[-1][-1]),
+            )
             if not x.requires_grad:
                 scratch.give(before)
             scale, shift = _folded(normalisation, mean, square, x.shape[0] * x.shape[2])

@@ -91,6 +91,19 @@ def test_training_may_follow_inference_in_the_same_memory():
     time_blocks(x, blocks).sum().backward()
 
 
+def test_memory_does_not_grow_from_step_to_step():
+    blocks, x = RoomCNN().blocks[:4], torch.randn(3, 1, 17, 300)
+    scratch.clear()
+    kept = []
+    for _ in range(4):
+        time_blocks(x, blocks).sum().backward()
+        kept.append(sum(map(len, scratch.free.values())))
+    assert kept[1:] == kept[:-1]
+    with torch.no_grad():
+        time_blocks(x, blocks)
+    assert sum(map(len, scratch.free.values())) <= kept[-1]
+
+
 def test_memory_is_given_back_to_the_system():
     blocks = RoomCNN().blocks[:4]
     time_blocks(torch.randn(3, 1, 17, 300), blocks).sum().backward()
