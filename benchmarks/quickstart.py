@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 import pandas as pd
-from record import provenance, save
+from record import command_line, provenance, save
 
 HERE = Path(__file__).parent
 EXAMPLE = HERE.parent / "examples" / "quickstart.py"
@@ -35,7 +35,7 @@ def main() -> None:
     sizes = said[said.index(next(line for line in said if "clips, RIRs" in line)) :][:5]
     loss = next(line for line in said if line.startswith("validation loss"))
     result = {"seconds": seconds, "sizes": sizes, "loss": loss, "rows": rows} | origin
-    result["command"] = " ".join(["python examples/quickstart.py", *arguments])
+    result["command"] = command_line(EXAMPLE, arguments)
     save(HERE / f"quickstart_{name}.json", result)
 
 

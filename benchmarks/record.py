@@ -53,10 +53,15 @@ def commit() -> str:
     return done.stdout.strip() or "unknown"
 
 
+def command_line(script: Path, arguments: list[str]) -> str:
+    """Return a command as anybody would write it: of folders, the last two names."""
+    shown = ["/".join(Path(text).parts[-2:]) if Path(text).is_dir() else text for text in arguments]
+    return " ".join(["python", f"{script.parent.name}/{script.name}", *shown])
+
+
 def provenance() -> dict[str, Any]:
     """Return the command, the commit, the machine and the versions."""
-    script = Path(sys.argv[0])
-    command = " ".join(["python", f"{script.parent.name}/{script.name}", *sys.argv[1:]])
+    command = command_line(Path(sys.argv[0]).resolve(), sys.argv[1:])
     return {"command": command, "commit": commit(), "machine": machine(), "versions": versions()}
 
 

@@ -10,7 +10,8 @@ it was. Rooms and speech are the same in every cell; a seed draws initial weight
 Upstream: 64 rooms with one response each, 160 segments of speech of the upstream speakers, of which 32 validate;
 position-independent sampling has four responses a room, one for each (room, segment), so that there are as many clips
 as in the other samplings. Downstream: 1 000 responses of 100 other rooms; 8 192 clips to train, 2 048 to stop early,
-2 048 of further speakers to test through the same responses, and 2 048 of these in 50 rooms more.
+2 048 of further speakers to test through the same responses, and 2 048 of these in 50 rooms more. Clips begin when the
+sound arrives: with its travel time left in, encoders tell responses apart by it and by little else (docs/results.md).
 """
 
 from __future__ import annotations
@@ -152,7 +153,7 @@ class Data:
             speech = self.speech(0, self.size.upstream_segments)
         else:
             speech = self.speech(0, self.size.varied_segments, (0.85, 1.2))
-        grid = make_reverberant_speech(self.upstream_rooms, speech, lazy=True, random_state=0)
+        grid = make_reverberant_speech(self.upstream_rooms, speech, remove_delay=True, lazy=True, random_state=0)
         rir = grid.rir % UPSTREAM_RIRS
         chosen = rir == 0
         if sampling == "position_independent":  # another response of the room for each segment in turn
@@ -170,7 +171,8 @@ class Data:
         seen = self.rooms(size.downstream_rooms, size.rirs_per_room, random_state=1)
         unseen = self.rooms(size.unseen_rooms, UPSTREAM_RIRS, random_state=2)
         heads, tests = self.speech(1, size.train_clips // 2), self.speech(2, size.test_clips)
-        pairs = partial(make_reverberant_speech, pairing="random", random_state=0, n_jobs=-1, verbose=1)
+        common = {"remove_delay": True, "random_state": 0, "n_jobs": -1, "verbose": 1}
+        pairs = partial(make_reverberant_speech, pairing="random", **common)
         return {
             "train": pairs(seen, heads, n_samples=size.train_clips),
             "seen RIRs": pairs(seen, tests, n_samples=size.test_clips),
@@ -195,7 +197,7 @@ class Data:
             room=rooms.room[first],
         )
         some_speech = speech | {key: speech[key][said] for key in ("segments", "source", "speaker")}
-        return make_reverberant_speech(some_rooms, some_speech)
+        return make_reverberant_speech(some_rooms, some_speech, remove_delay=True)
 
     @cached_property
     def slopes(self) -> dict[str, Any]:
