@@ -51,7 +51,7 @@ class Size:
     """How much is simulated and trained."""
 
     upstream_rirs: int  # of a room each, as in the paper
-    upstream_segments: int  # of speech, each through every upstream RIR when asked for; a fifth of them validates
+    upstream_segments: dict[str, int]  # of speech for each network, each through every upstream RIR; a fifth validates
     downstream_rooms: int
     rirs_per_room: int
     unseen_rooms: int
@@ -61,9 +61,9 @@ class Size:
 
 
 SIZES = {
-    "tiny": Size(8, 20, 6, 2, 4, 100, 50, {"pooled": 1, "paper": 1}),
-    "small": Size(40, 200, 60, 1, 40, 1000, 400, {"pooled": 6, "paper": 12}),
-    "large": Size(64, 1500, 160, 2, 80, 4000, 1000, {"pooled": 40, "paper": 24}),
+    "tiny": Size(8, {"pooled": 20, "paper": 20}, 6, 2, 4, 100, 50, {"pooled": 1, "paper": 1}),
+    "small": Size(40, {"pooled": 200, "paper": 200}, 60, 1, 40, 1000, 400, {"pooled": 6, "paper": 12}),
+    "large": Size(64, {"pooled": 3000, "paper": 1500}, 160, 2, 80, 4000, 1000, {"pooled": 40, "paper": 24}),
 }
 # With hard batches, where other RIRs speak the same words, the paper's network stays at chance; see docs/results.md.
 SETTINGS = {"pooled": {"sampling": "hard", "tau": 0.1}, "paper": {"sampling": "soft", "tau": 1.0}}
@@ -71,7 +71,7 @@ SETTINGS = {"pooled": {"sampling": "hard", "tau": 0.1}, "paper": {"sampling": "s
 
 def load_sources(args: argparse.Namespace, size: Size) -> list[Bunch]:
     """Return dry speech for the encoder, the heads and the tests, no speaker in two of them."""
-    counts = size.upstream_segments, size.train_clips // 2, size.test_clips // 2
+    counts = size.upstream_segments[args.network], size.train_clips // 2, size.test_clips // 2
     if args.speech is None:
         # Each call invents speakers of its own.
         return [make_speech(n // 5, n, random_state=args.seed + i) for i, n in enumerate(counts)]
