@@ -1,4 +1,4 @@
-"""When does the paper's network leave the plateau at which contrastive training begins?
+"""See when the paper's network leaves the plateau at which contrastive training begins.
 
     python benchmarks/plateau.py --speech LibriSpeech/train-clean-100
 

@@ -19,6 +19,7 @@ from skorch.history import History
 from torch import nn
 
 from roomacoustic_sk import ContrastiveRoomEncoder, RoomRegressor
+from roomacoustic_sk._fused import scratch
 from roomacoustic_sk._segments import cut_segment
 from roomacoustic_sk._torch import has_compiler, resolve_compile
 from roomacoustic_sk._training import PLATEAU_PATIENCE, PatientEarlyStopping
@@ -708,6 +709,15 @@ def test_training_in_bfloat16_works_and_transform_stays_in_float32(data):
     assert not single.net_.autocast
     np.testing.assert_allclose(encoder.history_["train_loss"], single.history_["train_loss"], rtol=0.05)
     assert not np.array_equal(encoder.history_["train_loss"], single.history_["train_loss"])
+
+
+def test_fit_and_transform_give_their_memory_back_to_the_system():
+    X, rir, _ = reverberant_bursts(20)
+    encoder = ContrastiveRoomEncoder(**QUICK | {"network": "paper", "segment_duration": 0.25})
+    encoder.fit(X, rir_groups=rir)
+    assert not scratch.free
+    encoder.transform(X)
+    assert not scratch.free
 
 
 needs_compiler = pytest.mark.skipif(not has_compiler(), reason="no C++ compiler, or no headers of Python")
