@@ -65,6 +65,11 @@ def provenance() -> dict[str, Any]:
     return {"command": command, "commit": commit(), "machine": machine(), "versions": versions()}
 
 
+def load(path: Path) -> dict[str, Any]:
+    """Return what was measured so far, and where each part of it came from."""
+    return json.loads(path.read_text()) if path.exists() else {"measured": {}, "made": {}}
+
+
 def save(path: Path, result: dict[str, Any]) -> None:
     """Write a result as JSON, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -4,13 +4,13 @@
     python benchmarks/speed.py fit transform        # some of it
 
 Each round measures our way and the plain way in turn; figures are medians over the rounds, and ratios of what was
-measured in one round. Results go to `benchmarks/speed.json`, a table is printed.
+measured in one round. Results replace those of the same sections in `benchmarks/speed.json`; `speed_report.py` makes a
+page of them. All sections together take about ten minutes. Needs `pip install -c constraints.txt ".[benchmarks]"`.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import time
 from collections.abc import Callable
@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from record import provenance, save
+from record import load, provenance, save
 
 HERE = Path(__file__).parent
 RATE, CLIP = 16_000, 64_000
@@ -285,15 +285,15 @@ def main() -> None:
     """Measure, print and save."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sections", nargs="*", default=[], choices=[*SECTIONS, []])
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--output", type=Path, default=HERE / "speed.json")
+    parser.add_argument("--rounds", type=int, default=5, help="measurements of both ways in turn (5)")
+    parser.add_argument("--output", type=Path, default=HERE / "speed.json", help="file whose sections are replaced")
     args = parser.parse_args()
-    results = json.loads(args.output.read_text()) if args.output.exists() else {"measured": {}}
+    results = load(args.output)
     for section in args.sections or SECTIONS:
         for name, result in SECTIONS[section](args.rounds).items():
             results["measured"][name] = result
             print(f"{name}: {', '.join(f'{key} {value}' for key, value in result.items())}", flush=True)
-        results |= provenance() | {"load_average_at_end": round(os.getloadavg()[0], 2)}
+        results["made"][section] = provenance() | {"load_average_at_end": round(os.getloadavg()[0], 2)}
         save(args.output, results)
 
 

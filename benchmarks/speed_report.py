@@ -7,6 +7,7 @@ Text between the tables is kept in `docs/speed.md` itself: only what stands betw
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 from pathlib import Path
@@ -32,10 +33,14 @@ def lines_of(frame: pd.DataFrame) -> list[str]:
     return [f"| {' | '.join(row)} |" for row in [head, ["---"] * len(head), *body]]
 
 
-def made_by(result: dict[str, Any]) -> list[str]:
+def made_by(made: dict[str, Any]) -> list[str]:
     """Say where figures come from."""
-    machine = result["machine"]
-    return [f"`{result['command']}`, commit {result['commit']}, {machine['cores']} cores ({machine['cpu']}).", ""]
+    machine = next(iter(made.values()))["machine"]
+    origins = {}
+    for section, origin in made.items():
+        origins.setdefault((origin["command"], origin["commit"]), []).append(section)
+    said = [f"`{command}` at commit {commit}" for command, commit in origins]
+    return [f"{'; '.join(said)}. {machine['cores']} cores ({machine['cpu']}), {machine['torch_threads']} threads.", ""]
 
 
 def speed() -> list[str]:
@@ -47,6 +52,7 @@ def speed() -> list[str]:
     for name in ("ours", "plain"):
         each_step = compared[f"{name}_s_per_step"]
         compared[f"{name} [s]"] = each_step.map("{:.3f} a step".format).where(each_step.notna(), compared[f"{name}_s"])
+    compared["rounds"] = compared["rounds"].astype(int)
     compared["ratio"] = [
         f"{r['ratio']:.1f} ({r['ratio_lowest']:.1f} to {r['ratio_highest']:.1f})" for _, r in compared.iterrows()
     ]
@@ -57,7 +63,7 @@ def speed() -> list[str]:
         "rounds",
         *[c for c in ("clips_per_s", "real_time_factor", "rirs_per_s") if c in compared],
     ]
-    page = [*made_by(result), *lines_of(compared[columns].rename(columns=lambda c: c.replace("_", " ")))]
+    page = [*made_by(result["made"]), *lines_of(compared[columns].rename(columns=lambda c: c.replace("_", " ")))]
     spread = measured["relative_sd"].dropna()
     said = "; ".join(f"{name.removeprefix('T30 repeats itself, ')} {value:.1%}" for name, value in spread.items())
     page += ["", f"Relative standard deviation of T30 between two runs with other rays: {said}.", ""]
@@ -76,7 +82,7 @@ def memory() -> list[str]:
         "peak_gb": "peak [GB]",
         "ms_each": "ms a step or row",
     }
-    return [*made_by(result), *lines_of(frame.rename(columns=names))]
+    return [*made_by(result["made"]), *lines_of(frame.rename(columns=names))]
 
 
 def accuracy() -> list[str]:
@@ -84,11 +90,12 @@ def accuracy() -> list[str]:
     result = read("accuracy")
     found = compare(result["trainings"]).round(3)
     found.index = pd.Index([", ".join(key) for key in found.index], name="network, task, test")
-    return [*made_by(result), *lines_of(found)]
+    return [*made_by({"accuracy": result}), *lines_of(found)]
 
 
 def main() -> None:
     """Replace the tables of the page."""
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     page = PAGE.read_text()
     for name, make in (("speed", speed), ("memory", memory), ("accuracy", accuracy)):
         if read(name):

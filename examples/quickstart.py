@@ -63,7 +63,7 @@ class Size:
 SIZES = {
     "tiny": Size(8, {"pooled": 20, "paper": 20}, 6, 2, 4, 100, 50, {"pooled": 1, "paper": 1}),
     "small": Size(40, {"pooled": 200, "paper": 200}, 60, 1, 40, 1000, 400, {"pooled": 6, "paper": 12}),
-    "large": Size(64, {"pooled": 3000, "paper": 1500}, 160, 2, 80, 4000, 1000, {"pooled": 40, "paper": 24}),
+    "large": Size(64, {"pooled": 3000, "paper": 1500}, 160, 2, 80, 4000, 1000, {"pooled": 28, "paper": 24}),
 }
 # With hard batches, where other RIRs speak the same words, the paper's network stays at chance; see docs/results.md.
 SETTINGS = {"pooled": {"sampling": "hard", "tau": 0.1}, "paper": {"sampling": "soft", "tau": 1.0}}

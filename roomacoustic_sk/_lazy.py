@@ -45,9 +45,10 @@ class LazyRows(ABC):
         try:
             rows = np.arange(len(self))[key]
         except (IndexError, TypeError) as error:
+            mend = ". Take columns of numpy.asarray(...)." if isinstance(key, tuple) else "."
             raise IndexError(
-                f"{type(self).__name__}: rows must be asked for by number, slice or mask alone: {error}. Take columns "
-                "of numpy.asarray(...)."
+                f"{type(self).__name__}: rows must be asked for by number, slice or mask, within the {len(self)} that "
+                f"there are: {error}{mend}"
             ) from error
         if np.ndim(rows) > 1:
             raise IndexError(f"{type(self).__name__}: rows must be asked for in one dimension, got {np.ndim(rows)}.")

@@ -60,8 +60,19 @@ def has_compiler() -> bool:
     return shutil.which(compiler) is not None and Path(sysconfig.get_path("include"), "Python.h").exists()
 
 
-def resolve_compile(compile: str | bool, network: Any, device: torch.device, n_steps: int) -> bool:
-    """Say whether to compile a network: "auto" does where it pays for the seconds that it costs."""
+def resolve_compile(compile: str | bool, network: Any, device: torch.device, n_steps: int, *, caller: str) -> bool:
+    """Say whether to compile a network: "auto" does where it pays for the seconds that it costs.
+
+    Raises
+    ------
+    ValueError
+        If it was asked for and there is no compiler.
+    """
+    if compile is True and device.type == "cpu" and not has_compiler():
+        raise ValueError(
+            f'{caller}: compile must be False or "auto" where there is no C++ compiler (or no headers of Python), '
+            "got True. Install g++, or name another compiler in the environment variable CXX."
+        )
     if compile != "auto":
         return bool(compile)
     pays = getattr(network, "COMPILING_PAYS", False) and n_steps >= COMPILING_STEPS

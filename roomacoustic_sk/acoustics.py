@@ -39,6 +39,7 @@ class _Parameter(NamedTuple):
 
     evaluate: Callable[[Array, Band, Decay], float]
     needs: str
+    name: str = ""  # where several are evaluated at once
 
 
 class _Batch(NamedTuple):
@@ -99,18 +100,20 @@ def _evaluate(batch: _Batch, *parameters: _Parameter) -> list[Any]:
             values[:, i, j] = [parameter.evaluate(response, band, decay) for parameter in parameters]
     for parameter, lacking in zip(parameters, np.isnan(values), strict=True):
         if lacking.any():
-            _warn(batch, lacking, parameter.needs, stacklevel=4)
+            _warn(batch, lacking, parameter.needs, name=parameter.name, stacklevel=4)
     return [_shaped(batch, value) for value in values]
 
 
-def _warn(batch: _Batch, lacking: NDArray[np.bool_], needs: str, *, stacklevel: int) -> None:
+def _warn(batch: _Batch, lacking: NDArray[np.bool_], needs: str, *, name: str = "", stacklevel: int) -> None:
     """Name the rows (and bands) where noise hides what a parameter needs, or the end of the response cuts it off."""
     rows = name_rows(np.flatnonzero(lacking.any(axis=1)))
     if not batch.is_broadband:
         rows += f" ({', '.join(f'{batch.bands[j].centre:g}' for j in np.flatnonzero(lacking.any(axis=0)))} Hz)"
     hidden = "cut off by the end of the response" if batch.truncation is None else "hidden by noise or cut off"
     warnings.warn(
-        f"{batch.caller}: NaN in {rows}, where {needs} is {hidden}.", DecayRangeWarning, stacklevel=stacklevel
+        f"{batch.caller}: {name and f'{name} is '}NaN in {rows}, where {needs} is {hidden}.",
+        DecayRangeWarning,
+        stacklevel=stacklevel,
     )
 
 
@@ -716,4 +719,5 @@ def room_parameters(
         "centre_time": _centre(batch),
         "direct_to_reverberant_ratio": _balance(batch, direct_window, name="direct_window"),
     }
-    return dict(zip(parameters, _evaluate(batch, *parameters.values()), strict=True))
+    named = [parameter._replace(name=name) for name, parameter in parameters.items()]
+    return dict(zip(parameters, _evaluate(batch, *named), strict=True))

@@ -80,8 +80,8 @@ class ContrastiveRoomEncoder(TrainedNetMixin, ClassNamePrefixFeaturesOutMixin, T
         What the convolutions compute in during training; "auto" takes bfloat16 where the processor has it. Loss,
         projection, spectrogram and `transform` are in float32 always.
     compile : {"auto"} or bool, default="auto"
-        Whether the network is compiled for training, which takes some seconds and a C++ compiler. "auto" does so on a
-        CPU with a compiler for ``network="pooled"`` and 2 000 steps or more.
+        Whether the network is compiled for training, which takes 5 to 30 s and a C++ compiler. "auto" does so on a
+        CPU with a compiler for ``network="pooled"`` and 2 000 steps or more, and else goes without.
     device : str or torch.device, default="auto"
         "auto" is CUDA where there is one, else the CPU.
     callbacks : list of skorch callbacks, optional
@@ -366,7 +366,7 @@ class ContrastiveRoomEncoder(TrainedNetMixin, ClassNamePrefixFeaturesOutMixin, T
                 plateau=_plateau_level(watched.n_classes, watched.n_views, self.tau),
                 device=device,
                 autocast=autocast,
-                compiled=resolve_compile(self.compile, module[0], device, max_epochs * len(train)),
+                compiled=resolve_compile(self.compile, module[0], device, max_epochs * len(train), caller=name),
                 callbacks=self.callbacks,
                 verbose=self.verbose,
                 label="encoder",

@@ -169,7 +169,9 @@ class _SupervisedRoomEstimator(TrainedNetMixin, WaveformEstimator):
                 patience=self.patience,
                 device=device,
                 autocast=autocast,
-                compiled=resolve_compile(self.compile, _unfrozen(module[0]), device, self.max_epochs * len(train)),
+                compiled=resolve_compile(
+                    self.compile, _unfrozen(module[0]), device, self.max_epochs * len(train), caller=name
+                ),
                 callbacks=self.callbacks,
                 verbose=self.verbose,
                 label="supervised",

@@ -737,15 +737,18 @@ def test_a_compiled_network_learns_the_same_and_is_stored_as_any_other(data):
 @needs_compiler
 def test_networks_are_compiled_unasked_only_where_it_pays():
     cpu, many = torch.device("cpu"), 10**6
-    assert resolve_compile("auto", PooledRoomCNN(), cpu, many)
-    assert not resolve_compile("auto", PooledRoomCNN(), cpu, 100)
-    assert not resolve_compile("auto", RoomCNN(), cpu, many)
-    assert not resolve_compile("auto", PooledRoomCNN(), torch.device("cuda"), many)
+    assert resolve_compile("auto", PooledRoomCNN(), cpu, many, caller="fit")
+    assert not resolve_compile("auto", PooledRoomCNN(), cpu, 100, caller="fit")
+    assert not resolve_compile("auto", RoomCNN(), cpu, many, caller="fit")
+    assert not resolve_compile("auto", PooledRoomCNN(), torch.device("cuda"), many, caller="fit")
 
 
 def test_without_a_compiler_networks_are_not_compiled_unasked(monkeypatch):
     monkeypatch.setenv("CXX", "no-such-compiler")
-    assert not resolve_compile("auto", PooledRoomCNN(), torch.device("cpu"), 10**6)
+    assert not resolve_compile("auto", PooledRoomCNN(), torch.device("cpu"), 10**6, caller="fit")
+    X, rir, _ = reverberant_bursts(20)
+    with pytest.raises(ValueError, match=r"ContrastiveRoomEncoder: compile must be False or .* got True. Install"):
+        ContrastiveRoomEncoder(**QUICK | {"compile": True}).fit(X, rir_groups=rir)
 
 
 # What is refused
