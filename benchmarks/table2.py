@@ -9,9 +9,12 @@ it was. Rooms and speech are the same in every cell; a seed draws initial weight
 
 Upstream: 64 rooms with one response each, 160 segments of speech of the upstream speakers, of which 32 validate;
 position-independent sampling has four responses a room, one for each (room, segment), so that there are as many clips
-as in the other samplings. Downstream: 1 000 responses of 100 other rooms; 8 192 clips to train, 2 048 to stop early,
-2 048 of further speakers to test through the same responses, and 2 048 of these in 50 rooms more. Clips begin when the
-sound arrives: with its travel time left in, encoders tell responses apart by it and by little else (docs/results.md).
+as in the other samplings. The other networks learn from 3 000 segments at varied speed, and "bandwise" from all four
+responses of each room with every segment, 768 000 clips that are convolved when they are asked for.
+
+Downstream: 1 000 responses of 100 other rooms; 8 192 clips to train, 2 048 to stop early, 2 048 of further speakers to
+test through the same responses, and 2 048 of these in 50 rooms more. Clips begin when the sound arrives: with its
+travel time left in, encoders tell responses apart by it and by little else (docs/results.md).
 """
 
 from __future__ import annotations
@@ -56,6 +59,7 @@ from roomacoustic_sk.metrics import regression_metrics
 HERE = Path(__file__).parent
 LARGE_ROOM = 160.0  # m3
 TAUS = (0.01, 0.1, 1.0)
+NETWORKS = ("paper", "pooled", "bandwise")
 SAMPLINGS = ("soft", "hard", "position_independent")
 UPSTREAM_RIRS = 4  # of a room; all samplings but the position-independent one use the first of them
 TASKS = {  # which target, whether its logarithm is learned
@@ -73,7 +77,7 @@ class Size:
 
     upstream_rooms: int
     upstream_segments: int
-    varied_segments: int  # for the pooled network, at varied speed
+    varied_segments: int  # at varied speed, for all networks but the paper's
     downstream_rooms: int
     rirs_per_room: int
     unseen_rooms: int
@@ -85,8 +89,8 @@ class Size:
 
 
 SIZES = {
-    "paper": Size(64, 160, 3000, 100, 10, 50, 10_240, 2048, {"paper": 24, "pooled": 28}, 24, 128),
-    "tiny": Size(8, 20, 20, 6, 2, 4, 100, 50, {"paper": 1, "pooled": 1}, 1, 2),
+    "paper": Size(64, 160, 3000, 100, 10, 50, 10_240, 2048, {"paper": 24, "pooled": 28, "bandwise": 48}, 24, 128),
+    "tiny": Size(8, 20, 20, 6, 2, 4, 100, 50, {"paper": 1, "pooled": 1, "bandwise": 1}, 1, 2),
 }
 
 
@@ -155,10 +159,13 @@ class Data:
             speech = self.speech(0, self.size.varied_segments, (0.85, 1.2))
         grid = make_reverberant_speech(self.upstream_rooms, speech, remove_delay=True, lazy=True, random_state=0)
         rir = grid.rir % UPSTREAM_RIRS
-        chosen = rir == 0
-        if sampling == "position_independent":  # another response of the room for each segment in turn
+        if network == "bandwise":
+            chosen = np.ones(len(rir), dtype=bool)
+        elif sampling == "position_independent":  # another response of the room for each segment in turn
             source = np.unique(grid.source, return_inverse=True)[1]
             chosen = rir == (source + grid.room) % UPSTREAM_RIRS
+        else:
+            chosen = rir == 0
         part = Bunch(**{key: grid[key][chosen] for key in ("data", "rir", "source", "room", "speaker")})
         if network == "paper":  # few enough to be convolved once
             part.data = np.asarray(part.data)
@@ -338,7 +345,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--speech", type=Path, help="folder of real speech, e.g. LibriSpeech; synthetic if not given")
     parser.add_argument("--size", choices=list(SIZES), default="paper")
-    parser.add_argument("--networks", nargs="+", choices=["paper", "pooled"], default=["paper", "pooled"])
+    parser.add_argument("--networks", nargs="+", choices=list(NETWORKS), default=list(NETWORKS))
     parser.add_argument("--methods", nargs="+", choices=methods, default=methods)
     parser.add_argument("--taus", nargs="+", type=float, default=list(TAUS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])

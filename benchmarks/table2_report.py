@@ -161,7 +161,7 @@ def render(folder: Path) -> str:
         "*RT60 log* and *RT60 mid* learn the logarithm; *mid* is the mean of the 500 Hz and 1 kHz octave bands. "
         "*slopes* are decay slopes with extra trees, *mean* is the training clips' mean, or the more frequent class.",
     ]
-    networks = [name for name in ("paper", "pooled") if name in set(rows["network"])]
+    networks = [name for name in ("paper", "pooled", "bandwise") if name in set(rows["network"])]
     for network in networks or ["no"]:
         for test in ("seen RIRs", "unseen rooms"):
             lines += ["", f'## network="{network}", {test}', "", *table(rows, test, network)]

@@ -18,6 +18,7 @@ import time
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -60,13 +61,20 @@ class Size:
     epochs: dict[str, int]  # of each network
 
 
+def networks(*values: Any) -> dict[str, Any]:
+    """Name one value for each network."""
+    return dict(zip(("bandwise", "pooled", "paper"), values, strict=True))
+
+
 SIZES = {
-    "tiny": Size(8, {"pooled": 20, "paper": 20}, 6, 2, 4, 100, 50, {"pooled": 1, "paper": 1}),
-    "small": Size(40, {"pooled": 200, "paper": 200}, 60, 1, 40, 1000, 400, {"pooled": 6, "paper": 12}),
-    "large": Size(64, {"pooled": 3000, "paper": 1500}, 160, 2, 80, 4000, 1000, {"pooled": 28, "paper": 24}),
+    "tiny": Size(8, networks(20, 20, 20), 6, 2, 4, 100, 50, networks(1, 1, 1)),
+    "small": Size(40, networks(200, 200, 200), 60, 1, 40, 1000, 400, networks(6, 6, 12)),
+    "large": Size(64, networks(3000, 3000, 1500), 160, 2, 80, 4000, 1000, networks(28, 28, 24)),
 }
 # With hard batches, where other RIRs speak the same words, the paper's network stays at chance; see docs/results.md.
-SETTINGS = {"pooled": {"sampling": "hard", "tau": 0.1}, "paper": {"sampling": "soft", "tau": 1.0}}
+SETTINGS = networks(
+    {"sampling": "hard", "tau": 0.1}, {"sampling": "hard", "tau": 0.1}, {"sampling": "soft", "tau": 1.0}
+)
 
 
 def load_sources(args: argparse.Namespace, size: Size) -> list[Bunch]:
@@ -165,7 +173,7 @@ def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--speech", type=Path, help="folder of real speech, e.g. LibriSpeech; synthetic if not given")
-    parser.add_argument("--network", choices=["pooled", "paper"], default="pooled")
+    parser.add_argument("--network", choices=list(SETTINGS), default="bandwise")
     parser.add_argument("--size", choices=list(SIZES), default="small")
     parser.add_argument("--epochs", type=int, help="epochs of the encoder at most, instead of the size's own")
     parser.add_argument(

@@ -27,7 +27,7 @@ from roomacoustic_sk._waveforms import (
     warn_of_missing_targets,
 )
 from roomacoustic_sk.losses import SupConLoss
-from roomacoustic_sk.networks import ProjectionHead
+from roomacoustic_sk.networks import PartwiseProjection, ProjectionHead
 from roomacoustic_sk.samplers import SAMPLINGS, MultiviewBatchSampler, hold_out, largest_batch
 
 _PLATEAU_MARGIN = 0.02  # share of the way from chance to perfect separation that counts as having left the plateau
@@ -42,9 +42,10 @@ class ContrastiveRoomEncoder(TrainedNetMixin, ClassNamePrefixFeaturesOutMixin, T
 
     Parameters
     ----------
-    network : {"pooled", "paper"} or callable, default="pooled"
-        The encoder: `PooledRoomCNN`, `RoomCNN`, or a class (or other callable) that is called with the number of
-        samples in a segment and returns a module from waveforms (n, n_times) to features (n, n_features).
+    network : {"bandwise", "pooled", "paper"} or callable, default="bandwise"
+        The encoder: `BandwiseRoomCNN`, `PooledRoomCNN`, `RoomCNN`, or a class (or other callable) that is
+        called with the number of samples in a segment and returns a module from waveforms (n, n_times) to features
+        (n, n_features).
     tau : float, default=0.1
         Temperature of the contrastive loss.
     sampling : {"soft", "hard", "position_independent"}, default="soft"
@@ -81,7 +82,8 @@ class ContrastiveRoomEncoder(TrainedNetMixin, ClassNamePrefixFeaturesOutMixin, T
         projection, spectrogram and `transform` are in float32 always.
     compile : {"auto"} or bool, default="auto"
         Whether the network is compiled for training, which takes 5 to 30 s and a C++ compiler. "auto" does so on a
-        CPU with a compiler for ``network="pooled"`` and 2 000 steps or more, and else goes without.
+        CPU with a compiler for the networks that gain by it (not "paper") and 2 000 steps or more, and else goes
+        without.
     device : str or torch.device, default="auto"
         "auto" is CUDA where there is one, else the CPU.
     callbacks : list of skorch callbacks, optional
@@ -124,8 +126,8 @@ class ContrastiveRoomEncoder(TrainedNetMixin, ClassNamePrefixFeaturesOutMixin, T
 
     Recordings longer than a segment give random segments in training; in `transform` they are cut into segments whose
     embeddings are averaged and normalised again. Shorter ones are repeated from their beginning, with a warning, up to
-    the shortest clip that the network takes: a segment in training and for ``network="paper"``, 0.5 s for
-    ``network="pooled"`` in `transform`. Where all recordings are shorter than `segment_duration`, segments are
+    the shortest clip that the network takes: a segment in training and for ``network="paper"``, 0.5 s for the
+    other networks in `transform`. Where all recordings are shorter than `segment_duration`, segments are
     shortened instead. Integer waveforms are taken as PCM; the level does not matter.
 
     Without `rir_groups` every recording counts as its own transmission path, and its views are random segments of it,
@@ -158,7 +160,7 @@ class ContrastiveRoomEncoder(TrainedNetMixin, ClassNamePrefixFeaturesOutMixin, T
     def __init__(
         self,
         *,
-        network: str | Callable[[int], nn.Module] = "pooled",
+        network: str | Callable[[int], nn.Module] = "bandwise",
         tau: float = 0.1,
         sampling: str = "soft",
         n_classes: int = 24,
@@ -342,7 +344,7 @@ class ContrastiveRoomEncoder(TrainedNetMixin, ClassNamePrefixFeaturesOutMixin, T
             if start is None:
                 network = build_network(self.network, segment_length)
                 n_features = count_outputs(network, segment_length, caller=name)
-                module = nn.Sequential(network, ProjectionHead(n_features))
+                module = nn.Sequential(network, _projection(network, n_features))
             else:
                 module, n_features = start.module_, self._n_features_out
             spectrograms = spectrogram_cache(module[0], rows, segment_length, device, autocast)
@@ -422,6 +424,12 @@ class ContrastiveRoomEncoder(TrainedNetMixin, ClassNamePrefixFeaturesOutMixin, T
     def network_(self) -> nn.Module:
         """The trained network, without the projection."""
         return self.net_.module_[0]
+
+
+def _projection(network: nn.Module, n_features: int) -> nn.Module:
+    """Return what stands between the embedding and the loss: a projection for each part, where there are several."""
+    parts = getattr(network, "parts", ())
+    return PartwiseProjection(parts) if len(parts) > 1 else ProjectionHead(n_features)
 
 
 def _plateau_level(n_classes: int, n_views: int, tau: float) -> float:

@@ -64,8 +64,9 @@ class SupConLoss(nn.Module):
 
         Parameters
         ----------
-        embeddings : Tensor of shape (n_rows, n_dimensions)
-            Normalised here, so any length will do.
+        embeddings : Tensor of shape (n_rows, n_dimensions) or (n_rows, n_projections, n_dimensions)
+            Normalised here, so any length will do. Of several projections, each has a loss of its own, and their mean
+            is returned.
         labels : Tensor of shape (n_rows,)
             Integer class of each row.
 
@@ -73,23 +74,26 @@ class SupConLoss(nn.Module):
         -------
         Tensor of shape ()
         """
-        if embeddings.ndim != 2 or labels.shape != embeddings.shape[:1]:
+        if embeddings.ndim not in (2, 3) or labels.shape != embeddings.shape[:1]:
             raise ValueError(
-                "SupConLoss: embeddings and labels must be of shapes (n_rows, n_dimensions) and (n_rows,), "
+                "SupConLoss: embeddings and labels must be of shapes (n_rows, n_dimensions), or (n_rows, "
+                "n_projections, n_dimensions), and (n_rows,), "
                 f"got {tuple(embeddings.shape)} and {tuple(labels.shape)}."
             )
         if embeddings.dtype in (torch.float16, torch.bfloat16):
             embeddings = embeddings.float()
         with full_precision(embeddings):
-            z = nn.functional.normalize(embeddings, dim=1)
-            itself = torch.eye(len(z), dtype=torch.bool, device=z.device)
+            z = nn.functional.normalize(embeddings, dim=-1)
+            z = z if z.ndim == 2 else z.transpose(0, 1)  # a batch of matrices, one for each projection
+            itself = torch.eye(len(labels), dtype=torch.bool, device=z.device)
             positive = (labels[:, None] == labels[None, :]) & ~itself
             n_positives = positive.sum(dim=1)
             anchors = n_positives > 0
             if not anchors.any():
                 return embeddings.sum() * 0.0
-            similarity = (z @ z.T / self.tau).masked_fill(itself, -torch.inf)
-            log_probability = similarity - similarity.logsumexp(dim=1, keepdim=True)
+            similarity = (z @ z.mT / self.tau).masked_fill(itself, -torch.inf)
+            log_probability = similarity - similarity.logsumexp(dim=-1, keepdim=True)
             # masked_fill, not a product: the diagonal is -inf, and -inf * 0 is NaN.
-            per_anchor = -log_probability.masked_fill(~positive, 0.0).sum(dim=1) / n_positives.clamp_min(1)
-            return per_anchor[anchors].mean() if self.reduction == "mean" else per_anchor[anchors].sum()
+            per_anchor = -log_probability.masked_fill(~positive, 0.0).sum(dim=-1) / n_positives.clamp_min(1)
+            per_anchor = per_anchor[..., anchors]
+            return (per_anchor.mean(-1) if self.reduction == "mean" else per_anchor.sum(-1)).mean()

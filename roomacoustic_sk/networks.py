@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -258,6 +258,37 @@ class BandSpectrogram(nn.Module):
         return ((level - level.mean(dim=2, keepdim=True)) / deviation)[:, None]
 
 
+class _PooledBlocks(nn.Module):
+    """Five convolutional blocks on some bands, whose features are summed up over time, and a linear layer."""
+
+    CHANNELS = (32, 48, 64, 96, 128)
+    KERNELS = ((3, 5), (3, 3), (3, 3), (3, 3), (3, 3))
+    STRIDES = ((2, 2), (2, 2), (2, 2), (2, 2), (1, 1))
+    PADDING = ((1, 0), (1, 0), (1, 1), (1, 1), (1, 1))  # along time only where a clip of 0.5 s needs it
+
+    def __init__(self, n_bands: int, n_outputs: int, dropout: float) -> None:
+        super().__init__()
+        n_in = (1, *self.CHANNELS[:-1])
+        blocks = nn.Sequential(*map(_block, n_in, self.CHANNELS, self.KERNELS, self.STRIDES, self.PADDING))
+        # Half again as fast on a CPU. torch's types know this argument for tensors alone.
+        self.blocks: nn.Sequential = blocks.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.dropout = nn.Dropout(dropout)
+        for stride in self.STRIDES:
+            n_bands = (n_bands - 1) // stride[0] + 1
+        self.linear = nn.Linear(2 * self.CHANNELS[-1] * n_bands, n_outputs)
+
+    def forward(self, spectrogram: Tensor) -> Tensor:
+        """Return numbers (n, n_outputs) of spectrograms (n, 1, n_bands, n_frames)."""
+        features = self.blocks(spectrogram).flatten(1, 2)
+        with full_precision(features):
+            features = features.float()
+            mean = features.mean(dim=2)
+            variance = (features - mean[:, :, None]).square().mean(dim=2)
+            # The deviation's gradient is infinite at 0, where a channel is dead: hence the small constant.
+            pooled = torch.cat([mean, (variance + 1e-5).sqrt()], dim=1)
+            return self.linear(self.dropout(pooled))
+
+
 class PooledRoomCNN(nn.Module):
     """An encoder that pools mean and deviation over time, for clips of any length from 0.5 s up.
 
@@ -277,6 +308,8 @@ class PooledRoomCNN(nn.Module):
 
     Attributes
     ----------
+    parts : tuple of int
+        Lengths of the parts of the embedding that stand for themselves; one part, here.
     MIN_TIMES : int
         Samples in the shortest clip, 0.5 s at 16 kHz.
     TAKES_SPECTROGRAMS : bool
@@ -287,7 +320,7 @@ class PooledRoomCNN(nn.Module):
     Raises
     ------
     ValueError
-        If `n_times` is below `MIN_TIMES`.
+        If `n_times` is below `MIN_TIMES`, or `n_embedding` below the number of parts.
 
     Examples
     --------
@@ -298,45 +331,78 @@ class PooledRoomCNN(nn.Module):
     (torch.Size([2, 64]), torch.Size([2, 64]))
     """
 
-    CHANNELS = (32, 48, 64, 96, 128)
-    KERNELS = ((3, 5), (3, 3), (3, 3), (3, 3), (3, 3))
-    STRIDES = ((2, 2), (2, 2), (2, 2), (2, 2), (1, 1))
-    PADDING = ((1, 0), (1, 0), (1, 1), (1, 1), (1, 1))  # along time only where a clip of 0.5 s needs it
+    GROUPS: tuple[int, ...] = (40,)
+    """Bands seen together, from the lowest up."""
     TAKES_SPECTROGRAMS = True
     COMPILING_PAYS = True
     MIN_TIMES = 8_000
 
     def __init__(self, n_times: int = 64_000, n_embedding: int = 64, dropout: float = 0.1) -> None:
         super().__init__()
+        name, n_parts = type(self).__name__, len(self.GROUPS)
         if n_times < self.MIN_TIMES:
-            raise ValueError(f"PooledRoomCNN: n_times must be at least {self.MIN_TIMES} samples, got {n_times}.")
+            raise ValueError(f"{name}: n_times must be at least {self.MIN_TIMES} samples, got {n_times}.")
+        if n_embedding < n_parts:
+            raise ValueError(f"{name}: n_embedding must be at least {n_parts}, one for each part, got {n_embedding}.")
         self.min_times = self.MIN_TIMES
         self.spectrogram = BandSpectrogram()
-        n_in = (1, *self.CHANNELS[:-1])
-        blocks = nn.Sequential(*map(_block, n_in, self.CHANNELS, self.KERNELS, self.STRIDES, self.PADDING))
-        # Half again as fast on a CPU. torch's types know this argument for tensors alone.
-        self.blocks: nn.Sequential = blocks.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.dropout = nn.Dropout(dropout)
-        n_frequencies = self.spectrogram.n_bands
-        for stride in self.STRIDES:
-            n_frequencies = (n_frequencies - 1) // stride[0] + 1
-        self.linear = nn.Linear(2 * self.CHANNELS[-1] * n_frequencies, n_embedding)
+        self.parts = tuple((n_embedding + i) // n_parts for i in range(n_parts))
+        self.groups = nn.ModuleList(
+            _PooledBlocks(bands, length, dropout) for bands, length in zip(self.GROUPS, self.parts, strict=True)
+        )
         self.standardise = nn.BatchNorm1d(n_embedding, affine=False)
 
     def forward(self, waveforms: Tensor) -> Tensor:
         """Return unit-norm embeddings (n, n_embedding) of waveforms (n, n_times), or of their spectrograms."""
         if waveforms.ndim == 2 and waveforms.shape[1] < self.MIN_TIMES:
             raise ValueError(
-                f"PooledRoomCNN: waveforms must have at least {self.MIN_TIMES} samples, got {waveforms.shape[1]}."
+                f"{type(self).__name__}: waveforms must have at least {self.MIN_TIMES} samples, "
+                f"got {waveforms.shape[1]}."
             )
-        features = self.blocks(self.spectrogram(waveforms) if waveforms.ndim == 2 else waveforms).flatten(1, 2)
-        with full_precision(features):
-            features = features.float()
-            mean = features.mean(dim=2)
-            variance = (features - mean[:, :, None]).square().mean(dim=2)
-            # The deviation's gradient is infinite at 0, where a channel is dead: hence the small constant.
-            pooled = torch.cat([mean, (variance + 1e-5).sqrt()], dim=1)
-            return nn.functional.normalize(self.standardise(self.linear(self.dropout(pooled))), dim=1)
+        spectrogram = self.spectrogram(waveforms) if waveforms.ndim == 2 else waveforms
+        of_groups = spectrogram.split(self.GROUPS, dim=2)
+        found = torch.cat([blocks(bands) for blocks, bands in zip(self.groups, of_groups, strict=True)], dim=1)
+        with full_precision(found):
+            return nn.functional.normalize(self.standardise(found), dim=1)
+
+
+class BandwiseRoomCNN(PooledRoomCNN):
+    """A `PooledRoomCNN` for each of four frequency ranges, each with a quarter of the embedding to itself.
+
+    The ranges are about 60 to 220, 220 to 620, 620 to 2 000 and 2 000 to 7 600 Hz. The contrastive loss is asked of
+    every quarter of the embedding on its own, besides the whole (`PartwiseProjection`). A loss on the whole alone is
+    met by what tells rooms apart most easily, and that is not the decay at low frequencies, of which speech shows
+    little; but broadband reverberation time is that of the octave that decays most slowly, usually the lowest.
+
+    Parameters
+    ----------
+    n_times : int, default=64000
+        Ignored but for a check, as in `PooledRoomCNN`.
+    n_embedding : int, default=64
+        Length of the embedding, 4 or more.
+    dropout : float, default=0.1
+        Dropout before the fully connected layers, in training mode.
+
+    Attributes
+    ----------
+    parts : tuple of int
+        Lengths of the four parts of the embedding, from low frequencies to high ones.
+
+    Raises
+    ------
+    ValueError
+        As `PooledRoomCNN`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from roomacoustic_sk.networks import BandwiseRoomCNN
+    >>> encoder = BandwiseRoomCNN()
+    >>> encoder.parts, encoder(torch.randn(2, 64_000)).shape
+    ((16, 16, 16, 16), torch.Size([2, 64]))
+    """
+
+    GROUPS = (4, 8, 12, 16)
 
 
 class ProjectionHead(nn.Sequential):
@@ -365,6 +431,33 @@ class ProjectionHead(nn.Sequential):
         """Return latent vectors of shape (n, n_projection) of embeddings of shape (n, n_embedding)."""
         with full_precision(embeddings):
             return super().forward(embeddings.float())
+
+
+class PartwiseProjection(nn.Module):
+    """A `ProjectionHead` for each part of an embedding, and one for the whole.
+
+    Parameters
+    ----------
+    parts : sequence of int
+        Lengths of the parts, which make up the embedding one after the other.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from roomacoustic_sk.networks import PartwiseProjection
+    >>> PartwiseProjection([16, 16, 32])(torch.randn(2, 64)).shape
+    torch.Size([2, 4, 16])
+    """
+
+    def __init__(self, parts: Sequence[int]) -> None:
+        super().__init__()
+        self.parts = list(parts)
+        self.heads = nn.ModuleList(ProjectionHead(length) for length in [*self.parts, sum(self.parts)])
+
+    def forward(self, embeddings: Tensor) -> Tensor:
+        """Return latent vectors of shape (n, n_parts + 1, n_projection) of embeddings of shape (n, n_embedding)."""
+        parts = [nn.functional.normalize(part, dim=1) for part in embeddings.float().split(self.parts, dim=1)]
+        return torch.stack([head(part) for head, part in zip(self.heads, [*parts, embeddings], strict=True)], dim=1)
 
 
 class MLPHead(nn.Sequential):
@@ -396,5 +489,9 @@ class MLPHead(nn.Sequential):
         )
 
 
-NETWORKS: dict[str, Callable[[int], nn.Module]] = {"paper": RoomCNN, "pooled": PooledRoomCNN}
+NETWORKS: dict[str, Callable[[int], nn.Module]] = {
+    "paper": RoomCNN,
+    "pooled": PooledRoomCNN,
+    "bandwise": BandwiseRoomCNN,
+}
 """The encoders that estimators know by name; each is called with the number of samples in a segment."""

@@ -50,7 +50,7 @@ class _SupervisedRoomEstimator(TrainedNetMixin, WaveformEstimator):
     def __init__(
         self,
         *,
-        network: str | Callable[[int], nn.Module] = "pooled",
+        network: str | Callable[[int], nn.Module] = "bandwise",
         encoder: Any = None,
         freeze_encoder: bool = False,
         n_hidden: int = 256,
@@ -228,7 +228,7 @@ class SupervisedRoomRegressor(RegressorMixin, _SupervisedRoomEstimator):
 
     Parameters
     ----------
-    network : {"pooled", "paper"} or callable, default="pooled"
+    network : {"bandwise", "pooled", "paper"} or callable, default="bandwise"
         The encoder, as for `ContrastiveRoomEncoder`. Ignored where `encoder` is given.
     encoder : fitted ContrastiveRoomEncoder, default=None
         Encoder to start from, instead of random weights. It is copied, not changed. Wrap it in
@@ -313,7 +313,7 @@ class SupervisedRoomRegressor(RegressorMixin, _SupervisedRoomEstimator):
     def __init__(
         self,
         *,
-        network: str | Callable[[int], nn.Module] = "pooled",
+        network: str | Callable[[int], nn.Module] = "bandwise",
         encoder: Any = None,
         freeze_encoder: bool = False,
         non_negative: bool = False,
@@ -423,7 +423,7 @@ class SupervisedRoomClassifier(ClassifierMixin, _SupervisedRoomEstimator):
 
     Parameters
     ----------
-    network : {"pooled", "paper"} or callable, default="pooled"
+    network : {"bandwise", "pooled", "paper"} or callable, default="bandwise"
         The encoder, as for `ContrastiveRoomEncoder`. Ignored where `encoder` is given.
     encoder : fitted ContrastiveRoomEncoder, default=None
         Encoder to start from, as for `SupervisedRoomRegressor`.

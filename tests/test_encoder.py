@@ -125,7 +125,8 @@ class Spoiler(Callback):
     def on_batch_begin(self, net, training=False, **kwargs):
         if not training and len(net.history) == net.max_epochs:
             with torch.no_grad():
-                net.module_[1][-1].weight.zero_()
+                for head in net.module_[1].heads:
+                    head[-1].weight.zero_()
 
 
 class Interrupter(Callback):
@@ -839,7 +840,7 @@ def test_one_recording_without_labels_is_refused(data):
 @pytest.mark.parametrize(
     ("parameters", "error", "message"),
     [
-        ({"network": "resnet"}, ValueError, r"network must be one of \['paper', 'pooled'\], got 'resnet'"),
+        ({"network": "resnet"}, ValueError, r"network must be one of \['paper', 'pooled', 'bandwise'\], got 'resnet'"),
         ({"network": 3}, ValueError, "network must be one of"),
         ({"network": TinyNetwork(1)}, TypeError, "network must be a class.*Pass TinyNetwork itself"),
         ({"tau": 0}, ValueError, "tau must be a number above 0, got 0"),

@@ -47,6 +47,14 @@ def batch():
     return z[order], labels[order]
 
 
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_loss_of_several_projections_is_the_mean_of_their_losses(batch, reduction):
+    z, labels = batch
+    loss, others = SupConLoss(0.1, reduction), z.roll(1, dims=1) * z.roll(5, dims=0)
+    expected = (loss(z, labels) + loss(others, labels)) / 2
+    torch.testing.assert_close(loss(torch.stack([z, others], dim=1), labels), expected)
+
+
 @pytest.mark.parametrize("tau", [0.01, 0.07, 0.1, 1.0, 10.0])
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 def test_loss_equals_the_papers_equation_2(batch, tau, reduction):

@@ -8,9 +8,18 @@ import torch
 from scipy.signal import ShortTimeFFT, get_window
 from torch import nn
 
-from roomacoustic_sk.networks import BandSpectrogram, LogSpectrogram, MLPHead, PooledRoomCNN, ProjectionHead, RoomCNN
+from roomacoustic_sk.networks import (
+    BandSpectrogram,
+    BandwiseRoomCNN,
+    LogSpectrogram,
+    MLPHead,
+    PartwiseProjection,
+    PooledRoomCNN,
+    ProjectionHead,
+    RoomCNN,
+)
 
-ENCODERS = [RoomCNN, PooledRoomCNN]
+ENCODERS = [RoomCNN, PooledRoomCNN, BandwiseRoomCNN]
 
 
 @pytest.fixture(autouse=True)
@@ -248,6 +257,41 @@ def test_pooled_room_cnn_spreads_its_embeddings_from_the_first_training_step_on(
     similarity = (embeddings @ embeddings.T)[~torch.eye(64, dtype=torch.bool)]
     assert abs(similarity.mean()) < 0.1
     assert similarity.std() > 0.1
+
+
+def test_each_part_of_the_bandwise_embedding_hears_its_own_frequencies_alone():
+    encoder, spectrograms = BandwiseRoomCNN().eval(), noise(2, 1, 40, 497)
+    # Each part alone: the norm of the whole, which all share, taken out.
+    parts = [nn.functional.normalize(part, dim=1) for part in encoder(spectrograms).split(encoder.parts, dim=1)]
+    first = 0
+    for i, n_bands in enumerate(encoder.GROUPS):
+        other = spectrograms.clone()
+        other[:, :, first : first + n_bands] = noise(2, 1, n_bands, 497, seed=1)
+        changed = [
+            not torch.allclose(nn.functional.normalize(part, dim=1), before, atol=1e-5)
+            for part, before in zip(encoder(other).split(encoder.parts, dim=1), parts, strict=True)
+        ]
+        assert changed == [j == i for j in range(4)]
+        first += n_bands
+    assert first == encoder.spectrogram.n_bands
+
+
+def test_the_bandwise_embedding_is_shared_out_evenly():
+    assert BandwiseRoomCNN().parts == (16, 16, 16, 16)
+    assert sorted(BandwiseRoomCNN(n_embedding=10).parts) == [2, 2, 3, 3]
+    with pytest.raises(ValueError, match="BandwiseRoomCNN: n_embedding must be at least 4, one for each part, got 3"):
+        BandwiseRoomCNN(n_embedding=3)
+
+
+def test_partwise_projection_projects_each_part_by_its_direction_alone_and_the_whole():
+    projection, embeddings = PartwiseProjection([16, 48]), nn.functional.normalize(noise(3, 64), dim=1)
+    found = projection(embeddings)
+    first = nn.functional.normalize(embeddings[:, :16], dim=1)
+    torch.testing.assert_close(found[:, 0], projection.heads[0](first))
+    torch.testing.assert_close(found[:, 2], projection.heads[2](embeddings))
+    scaled = projection(embeddings * torch.cat([torch.full((16,), 5.0), torch.ones(48)]))
+    torch.testing.assert_close(scaled[:, :2], found[:, :2])
+    assert not torch.allclose(scaled[:, 2], found[:, 2])
 
 
 def test_pooled_room_cnn_refuses_clips_shorter_than_half_a_second():

@@ -17,10 +17,10 @@ def test_the_quickstart_prints_its_table_beside_both_floors_and_saves_the_pictur
     done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     assert "SYNTHETIC" in done.stdout
-    table = pd.read_csv(tmp_path / "out" / "quickstart_pooled.csv")
+    table = pd.read_csv(tmp_path / "out" / "quickstart_bandwise.csv")
     assert set(table["from"]) == {"contrastive", "untrained", "mean or majority"}
     assert set(table["test"]) == {"seen RIRs", "unseen rooms"}
     is_volume = table["task"].str.startswith("volume")
     assert np.isfinite(table.loc[~is_volume, ["rmse", "relative_rmse", "pearson_r", "bias"]].to_numpy()).all()
     assert table.loc[is_volume, "accuracy"].between(0, 1).all()
-    assert (tmp_path / "out" / "quickstart_pooled.png").stat().st_size > 10_000
+    assert (tmp_path / "out" / "quickstart_bandwise.png").stat().st_size > 10_000

@@ -444,7 +444,7 @@ def test_warm_start_trains_on_other_batches_but_holds_out_the_same_sources(data)
 def test_going_on_with_another_network_is_refused(data):
     X, _, groups = data
     encoder = ContrastiveRoomEncoder(**ENCODER, warm_start=True).fit(X, **groups)
-    message = r"network must stay as it was to go on with a fitted estimator \('pooled'\), got 'paper'"
+    message = r"network must stay as it was to go on with a fitted estimator \('bandwise'\), got 'paper'"
     with pytest.raises(ValueError, match=message):
         encoder.set_params(network="paper").fit(X, **groups)
     with pytest.raises(ValueError, match=message):

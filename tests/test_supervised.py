@@ -101,7 +101,7 @@ def test_estimates_scale_with_the_unit_of_the_targets(data):
 
 def test_estimates_are_never_negative_where_they_must_not_be(data):
     X, rt60 = data
-    y = np.where(rt60 > 0.3, 10.0, -10.0)
+    y = np.where(rt60 > 0.3, 10.0, -30.0)
     estimates = {
         floor: SupervisedRoomRegressor(**QUICK | {"non_negative": floor, "max_epochs": 3}).fit(X, y).predict(X)
         for floor in (True, False)
@@ -117,7 +117,7 @@ def test_dropout_is_on_in_training_and_off_in_prediction(data):
 
     class ModeWatcher(Callback):
         def on_grad_computed(self, net, **kwargs):
-            modes.append(net.module_[0].dropout.training)
+            modes.extend(m.training for m in net.module_.modules() if isinstance(m, torch.nn.Dropout))
 
     model = SupervisedRoomRegressor(**QUICK, callbacks=[ModeWatcher()]).fit(X, rt60)
     assert modes
@@ -334,7 +334,7 @@ def test_bad_labels_and_targets_are_refused(data):
 @pytest.mark.parametrize(
     ("parameters", "error", "message"),
     [
-        ({"network": "deep"}, ValueError, r"network must be one of \['paper', 'pooled'\], got 'deep'"),
+        ({"network": "deep"}, ValueError, r"network must be one of \['paper', 'pooled', 'bandwise'\], got 'deep'"),
         ({"n_hidden": 0}, ValueError, "n_hidden must be a whole number of at least 1"),
         ({"batch_size": 1.5}, TypeError, "batch_size must be a whole number"),
         ({"batch_size": 1}, ValueError, "batch_size must be a whole number of at least 2, got 1"),
