@@ -5,7 +5,8 @@
     python benchmarks/table2_report.py                                               # the table, from finished cells
 
 Each finished cell is a file of its own in `benchmarks/table2/`, so a run may be stopped at any time and goes on where
-it was. Rooms and speech are the same in every cell; a seed draws initial weights, batches and heads.
+it was; the embeddings of five rooms (Fig. 4 of the paper) lie beside it. Rooms and speech are the same in every cell;
+a seed draws initial weights, batches and heads.
 
 Upstream: 64 rooms with one response each, 160 segments of speech of the upstream speakers, of which 32 validate;
 position-independent sampling has four responses a room, one for each (room, segment), so that there are as many clips
@@ -69,6 +70,7 @@ TASKS = {  # which target, whether its logarithm is learned
     "c50": ("c50", False),
 }
 TESTS = ("seen RIRs", "unseen rooms")
+LABELS = ("rir", "speaker")  # what the embeddings of five rooms may cluster by
 
 
 @dataclass
@@ -280,8 +282,7 @@ def contrastive(cell: Cell, data: Data, epochs: int) -> tuple[list[dict], dict[s
     five = data.five_rooms
     embeddings = encoder.transform(five.data)
     silhouettes = {
-        label: round(float(silhouette_score(embeddings, five[label], metric="cosine")), 4)
-        for label in ("rir", "speaker")
+        label: round(float(silhouette_score(embeddings, five[label], metric="cosine")), 4) for label in LABELS
     }
     rows = read_heads(
         X,
@@ -290,7 +291,8 @@ def contrastive(cell: Cell, data: Data, epochs: int) -> tuple[list[dict], dict[s
         partial(RoomClassifier, validation_fraction=0.2, patience=6, random_state=cell.seed),
         {"source_groups": data.downstream["train"].source},
     )
-    return rows, {"fit_seconds": round(seconds), "history": history, "silhouette": silhouettes}
+    more = {"fit_seconds": round(seconds), "history": history, "silhouette": silhouettes}
+    return rows, more | {"five_rooms": {"embeddings": embeddings.astype(np.float16)} | {k: five[k] for k in LABELS}}
 
 
 def supervised(cell: Cell, data: Data, _: int) -> tuple[list[dict], dict[str, Any]]:
@@ -364,7 +366,11 @@ def main() -> None:
     for number, cell in enumerate(todo, start=1):
         path = args.output / f"{cell.name}.json"
         if not path.exists():
-            save(path, run(cell, data))
+            result = run(cell, data)
+            if "five_rooms" in result:  # for figures.py
+                args.output.mkdir(parents=True, exist_ok=True)
+                np.savez_compressed(path.with_suffix(".npz"), **result.pop("five_rooms"))
+            save(path, result)
         result = pd.read_json(path, typ="series")
         main_rows = pd.DataFrame(result["rows"]).query("test == 'seen RIRs'").set_index("task")
         figures = [f"{task} r {main_rows.loc[task, 'pearson_r']:.3f}" for task in TASKS]
