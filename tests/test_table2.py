@@ -36,13 +36,13 @@ def finished(tmp_path_factory):
         "--cache",
         folder / "cache",
     ]
-    arguments += ["--networks", "paper", "--methods", "hard", "position_independent", "untrained", "mean"]
+    arguments += ["--networks", "paper", "--methods", "soft", "hard", "untrained", "mean"]
     return folder, arguments, run("table2.py", *arguments)
 
 
 def test_every_cell_is_a_file_with_figures_and_provenance(finished):
     folder, _, printed = finished
-    names = {"no-mean-seed0", "paper-hard-tau0.1-seed0", "paper-position_independent-tau0.1-seed0"}
+    names = {"no-mean-seed0", "paper-hard-tau0.1-seed0", "paper-soft-tau0.1-seed0"}
     assert {path.stem for path in (folder / "cells").glob("*.json")} == names | {"paper-untrained-seed0"}
     assert printed.count("r ") >= 4
     for path in (folder / "cells").glob("*.json"):
@@ -73,3 +73,17 @@ def test_the_report_stands_beside_the_papers_figures_and_says_what_is_undecided(
     assert "SYNTHETIC" in page
     assert "(0.879)" in page  # the paper's r of RT60 with hard sampling at tau 0.1
     assert "not decided: too few cells" in page
+
+
+def test_the_figures_are_drawn_from_finished_cells_with_their_numbers(finished):
+    pytest.importorskip("umap", reason="the figures need umap-learn, an optional dependency")
+    folder, _, _ = finished
+    places = ["--cells", folder / "cells", "--pictures", folder, "--output", folder / "figures.json"]
+    run("figures.py", "--size", "tiny", "--network", "paper", "--cache", folder / "cache", *places)
+    for name in ("figure3.png", "figure4_paper.png"):
+        assert (folder / name).stat().st_size > 10_000
+    measured = json.loads((folder / "figures.json").read_text())["measured"]
+    assert measured["figure 3"]["downstream"]["volume"]["count"] == 12
+    for method in ("soft", "hard"):
+        cell = json.loads((folder / "cells" / f"paper-{method}-tau0.1-seed0.json").read_text())
+        assert measured["figure 4, paper"][method]["embedding"] == cell["silhouette"]
