@@ -41,10 +41,22 @@ class PlainRoomCNN(nn.Module):
 
 
 class PlainPooledRoomCNN(nn.Module):
-    """The pooled encoder and projection, layer by layer."""
+    """The pooled or the bandwise encoder and its projections, layer by layer: one stack of blocks for each group."""
 
-    def __init__(self, weights: torch.Tensor) -> None:
+    def __init__(self, weights: torch.Tensor, groups: tuple[int, ...] = (40,)) -> None:
         super().__init__()
+        self.sizes, self.part = groups, 64 // len(groups)
+        self.groups = nn.ModuleList(self._group(n_bands, self.part) for n_bands in groups)
+        self.standardise = nn.BatchNorm1d(64, affine=False)
+        lengths = [self.part] * len(groups) + [64] * (len(groups) > 1)
+        self.projections = nn.ModuleList(
+            nn.Sequential(nn.Linear(length, 32), nn.ReLU(), nn.Linear(32, 16)) for length in lengths
+        )
+        self.register_buffer("window", torch.hann_window(512))
+        self.register_buffer("weights", weights)
+
+    @staticmethod
+    def _group(n_bands: int, n_outputs: int) -> nn.Module:
         channels, layers = [1, 32, 48, 64, 96, 128], []
         for i in range(5):
             kernel, stride = (3, 5) if i == 0 else (3, 3), 2 if i < 4 else 1
@@ -54,11 +66,9 @@ class PlainPooledRoomCNN(nn.Module):
                 nn.ReLU(),
                 nn.BatchNorm2d(channels[i + 1]),
             ]
-        self.blocks = nn.Sequential(*layers)
-        self.last = nn.Sequential(nn.Dropout(0.1), nn.Linear(768, 64), nn.BatchNorm1d(64, affine=False))
-        self.projection = nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 16))
-        self.register_buffer("window", torch.hann_window(512))
-        self.register_buffer("weights", weights)
+            n_bands = (n_bands - 1) // stride + 1
+        last = nn.Sequential(nn.Dropout(0.1), nn.Linear(256 * n_bands, n_outputs))
+        return nn.ModuleList([nn.Sequential(*layers), last])
 
     def embed(self, x: torch.Tensor) -> torch.Tensor:
         """Return embeddings."""
@@ -66,20 +76,28 @@ class PlainPooledRoomCNN(nn.Module):
         spectrum = torch.stft(x, 512, 128, window=self.window, center=False, return_complex=True)
         level = (self.weights @ spectrum.abs() ** 2 + 1e-6).log()
         level = (level - level.mean(2, keepdim=True)) / level.std((1, 2), keepdim=True)
-        features = self.blocks(level[:, None]).flatten(1, 2)
-        pooled = torch.cat([features.mean(2), (features.var(2, correction=0) + 1e-5).sqrt()], 1)
-        return nn.functional.normalize(self.last(pooled), dim=1)
+        parts = []
+        for (blocks, last), bands in zip(self.groups, level[:, None].split(self.sizes, dim=2), strict=True):
+            features = blocks(bands).flatten(1, 2)
+            parts.append(last(torch.cat([features.mean(2), (features.var(2, correction=0) + 1e-5).sqrt()], 1)))
+        return nn.functional.normalize(self.standardise(torch.cat(parts, 1)), dim=1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return projections."""
-        return self.projection(self.embed(x))
+        """Return projections: of one group (n, 16), of several (n, n_groups + 1, 16)."""
+        embedding = self.embed(x)
+        if len(self.sizes) == 1:
+            return self.projections[0](embedding)
+        parts = [nn.functional.normalize(part, dim=1) for part in embedding.split(self.part, dim=1)]
+        return torch.stack([p(part) for p, part in zip(self.projections, [*parts, embedding], strict=True)], dim=1)
 
 
 class _Loss(SupConLoss):
     """The loss, called as skorch calls it."""
 
     def forward(self, embeddings: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        return super().forward(embeddings, labels)
+        if embeddings.ndim == 2:
+            return super().forward(embeddings, labels)
+        return torch.stack([super(_Loss, self).forward(one, labels) for one in embeddings.unbind(1)]).mean()
 
 
 def plain_net(module: nn.Module, labels: np.ndarray, steps: int, epochs: int) -> NeuralNet:

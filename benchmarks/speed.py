@@ -61,12 +61,17 @@ def fit(rounds: int) -> dict[str, Any]:
     from plain import PlainPooledRoomCNN, PlainRoomCNN, plain_net
 
     from roomacoustic_sk import ContrastiveRoomEncoder
-    from roomacoustic_sk.networks import BandSpectrogram
+    from roomacoustic_sk.networks import BandSpectrogram, BandwiseRoomCNN
 
     X, rir, source = noise(24 * 12), np.repeat(np.arange(24), 12), np.tile(np.arange(12), 24)
     steps = 16
     found: dict[str, Any] = {}
-    modules = {"paper": PlainRoomCNN, "pooled": lambda: PlainPooledRoomCNN(BandSpectrogram().weights)}
+    weights = BandSpectrogram().weights
+    modules = {
+        "paper": PlainRoomCNN,
+        "pooled": lambda: PlainPooledRoomCNN(weights),
+        "bandwise": lambda: PlainPooledRoomCNN(weights, BandwiseRoomCNN.GROUPS),
+    }
     for network, make in modules.items():
 
         def ours(network: str = network) -> None:
@@ -91,11 +96,16 @@ def transform(rounds: int) -> dict[str, Any]:
     from plain import PlainPooledRoomCNN, PlainRoomCNN
 
     from roomacoustic_sk import ContrastiveRoomEncoder
-    from roomacoustic_sk.networks import BandSpectrogram
+    from roomacoustic_sk.networks import BandSpectrogram, BandwiseRoomCNN
 
     X = noise(256)
     found: dict[str, Any] = {}
-    modules = {"paper": PlainRoomCNN(), "pooled": PlainPooledRoomCNN(BandSpectrogram().weights)}
+    weights = BandSpectrogram().weights
+    modules = {
+        "paper": PlainRoomCNN(),
+        "pooled": PlainPooledRoomCNN(weights),
+        "bandwise": PlainPooledRoomCNN(weights, BandwiseRoomCNN.GROUPS),
+    }
     for network, module in modules.items():
         encoder = ContrastiveRoomEncoder(network=network, max_epochs=0, n_classes=2, n_views=2, random_state=0)
         encoder.fit(X[:8], rir_groups=np.arange(8) // 4)
