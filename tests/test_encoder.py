@@ -25,7 +25,7 @@ from roomacoustic_sk._torch import has_compiler, resolve_compile
 from roomacoustic_sk._training import PLATEAU_PATIENCE, PatientEarlyStopping
 from roomacoustic_sk.encoder import _plateau_level
 from roomacoustic_sk.losses import SupConLoss
-from roomacoustic_sk.networks import PooledRoomCNN, RoomCNN
+from roomacoustic_sk.networks import BandwiseRoomCNN, PartwiseProjection, PooledRoomCNN, ProjectionHead, RoomCNN
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -250,7 +250,20 @@ def test_short_recordings_are_repeated_from_their_beginning_with_a_warning(train
     np.testing.assert_allclose(found, trained.transform(repeated), atol=2e-6)
 
 
-def test_the_pooled_network_takes_clips_between_half_a_second_and_a_segment_as_they_are():
+def test_a_bandwise_encoder_is_trained_by_a_loss_of_each_part_and_of_the_whole(data):
+    X, groups = data
+    encoder = quick_fit(X, groups, network="bandwise")
+    assert isinstance(encoder.network_, BandwiseRoomCNN)
+    projection, untrained = encoder.net_.module_[1], quick_fit(X, groups, network="bandwise", max_epochs=0)
+    assert isinstance(projection, PartwiseProjection)
+    before = untrained.net_.module_[1].heads
+    assert len(projection.heads) == len(before) == 5
+    assert not any(torch.equal(a[-1].weight, b[-1].weight) for a, b in zip(projection.heads, before, strict=True))
+    for network in ("pooled", "paper"):
+        assert isinstance(quick_fit(X, groups, network=network, max_epochs=0).net_.module_[1], ProjectionHead)
+
+
+def test_the_default_network_takes_clips_between_half_a_second_and_a_segment_as_they_are():
     X, rir, source = reverberant_bursts(8, n_times=2 * CLIP)
     encoder = quick_fit(X, {"rir_groups": rir, "source_groups": source}, segment_duration=1.0)
     with torch.inference_mode():
