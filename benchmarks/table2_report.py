@@ -192,7 +192,7 @@ def render(folder: Path) -> str:
         "the mean of the 500 Hz and 1 kHz octave bands. *slopes* are decay slopes with extra trees, *mean* is the "
         "training clips' mean, or the more frequent class.",
     ]
-    networks = [name for name in ("paper", "pooled", "bandwise") if name in set(rows["network"])]
+    networks = [name for name in ("paper", "paper-varied", "pooled", "bandwise") if name in set(rows["network"])]
     for network in networks or ["no"]:
         lines += ["", f'## network="{network}"', "", *beside_baselines(rows, network)]
         for test, task in product(("seen RIRs", "unseen rooms"), SHOWN):
