@@ -130,6 +130,10 @@ class ContrastiveRoomEncoder(TrainedNetMixin, ClassNamePrefixFeaturesOutMixin, T
     other networks in `transform`. Where all recordings are shorter than `segment_duration`, segments are
     shortened instead. Integer waveforms are taken as PCM; the level does not matter.
 
+    A network with an attribute `parts`, the lengths of the parts that make up its embedding, has a contrastive loss of
+    each part besides that of the whole, each after a projection of its own, and training follows their mean.
+    `BandwiseRoomCNN` has a part for each of four frequency ranges.
+
     Without `rir_groups` every recording counts as its own transmission path, and its views are random segments of it,
     at most half as long as the recordings: so the encoder learns from unlabelled recordings too. Recordings too short
     for that give views that are all the same, with a warning.
