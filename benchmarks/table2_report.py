@@ -190,7 +190,9 @@ def render(folder: Path) -> str:
         "In brackets what the paper prints; it does not print RMSE/SD: that is its RMSE over the spread that RMSE and "
         f"r imply, about {PAPER_SD['rt60']} s and {PAPER_SD['c50']} dB. *log*: the heads learn the logarithm; *mid* is "
         "the mean of the 500 Hz and 1 kHz octave bands. *slopes* are decay slopes with extra trees, *mean* is the "
-        "training clips' mean, or the more frequent class.",
+        "training clips' mean, or the more frequent class. Which rooms, speech and clips each network learns from, and "
+        "how position-independent sampling gets as many clips, stands at the top of `benchmarks/table2.py`; "
+        '*network="paper-varied"* is the paper\'s network on the clips of *"bandwise"*.',
     ]
     networks = [name for name in ("paper", "paper-varied", "pooled", "bandwise") if name in set(rows["network"])]
     for network in networks or ["no"]:
