@@ -135,7 +135,7 @@ def end_at_noise(power: Array, n_block: int) -> End:
         crossing = (start + 0.5) * n_block + (noise_level - level) / slope
         if abs(crossing - previous) < -0.1 / slope:  # 0.1 dB of decay
             break
-        n_block, dynamic = max(int(-2 / slope), 1), 20.0
+        n_block, dynamic = max(min(int(-2 / slope), len(power)), 1), 20.0
         noise = power[min(int(crossing - 10 / slope), len(power) - n_tenth) :].mean()
     if np.isnan(slope):
         return End(len(power), 0.0, 0.0, np.inf)

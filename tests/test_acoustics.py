@@ -504,3 +504,11 @@ def test_all_parameters_at_once_warn_for_each_that_is_lacking() -> None:
         found = acoustics.room_parameters(noisy, SAMPLE_RATE)
     assert np.isnan(found["reverberation_time"])
     assert np.isfinite(found["early_decay_time"])
+
+
+def test_a_response_too_short_for_a_low_octave_band_gives_nan_and_a_warning() -> None:
+    decay = 10 ** (-3 * np.arange(1_600) / SAMPLE_RATE)  # RT 1 s, of which 0.1 s are there: 6 cycles at 63 Hz
+    rirs = np.random.default_rng(1).standard_normal((40, 1_600)) * decay
+    with pytest.warns(DecayRangeWarning):
+        found = reverberation_time(rirs, SAMPLE_RATE, bands=[63])
+    assert np.isnan(found).mean() > 0.5
