@@ -11,8 +11,9 @@ a seed draws initial weights, batches and heads.
 Upstream: 64 rooms with one response each, 160 segments of speech of the upstream speakers, of which 32 validate;
 position-independent sampling has four responses a room, one for each (room, segment), so that there are as many clips
 as in the other samplings. The other networks learn from 3 000 segments at varied speed, and "bandwise" from all four
-responses of each room with every segment, 768 000 clips that are convolved when they are asked for. "paper-varied" is
-the paper's network on the clips of "bandwise": it tells the network's share in the difference from that of the data.
+responses of each room with every segment, 768 000 clips that are convolved when they are asked for. "paper-varied"
+and "pooled-varied" are these networks on the clips of "bandwise": so the network's share in a difference is told from
+that of the data.
 
 Downstream: 1 000 responses of 100 other rooms; 8 192 clips to train, 2 048 to stop early, 2 048 of further speakers to
 test through the same responses, and 2 048 of these in 50 rooms more. Clips begin when the sound arrives: with its
@@ -61,7 +62,7 @@ from roomacoustic_sk.metrics import regression_metrics
 HERE = Path(__file__).parent
 LARGE_ROOM = 160.0  # m3
 TAUS = (0.01, 0.1, 1.0)
-EPOCHS = {"paper": 24, "paper-varied": 24, "pooled": 28, "bandwise": 48}
+EPOCHS = {"paper": 24, "paper-varied": 24, "pooled": 28, "pooled-varied": 48, "bandwise": 48}
 SAMPLINGS = ("soft", "hard", "position_independent")
 UPSTREAM_RIRS = 4  # of a room; all samplings but the position-independent one use the first of them
 TASKS = {  # which target, whether its logarithm is learned
@@ -122,7 +123,7 @@ def cells(networks: list[str], methods: list[str], taus: list[float], seeds: lis
         for method in methods:
             if method in SAMPLINGS:
                 yield from (Cell(network, method, tau, seed) for tau in taus)
-            elif method in ("supervised", "untrained") and network != "paper-varied":  # they are the paper's
+            elif method in ("supervised", "untrained") and not network.endswith("-varied"):  # they are the same
                 yield Cell(network, method, None, seed)
 
 
@@ -162,7 +163,7 @@ class Data:
             speech = self.speech(0, self.size.varied_segments, (0.85, 1.2))
         grid = make_reverberant_speech(self.upstream_rooms, speech, remove_delay=True, lazy=True, random_state=0)
         rir = grid.rir % UPSTREAM_RIRS
-        if network in ("bandwise", "paper-varied"):
+        if network == "bandwise" or network.endswith("-varied"):
             chosen = np.ones(len(rir), dtype=bool)
         elif sampling == "position_independent":  # another response of the room for each segment in turn
             source = np.unique(grid.source, return_inverse=True)[1]

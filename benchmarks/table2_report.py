@@ -36,6 +36,7 @@ PAPER_SD = {
     "rt60": 0.51,
     "c50": 4.4,
 }  # spread of the paper's labels, which it does not print: what its RMSE and r imply
+NETWORKS = ("paper", "paper-varied", "pooled", "pooled-varied", "bandwise")
 ORDER = ["mean", "slopes", "untrained", "supervised", "soft", "hard", "position_independent"]
 
 
@@ -192,9 +193,9 @@ def render(folder: Path) -> str:
         "the mean of the 500 Hz and 1 kHz octave bands. *slopes* are decay slopes with extra trees, *mean* is the "
         "training clips' mean, or the more frequent class. Which rooms, speech and clips each network learns from, and "
         "how position-independent sampling gets as many clips, stands at the top of `benchmarks/table2.py`; "
-        '*network="paper-varied"* is the paper\'s network on the clips of *"bandwise"*.',
+        '*"paper-varied"* and *"pooled-varied"* are these networks on the clips of *"bandwise"*.',
     ]
-    networks = [name for name in ("paper", "paper-varied", "pooled", "bandwise") if name in set(rows["network"])]
+    networks = [name for name in NETWORKS if name in set(rows["network"])]
     for network in networks or ["no"]:
         lines += ["", f'## network="{network}"', "", *beside_baselines(rows, network)]
         for test, task in product(("seen RIRs", "unseen rooms"), SHOWN):
