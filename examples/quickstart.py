@@ -71,7 +71,7 @@ SIZES = {
     "small": Size(40, networks(200, 200, 200), 60, 1, 40, 1000, 400, networks(6, 6, 12)),
     "large": Size(64, networks(3000, 3000, 1500), 160, 2, 80, 4000, 1000, networks(28, 28, 24)),
 }
-# With hard batches, where other RIRs speak the same words, the paper's network stays at chance for many epochs, and then
+# With hard batches, where other RIRs speak the same words, the paper's network stays at chance for many epochs and then
 # learns clips by heart; see docs/results.md.
 SETTINGS = networks(
     {"sampling": "hard", "tau": 0.1}, {"sampling": "hard", "tau": 0.1}, {"sampling": "soft", "tau": 1.0}
