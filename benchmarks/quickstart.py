@@ -24,7 +24,7 @@ def main() -> None:
     """Run the example as anybody would, in the folder `results`."""
     name, *arguments = sys.argv[1:]
     folder = HERE.parent / "results"
-    network = arguments[arguments.index("--network") + 1] if "--network" in arguments else "pooled"
+    network = arguments[arguments.index("--network") + 1] if "--network" in arguments else "bandwise"
     started, origin = time.perf_counter(), provenance()
     command = [sys.executable, EXAMPLE, *arguments, "--output", folder]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
