@@ -37,6 +37,7 @@ PAPER_SD = {
     "c50": 4.4,
 }  # spread of the paper's labels, which it does not print: what its RMSE and r imply
 NETWORKS = ("paper", "paper-varied", "pooled", "pooled-varied", "bandwise")
+SAMPLINGS = ("soft", "hard", "position_independent")
 ORDER = ["mean", "slopes", "untrained", "supervised", "soft", "hard", "position_independent"]
 
 
@@ -121,7 +122,7 @@ def claims(rows: pd.DataFrame) -> list[str]:
     """Return the lines that test the paper's claims, with 95 % intervals of the mean difference."""
     lines = ["| claim | task | mean difference | 95 % interval | pairs | verdict |", "|" + " --- |" * 6]
     for claim, task, metric, high, low in CLAIMS:
-        methods = ("soft", "hard", "position_independent") if high == "contrastive" else (high,)
+        methods = SAMPLINGS if high == "contrastive" else (high,)
         difference = paired(rows, task, metric, methods, low)
         if len(difference) < 2:
             lines.append(f"| {claim} | {SHOWN[task]} | | | {len(difference)} | not decided: too few cells |")
@@ -135,23 +136,17 @@ def claims(rows: pd.DataFrame) -> list[str]:
     return lines
 
 
-HEADLINE = ("hard", 0.1)  # the cell that stands for a network, chosen before its tests were seen
-
-
-def beside_baselines(rows: pd.DataFrame, network: str) -> list[str]:
-    """Return the lines that set one contrastive cell beside the supervised network and both floors."""
-    method, tau = HEADLINE
-    others = ["supervised", "untrained", "slopes", "mean"]
-    lines = [f"| task | test | {method}, tau {tau:g} | {' | '.join(others)} |"]
-    lines.append("|" + " --- |" * (3 + len(others)))
+def beside_baselines(rows: pd.DataFrame, network: str, tau: float = 0.1) -> list[str]:
+    """Return the lines that set contrastive training at one temperature beside supervised training and the floors."""
+    methods = [*SAMPLINGS, "supervised", "untrained", "slopes", "mean"]
+    names = [f"{method.replace('_', '-')}, tau {tau:g}" if method in SAMPLINGS else method for method in methods]
+    lines = [f"| task | test | {' | '.join(names)} |", "|" + " --- |" * (2 + len(methods))]
     for task, test in product(SHOWN, ("seen RIRs", "unseen rooms")):
         metric = "accuracy" if task == "volume" else "pearson_r"
         part = rows[(rows["task"] == task) & (rows["test"] == test) & rows["network"].isin([network, "no"])]
-        ours = part[(part["method"] == method) & (part["tau"] == tau)][metric]
-        theirs = [figure(part[part["method"] == other][metric], 3) for other in others]
-        lines.append(
-            f"| {SHOWN[task]}, {metric.replace('_', ' ')} | {test} | {figure(ours, 3)} | {' | '.join(theirs)} |"
-        )
+        part = part[part["tau"].isna() | (part["tau"] == tau)]
+        numbers = [figure(part.loc[part["method"] == method, metric], 3) for method in methods]
+        lines.append(f"| {SHOWN[task]}, {metric.replace('_', ' ')} | {test} | {' | '.join(numbers)} |")
     return lines
 
 
@@ -204,6 +199,17 @@ def render(folder: Path) -> str:
         lines += claims(rows[rows["network"] == network])
         lines += ["", f'### Silhouettes of the embeddings of five unseen rooms, network="{network}"', ""]
         lines += silhouettes(cells, network)
+    lines += [
+        "",
+        "## Figures 3 and 4",
+        "",
+        "Drawn by `benchmarks/figures.py`, numbers in `benchmarks/figures.json`: the labels' distributions, and the "
+        "embeddings of speech in five unseen rooms by soft and hard sampling.",
+        "",
+        "![Distributions of RT60, C50 and volume](figures/figure3.png)",
+        "",
+        "![Embeddings of five rooms](figures/figure4_bandwise.png)",
+    ]
     return "\n".join(lines) + "\n"
 
 
