@@ -75,8 +75,8 @@ def draw_embeddings(path: Path, cells: list[Cell], folder: Path, target: pd.Data
         five, silhouettes = read_cell(folder, cell)
         plane = project(five["embeddings"].astype(np.float32), cell.seed)
         rirs = np.unique(five["rir"])
-        for number, rir in enumerate(rirs, start=1):
-            ax.scatter(*plane[five["rir"] == rir].T, s=14, alpha=0.7, label=f"room {number}")
+        for rir in rirs:  # in the order, and so the colours, of the first picture's legend
+            ax.scatter(*plane[five["rir"] == rir].T, s=14, alpha=0.7)
         in_plane = {label: round(float(silhouette_score(plane, five[label])), 3) for label in LABELS}
         found[cell.method] = {"embedding": silhouettes, "plane": in_plane, "cell": cell.name}
         ax.set(

@@ -54,8 +54,12 @@ def commit() -> str:
 
 
 def command_line(script: Path, arguments: list[str]) -> str:
-    """Return a command as anybody would write it: of folders, the last two names."""
-    shown = ["/".join(Path(text).parts[-2:]) if Path(text).is_dir() else text for text in arguments]
+    """Return a command as anybody would write it: of folders and full paths, the last two names."""
+    paths = [Path(text) for text in arguments]
+    shown = [
+        "/".join(path.parts[-2:]) if path.is_absolute() or path.is_dir() else text
+        for path, text in zip(paths, arguments, strict=True)
+    ]
     return " ".join(["python", f"{script.parent.name}/{script.name}", *shown])
 
 
