@@ -133,8 +133,8 @@ def cells(networks: list[str], methods: list[str], taus: list[float], seeds: lis
 class Data:
     """Rooms and speech of all cells, made when they are first needed."""
 
-    def __init__(self, speech: Path | None, size: Size, cache: Path) -> None:
-        self.folder, self.size, self.cache = speech, size, cache
+    def __init__(self, speech: Path | None, size: Size, cache: Path, encoders: Path | None = None) -> None:
+        self.folder, self.size, self.cache, self.encoders = speech, size, cache, encoders
         self.rooms = partial(simulate_rooms, n_jobs=-1, memory=cache, verbose=1)
 
     @cached_property
@@ -264,8 +264,8 @@ def without_waveforms(clips: dict[str, Bunch]) -> dict[str, Bunch]:
     return {key: Bunch(target=part.target) for key, part in clips.items()}
 
 
-def contrastive(cell: Cell, data: Data, epochs: int) -> tuple[list[dict], dict[str, Any]]:
-    """Train an encoder, freeze it, and read its embeddings; with 0 epochs it is the untrained one."""
+def train_encoder(cell: Cell, data: Data, epochs: int) -> tuple[ContrastiveRoomEncoder, int]:
+    """Train the encoder of a cell; return how many seconds it took, too."""
     sampling = cell.method if cell.method in SAMPLINGS else "hard"
     upstream = data.upstream(cell.network, sampling)
     encoder = ContrastiveRoomEncoder(
@@ -281,7 +281,15 @@ def contrastive(cell: Cell, data: Data, epochs: int) -> tuple[list[dict], dict[s
     )
     started = time.perf_counter()
     encoder.fit(upstream.data, rir_groups=upstream.rir, source_groups=upstream.source, room_groups=upstream.room)
-    seconds = time.perf_counter() - started
+    return encoder, round(time.perf_counter() - started)
+
+
+def contrastive(cell: Cell, data: Data, epochs: int) -> tuple[list[dict], dict[str, Any]]:
+    """Train an encoder, freeze it, and read its embeddings; with 0 epochs it is the untrained one."""
+    encoder, seconds = train_encoder(cell, data, epochs)
+    if data.encoders is not None:
+        data.encoders.mkdir(parents=True, exist_ok=True)
+        joblib.dump(encoder, data.encoders / f"{cell.name}.joblib")
     history = encoder.history_[["train_loss", "valid_loss"]].round(4).to_dict("list")
     X = {key: encoder.transform(part.data) for key, part in data.downstream.items()}
     five = data.five_rooms
@@ -296,7 +304,7 @@ def contrastive(cell: Cell, data: Data, epochs: int) -> tuple[list[dict], dict[s
         partial(RoomClassifier, validation_fraction=0.2, patience=6, random_state=cell.seed),
         {"source_groups": data.downstream["train"].source},
     )
-    more = {"fit_seconds": round(seconds), "history": history, "silhouette": silhouettes}
+    more = {"fit_seconds": seconds, "history": history, "silhouette": silhouettes}
     return rows, more | {"five_rooms": {"embeddings": embeddings.astype(np.float16)} | {k: five[k] for k in LABELS}}
 
 
@@ -361,6 +369,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--taus", nargs="+", type=float, default=list(TAUS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--output", type=Path, default=HERE / "table2", help="folder of the finished cells")
+    parser.add_argument("--encoders", type=Path, help="folder that trained encoders are kept in; not kept if not given")
     parser.add_argument(
         "--cache", type=Path, default=HERE.parent / "results" / "cache", help="folder of simulated rooms"
     )
@@ -370,7 +379,7 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     """Run the cells that are not finished yet."""
     args = parse_arguments()
-    data = Data(args.speech, SIZES[args.size], args.cache)
+    data = Data(args.speech, SIZES[args.size], args.cache, args.encoders)
     todo = list(cells(args.networks, args.methods, args.taus, args.seeds))
     for number, cell in enumerate(todo, start=1):
         path = args.output / f"{cell.name}.json"

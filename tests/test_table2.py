@@ -87,3 +87,19 @@ def test_the_figures_are_drawn_from_finished_cells_with_their_numbers(finished):
     for method in ("soft", "hard"):
         cell = json.loads((folder / "cells" / f"paper-{method}-tau0.1-seed0.json").read_text())
         assert measured["figure 4, paper"][method]["embedding"] == cell["silhouette"]
+
+
+def test_a_kept_encoder_is_heard_out_on_recordings_of_growing_length(finished):
+    folder, arguments, _ = finished
+    pooled = [*arguments[: arguments.index("--networks")], "--networks", "bandwise", "--methods", "soft"]
+    run("table2.py", *pooled, "--encoders", folder / "encoders")
+    where = ["--output", folder / "length.json", "--picture", folder / "length.png", "--cache", folder / "cache"]
+    encoder = folder / "encoders" / "bandwise-soft-tau0.1-seed0.joblib"
+    run("recording_length.py", encoder, "--size", "tiny", "--responses", 6, *where)
+    rows = json.loads((folder / "length.json").read_text())["rows"]
+    seen = [row for row in rows if row["task"] == "c50" and row["test"] == "seen RIRs"]
+    assert [(row["seconds"], row["speakers"]) for row in seen] == [
+        (1, 1), (2, 1), (4, 1), (8, 1), (12, 1), (24, 2), (48, 4), (96, 8)
+    ]  # fmt: skip
+    assert seen[0]["relative_rmse"] > seen[-1]["relative_rmse"]
+    assert (folder / "length.png").stat().st_size > 0
