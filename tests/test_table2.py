@@ -75,6 +75,35 @@ def test_the_report_stands_beside_the_papers_figures_and_says_what_is_undecided(
     assert "not decided: too few cells" in page
 
 
+def made_up_cell(method: str, tau: float | None, seed: int, r: float) -> dict:
+    """Return what the report reads of a cell, every correlation being `r`."""
+    rows = [{"task": task, "test": "seen RIRs", "pearson_r": r, "rmse": 1 - r, "relative_rmse": 1 - r, "bias": 0.0}
+            for task in ("rt60", "log rt60", "log rt60_mid", "c50")]  # fmt: skip
+    rows.append({"task": "volume", "test": "seen RIRs", "accuracy": r, "precision": r, "recall": r})
+    cell = {"network": "paper", "method": method, "tau": tau, "seed": seed}
+    return {"cell": cell, "rows": rows, "synthetic": True, "target_sd": {"seen RIRs": {"rt60": 1.0, "c50": 1.0}}}
+
+
+def test_claims_are_decided_by_differences_within_seeds(tmp_path):
+    """Differences to the supervised cell of the same seed: 0.01, 0.01, 0.02; to the untrained one 0.1, 0.2, 0.3."""
+    cells = [made_up_cell("soft", 0.1, seed, 0.7 + 0.1 * seed) for seed in range(3)]
+    cells += [made_up_cell("hard", tau, seed, 0.7 + 0.1 * seed) for seed in range(2) for tau in (0.1, 1.0)]
+    cells += [made_up_cell("supervised", None, seed, 0.69 + 0.1 * seed - 0.01 * (seed == 2)) for seed in range(3)]
+    cells += [made_up_cell("untrained", None, seed, 0.6) for seed in range(3)]
+    for cell in cells:
+        path = tmp_path / "-".join(str(value) for value in cell["cell"].values())
+        path.with_name(f"{path.name}.json").write_text(json.dumps(cell))
+    page = run("table2_report.py", "--cells", tmp_path, "--output", tmp_path / "page.md")
+    claims = {
+        tuple(line.split(" | ")[:2]): line for line in page.splitlines() if "confirmed |" in line or "few" in line
+    }
+    on_par = next(line for (text, task), line in claims.items() if "on par" in text and task == "RT60")
+    assert "+0.013 | -0.001 to +0.028 | 3 | confirmed" in on_par  # mean 0.0133, 4.303 standard errors of 0.00333
+    undecided = [line for line in page.splitlines() if "far behind" in line]
+    assert all("+0.200 | -0.048 to +0.448 | 3 | not decided" in line for line in undecided)
+    assert any("too few cells" in line for (text, _), line in claims.items() if "position-independent" in text)
+
+
 def test_the_figures_are_drawn_from_finished_cells_with_their_numbers(finished):
     pytest.importorskip("umap", reason="the figures need umap-learn, an optional dependency")
     folder, _, _ = finished
