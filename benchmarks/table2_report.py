@@ -235,11 +235,14 @@ def render(folder: Path) -> str:
         "## Figures 3 and 4",
         "",
         "Drawn by `benchmarks/figures.py`, numbers in `benchmarks/figures.json`: the labels' distributions, and the "
-        "embeddings of speech in five unseen rooms by soft and hard sampling.",
+        "embeddings of speech in five unseen rooms by soft and hard sampling, with the paper's network and with the "
+        "bandwise one.",
         "",
         "![Distributions of RT60, C50 and volume](figures/figure3.png)",
         "",
-        "![Embeddings of five rooms](figures/figure4_bandwise.png)",
+        "![Embeddings of five rooms, the paper's network](figures/figure4_paper.png)",
+        "",
+        "![Embeddings of five rooms, the bandwise network](figures/figure4_bandwise.png)",
     ]
     return "\n".join(lines) + "\n"
 
