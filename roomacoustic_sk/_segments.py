@@ -30,7 +30,8 @@ def cut_segment(row: NDArray[Any], start: int, length: int) -> NDArray[np.float3
     if np.issubdtype(segment.dtype, np.integer):
         zero = zero_of(segment.dtype)
         segment = (segment.astype(np.float64) - zero) / (np.iinfo(segment.dtype).max + 1.0 - zero)
-    return np.resize(segment.astype(np.float32, copy=False), length)
+    segment = segment.astype(np.float32, copy=False)
+    return segment if len(segment) == length else np.resize(segment, length)
 
 
 def take_rows(rows: Rows, indices: NDArray[np.intp]) -> NDArray[Any] | list[NDArray[Any]]:

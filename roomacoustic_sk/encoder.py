@@ -75,8 +75,8 @@ class ContrastiveRoomEncoder(TrainedNetMixin, ClassNamePrefixFeaturesOutMixin, T
     patience : int, default=4
         Epochs without a new best after which training stops. Epochs at the start, while the loss is still at its
         chance level, do not count.
-    batch_size : int, default=8
-        Segments that `transform` embeds at once. More are slower on a CPU, and faster on a GPU.
+    batch_size : int, default=32
+        Segments that `transform` embeds at once. A GPU may want more.
     precision : {"auto", "float32", "bfloat16"}, default="auto"
         What the convolutions compute in during training; "auto" takes bfloat16 where the processor has it. Loss,
         projection, spectrogram and `transform` are in float32 always.
@@ -178,7 +178,7 @@ class ContrastiveRoomEncoder(TrainedNetMixin, ClassNamePrefixFeaturesOutMixin, T
         validation_steps: int = 32,
         validation_fraction: float = 0.2,
         patience: int = 4,
-        batch_size: int = 8,
+        batch_size: int = 32,
         precision: str = "auto",
         compile: str | bool = "auto",
         device: Any = "auto",

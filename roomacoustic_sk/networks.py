@@ -48,7 +48,13 @@ def _few_at_once(transform: Callable[[Tensor], Tensor], waveforms: Tensor) -> Te
     """Apply a transform clip by clip, on a CPU so few at once that what comes in between fits into its cache."""
     if waveforms.device.type != "cpu" or len(waveforms) <= CLIPS_AT_ONCE:
         return transform(waveforms)
-    return torch.cat([transform(part) for part in waveforms.split(CLIPS_AT_ONCE)])
+    first, *others = waveforms.split(CLIPS_AT_ONCE)
+    found = transform(first)
+    result = found.new_empty((len(waveforms), *found.shape[1:]))
+    result[:CLIPS_AT_ONCE] = found
+    for i, part in enumerate(others, start=1):  # copied while it is in the cache
+        result[i * CLIPS_AT_ONCE :][: len(part)] = transform(part)
+    return result
 
 
 class LogSpectrogram(nn.Module):
@@ -66,7 +72,7 @@ class LogSpectrogram(nn.Module):
     Notes
     -----
     No padding: :math:`\lfloor (n - window) / hop \rfloor + 1` frames of window / 2 + 1 frequencies. The short-time
-    transform of so short a window is computed as one product with the windowed cosines and sines.
+    transform of so short a window is computed as products with the windowed cosines and sines.
 
     Examples
     --------
@@ -87,7 +93,9 @@ class LogSpectrogram(nn.Module):
         phase = 2 * math.pi * frequency * time / window
         hann = torch.hann_window(window, periodic=True, dtype=torch.float64)
         basis = torch.cat([phase.cos() * hann, -phase.sin() * hann])
-        self.register_buffer("basis", basis[:, None, :].float(), persistent=False)
+        n_pieces = -(-window // hop)
+        basis = nn.functional.pad(basis, (0, n_pieces * hop - window))
+        self.register_buffer("basis", basis.unflatten(1, (n_pieces, hop)).transpose(0, 1).float(), persistent=False)
 
     def n_frames(self, n_times: int) -> int:
         """Return how many frames a clip of `n_times` samples has."""
@@ -100,10 +108,19 @@ class LogSpectrogram(nn.Module):
             return _few_at_once(self._transform, waveforms)
 
     def _transform(self, waveforms: Tensor) -> Tensor:
-        waveforms = _at_unit_power(waveforms)
-        real, imaginary = nn.functional.conv1d(waveforms[:, None, :], self.basis, stride=self.hop).chunk(2, dim=1)
+        n, n_frames = len(waveforms), self.n_frames(waveforms.shape[1])
+        n_needed = (n_frames + len(self.basis) - 1) * self.hop
+        waveforms = _at_unit_power(waveforms)[:, :n_needed]
+        waveforms = nn.functional.pad(waveforms, (0, n_needed - waveforms.shape[1]))
+        # A frame is made of pieces as long as the hop, so that nothing is copied to lay out overlapping frames.
+        pieces = waveforms.unflatten(1, (-1, self.hop)).transpose(1, 2)
+        first, *others = self.basis.unsqueeze(1).expand(-1, n, -1, -1)
+        spectrum = first @ pieces[:, :, :n_frames]
+        for i, basis in enumerate(others, start=1):
+            spectrum.baddbmm_(basis, pieces[:, :, i : i + n_frames])
+        real, imaginary = spectrum.chunk(2, dim=1)
         # The logarithm of the magnitude but for a factor of 2 that the standardisation removes.
-        level = (real.square() + imaginary.square()).clamp_min(_floor(self.window)).log()
+        level = real.square().addcmul_(imaginary, imaginary).clamp_min_(_floor(self.window)).log_()
         level = _centred(level)
         return (level / _deviation(level))[:, None]
 
@@ -251,9 +268,11 @@ class BandSpectrogram(nn.Module):
 
     def _transform(self, waveforms: Tensor) -> Tensor:
         waveforms = _at_unit_power(waveforms)
-        spectrum = torch.stft(waveforms, self.window, self.hop, window=self.hann, center=False, return_complex=True)
-        power = self.weights @ (spectrum.real.square() + spectrum.imag.square())
-        level = power.clamp_min(_floor(self.window)).log()
+        # torch.stft lays frames out along the last axis, which makes all that follows read memory in leaps.
+        frames = waveforms.unfold(1, self.window, self.hop) * self.hann
+        real, imaginary = torch.view_as_real(torch.fft.rfft(frames)).unbind(-1)
+        power = real.square().addcmul_(imaginary, imaginary) @ self.weights.T
+        level = power.transpose(1, 2).clamp_min(_floor(self.window)).log()
         deviation = _deviation(_centred(level))
         return ((level - level.mean(dim=2, keepdim=True)) / deviation)[:, None]
 

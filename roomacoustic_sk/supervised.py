@@ -22,7 +22,7 @@ from roomacoustic_sk._waveforms import WaveformEstimator, build_network, count_o
 from roomacoustic_sk.networks import MLPHead
 from roomacoustic_sk.samplers import share_of_labels
 
-PREDICTION_BATCH = 8  # segments; more are slower on a CPU
+PREDICTION_BATCH = 32  # segments; fewer and more are slower on a CPU
 
 
 class _Frozen(nn.Module):

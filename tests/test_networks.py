@@ -135,10 +135,11 @@ def test_spectrogram_has_zero_mean_and_unit_variance_clip_by_clip():
     torch.testing.assert_close(spectrogram.std((1, 2, 3)), torch.ones(3).double(), atol=1e-4, rtol=0)
 
 
-@pytest.mark.parametrize("gain", [1e-6, 1e-3, 32_768.0, 1e6])
-def test_spectrogram_does_not_depend_on_the_level(gain):
-    clip = noise(1, 16_000) * torch.linspace(1, 0.001, 16_000)
-    torch.testing.assert_close(LogSpectrogram()(gain * clip), LogSpectrogram()(clip), atol=1e-4, rtol=0)
+@pytest.mark.parametrize("exponent", [-20, -10, 15, 20])
+def test_spectrogram_does_not_depend_on_the_level(exponent):
+    """A power of 2 rounds nothing, so nothing but the level differs."""
+    clips = noise(4, 16_000) * torch.linspace(1, 0.001, 16_000)
+    torch.testing.assert_close(LogSpectrogram()(2.0**exponent * clips), LogSpectrogram()(clips), atol=1e-6, rtol=0)
 
 
 def test_spectrogram_of_clicks_in_silence_is_floored_80_db_below_the_clips_power():
