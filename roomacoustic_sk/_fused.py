@@ -157,7 +157,7 @@ def time_blocks(spectrogram: Tensor, blocks: Any) -> Tensor:
                 scratch.give(before)
             scale, shift = _folded(normalisation, mean, square, x.shape[0] * x.shape[2])
         x = x.reshape(len(x), -1, n, n_frequencies).permute(2, 1, 3, 0).contiguous()
-        return x * scale[:, None, None] + shift[:, None, None]
+        return torch.addcmul(shift[:, None, None], x, scale[:, None, None])
 
 
 def _folded(normalisation: Any, mean: Tensor, square: Tensor, count: int) -> tuple[Tensor, Tensor]:
