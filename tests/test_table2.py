@@ -118,7 +118,7 @@ def test_the_figures_are_drawn_from_finished_cells_with_their_numbers(finished):
         assert measured["figure 4, paper"][method]["embedding"] == cell["silhouette"]
 
 
-def test_a_kept_encoder_is_heard_out_on_recordings_of_growing_length(finished):
+def test_a_kept_encoder_is_heard_out_on_longer_recordings_and_with_heads_of_more_rooms(finished):
     folder, arguments, _ = finished
     pooled = [*arguments[: arguments.index("--networks")], "--networks", "bandwise", "--methods", "soft"]
     run("table2.py", *pooled, "--encoders", folder / "encoders")
@@ -132,3 +132,7 @@ def test_a_kept_encoder_is_heard_out_on_recordings_of_growing_length(finished):
     ]  # fmt: skip
     assert seen[0]["relative_rmse"] > seen[-1]["relative_rmse"]
     assert (folder / "length.png").stat().st_size > 0
+    rooms = ["--size", "tiny", "--seeds", 0, "--cache", folder / "cache", "--output", folder / "rooms.json"]
+    run("more_rooms.py", encoder, *rooms)
+    rows = json.loads((folder / "rooms.json").read_text())["rows"]
+    assert [row["rooms"] for row in rows if row["task"] == "c50"] == [6, 8]
