@@ -107,7 +107,8 @@ def transform(rounds: int) -> dict[str, Any]:
         "bandwise": PlainPooledRoomCNN(weights, BandwiseRoomCNN.GROUPS),
     }
     for network, module in modules.items():
-        encoder = ContrastiveRoomEncoder(network=network, max_epochs=0, n_classes=2, n_views=2, random_state=0)
+        common = {"max_epochs": 0, "n_classes": 2, "n_views": 2, "validation_fraction": 0, "random_state": 0}
+        encoder = ContrastiveRoomEncoder(network=network, **common)
         encoder.fit(X[:8], rir_groups=np.arange(8) // 4)
         module.eval()
 

@@ -123,6 +123,7 @@ class WaveformEstimator(RowsEstimator):
         self, module: nn.Module, X: Any, *, shortest: int, n_outputs: int, batch_size: int
     ) -> NDArray[np.float32]:
         """Return the mean over each recording's segments of what a module says."""
+        self._check_parameters()  # they may have been set after fit
         rows = self._check_rows(X, shortest, reset=False)
         warn_of_repeats(row_lengths(rows), shortest, self.sample_rate, caller=type(self).__name__, stacklevel=4)
         hop = self.segment_length_ if self.hop_duration is None else self._samples_in(self.hop_duration)

@@ -81,9 +81,9 @@ class ContrastiveRoomEncoder(TrainedNetMixin, ClassNamePrefixFeaturesOutMixin, T
         What the convolutions compute in during training; "auto" takes bfloat16 where the processor has it. Loss,
         projection, spectrogram and `transform` are in float32 always.
     compile : {"auto"} or bool, default="auto"
-        Whether the network is compiled for training, which takes 5 to 30 s and a C++ compiler. "auto" does so on a
-        CPU with a compiler for the networks that gain by it (not "paper") and 2 000 steps or more, and else goes
-        without.
+        Whether the network is compiled for training, which takes a C++ compiler and, on an idle machine, 5 to 30 s.
+        "auto" does so on a CPU with a compiler for the networks that gain by it (not "paper") and 2 000 steps or more,
+        and else goes without.
     device : str or torch.device, default="auto"
         "auto" is CUDA where there is one, else the CPU.
     callbacks : list of skorch callbacks, optional
@@ -124,11 +124,11 @@ class ContrastiveRoomEncoder(TrainedNetMixin, ClassNamePrefixFeaturesOutMixin, T
     An array must have as many samples a row as the array of the training had, which catches recordings at a wrong
     rate; a list of 1-D arrays may have recordings of any length.
 
-    Recordings longer than a segment give random segments in training; in `transform` they are cut into segments whose
-    embeddings are averaged and normalised again. Shorter ones are repeated from their beginning, with a warning, up to
-    the shortest clip that the network takes: a segment in training and for ``network="paper"``, 0.5 s for the
-    other networks in `transform`. Where all recordings are shorter than `segment_duration`, segments are
-    shortened instead. Integer waveforms are taken as PCM; the level does not matter.
+    Recordings longer than a segment give random segments in training; in `transform` they are cut into segments, the
+    last one flush with the end, whose embeddings are averaged and normalised again. Shorter ones are repeated from
+    their beginning, with a warning, up to the shortest clip that the network takes: a segment in training and for
+    ``network="paper"``, 0.5 s for the other networks in `transform`. Where all recordings are shorter than
+    `segment_duration`, segments are shortened instead. Integer waveforms are taken as PCM; the level does not matter.
 
     A network with an attribute `parts`, the lengths of the parts that make up its embedding, has a contrastive loss of
     each part besides that of the whole, each after a projection of its own, and training follows their mean.

@@ -240,6 +240,15 @@ def test_the_batch_size_of_transform_changes_nothing(trained, data):
     np.testing.assert_allclose(encoder.transform(data[0]), trained.transform(data[0]), atol=2e-6)
 
 
+@pytest.mark.parametrize(
+    ("parameter", "value"), [("batch_size", -3), ("batch_size", 1.5), ("hop_duration", 0.0), ("hop_duration", "x")]
+)
+def test_parameters_set_after_fit_are_checked_by_transform(trained, data, parameter, value):
+    changed = pickle.loads(pickle.dumps(trained)).set_params(**{parameter: value})
+    with pytest.raises((TypeError, ValueError), match=f"ContrastiveRoomEncoder: {parameter} must be"):
+        changed.transform(data[0])
+
+
 def test_short_recordings_are_repeated_from_their_beginning_with_a_warning(trained, data):
     X = data[0][:3]
     rows = [X[0, :5_000], X[1], X[2, :3_000]]
