@@ -112,14 +112,14 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     """Draw both figures."""
     args = parse_arguments()
-    data, size = Data(args.speech, SIZES[args.size], args.cache), SIZES[args.size]
+    data = Data(args.speech, SIZES[args.size], args.cache)
     args.pictures.mkdir(parents=True, exist_ok=True)
-    downstream = data.rooms(size.downstream_rooms, size.rirs_per_room, random_state=1).target
-    targets = {"upstream": data.upstream_rooms.target.iloc[::UPSTREAM_RIRS], "downstream": downstream}
+    targets = {"upstream": data.upstream_rooms.target.iloc[::UPSTREAM_RIRS], "downstream": data.seen_rooms.target}
     draw_labels(args.pictures / "figure3.png", targets)
-    unseen = data.rooms(size.unseen_rooms, UPSTREAM_RIRS, random_state=2).target
     cells = [Cell(args.network, method, args.tau, args.seed) for method in ("soft", "hard")]
-    silhouettes = draw_embeddings(args.pictures / f"figure4_{args.network}.png", cells, args.cells, unseen)
+    silhouettes = draw_embeddings(
+        args.pictures / f"figure4_{args.network}.png", cells, args.cells, data.unseen_rooms.target
+    )
     results = load(args.output)
     for key, value in (("figure 3", describe(targets)), (f"figure 4, {args.network}", silhouettes)):
         results["measured"][key], results["made"][key] = value, provenance()

@@ -11,18 +11,15 @@ responses each are taken, so that there are 1 000 as before; they are asked abou
 from __future__ import annotations
 
 import argparse
-from functools import partial
 from pathlib import Path
 
 import joblib
 import numpy as np
 import pandas as pd
 from record import provenance, save
-from recording_length import responses
 from sklearn.utils import Bunch
-from table2 import HERE, SIZES, Data, read_heads, without_waveforms
+from table2 import HERE, SIZES, TESTS, Data, read_embeddings, responses
 
-from roomacoustic_sk import RoomClassifier, RoomRegressor
 from roomacoustic_sk.datasets import make_reverberant_speech
 
 ROOMS = {"paper": (25, 50, 100, 500), "tiny": (6, 8)}  # the last ones others than those of Table 2
@@ -31,7 +28,7 @@ ROOMS = {"paper": (25, 50, 100, 500), "tiny": (6, 8)}  # the last ones others th
 def room_sets(data: Data, size: str) -> dict[str, Bunch]:
     """Return responses of growing numbers of rooms."""
     *some, others = ROOMS[size]
-    table = data.rooms(data.size.downstream_rooms, data.size.rirs_per_room, random_state=1)
+    table = data.seen_rooms
     sets = {n: responses(table, np.flatnonzero(np.isin(table.room, np.unique(table.room)[:n]))) for n in some}
     return sets | {others: data.rooms(others, 2, random_state=3)}
 
@@ -48,7 +45,7 @@ def main() -> None:
     args = parser.parse_args()
     size = SIZES[args.size]
     data, encoder = Data(args.speech, size, args.cache), joblib.load(args.encoder)
-    tests = {test: data.downstream[test] for test in ("seen RIRs", "unseen rooms")}
+    tests = {test: data.downstream[test] for test in TESTS}
     X_tests = {test: encoder.transform(clips.data) for test, clips in tests.items()}
     speech = data.speech(1, size.train_clips // 2)
     rows = []
@@ -58,14 +55,7 @@ def main() -> None:
         )
         X = {"train": encoder.transform(clips.data)} | X_tests
         for seed in args.seeds:
-            common = {"validation_fraction": 0.2, "patience": 6, "random_state": seed}
-            found = read_heads(
-                X,
-                without_waveforms({"train": clips} | tests),
-                partial(RoomRegressor, **common),
-                partial(RoomClassifier, **common),
-                {"source_groups": clips.source},
-            )
+            found = read_embeddings(X, {"train": clips} | tests, seed)
             here = {"rooms": n_rooms, "responses": len(rooms.rirs), "seed": seed}
             rows += [here | row for row in found if row["test"] == "unseen rooms"]  # the other test was seen by some
         table = pd.DataFrame(rows)

@@ -18,7 +18,7 @@ from sklearn.ensemble import ExtraTreesRegressor
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.utils import Bunch
-from table2 import HERE, SIZES, UPSTREAM_RIRS, Data
+from table2 import HERE, SIZES, Data
 
 from roomacoustic_sk.acoustics import DecayRangeWarning, reverberation_time
 from roomacoustic_sk.metrics import regression_metrics
@@ -39,10 +39,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cache", type=Path, default=HERE.parent / "results" / "cache")
     args = parser.parse_args()
-    size = SIZES["paper"]
-    data = Data(None, size, args.cache)
-    seen = data.rooms(size.downstream_rooms, size.rirs_per_room, random_state=1)
-    unseen = data.rooms(size.unseen_rooms, UPSTREAM_RIRS, random_state=2)
+    data = Data(None, SIZES["paper"], args.cache)
+    seen, unseen = data.seen_rooms, data.unseen_rooms
     known, asked = decay_times(seen), decay_times(unseen)
     broadband = seen.target["rt60"].to_numpy()
     found = {}

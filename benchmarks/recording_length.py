@@ -1,7 +1,6 @@
 """How long a recording must be: errors of a frozen encoder of `table2.py` against the seconds that it hears.
 
-    python benchmarks/table2.py --speech LibriSpeech/train-clean-100 --networks bandwise --methods soft --taus 0.1 \
-        --seeds 1 --encoders results/encoders
+    python benchmarks/table2.py --speech ... --networks bandwise --methods soft --taus 0.1 --encoders results/encoders
     python benchmarks/recording_length.py results/encoders/bandwise-soft-tau0.1-seed1.joblib --speech ...
 
 Test speakers are heard through some of the responses of both tests of Table 2: for 1 to 12 s, as much as LibriSpeech
@@ -21,7 +20,7 @@ import numpy as np
 import pandas as pd
 from record import provenance, save
 from sklearn.utils import Bunch
-from table2 import HERE, SIZES, TASKS, TESTS, UPSTREAM_RIRS, Data, logarithmic
+from table2 import HEAD, HERE, SIZES, TASKS, TESTS, Data, logarithmic, responses
 
 from roomacoustic_sk import ContrastiveRoomEncoder, RoomRegressor
 from roomacoustic_sk.datasets import load_speech, make_reverberant_speech, make_speech
@@ -30,17 +29,6 @@ from roomacoustic_sk.metrics import regression_metrics
 SECONDS = (1, 2, 4, 8, 12)
 SPEAKERS = (2, 4, 8)  # of SECONDS[-1] each
 TITLES = {"rt60": "RT60", "log rt60": "RT60, log", "log rt60_mid": "RT60, 500 Hz and 1 kHz, log", "c50": "C50"}
-
-
-def responses(rooms: Bunch, chosen: np.ndarray) -> Bunch:
-    """Return some of the responses."""
-    return Bunch(
-        rirs=[rooms.rirs[i] for i in chosen],
-        target=rooms.target.iloc[chosen].reset_index(drop=True),
-        rir=rooms.rir[chosen],
-        room=rooms.room[chosen],
-        sample_rate=rooms.sample_rate,
-    )
 
 
 def embed(encoder: ContrastiveRoomEncoder, rooms: Bunch, speech: Bunch) -> dict[int, np.ndarray]:
@@ -52,7 +40,7 @@ def embed(encoder: ContrastiveRoomEncoder, rooms: Bunch, speech: Bunch) -> dict[
     for i in range(len(rooms.rirs)):
         turn = (i * SPEAKERS[-1] + np.arange(SPEAKERS[-1])) % len(speech.segments)
         said = speech | {key: speech[key][turn] for key in ("segments", "source", "speaker")}
-        clips = make_reverberant_speech(responses(rooms, np.array([i])), said, remove_delay=True).data
+        clips = make_reverberant_speech(responses(rooms, [i]), said, remove_delay=True).data
         for seconds in SECONDS:
             found[seconds].append(encoder.transform(list(clips[:, : seconds * rooms.sample_rate])))
     return {seconds: np.stack(rows) for seconds, rows in found.items()}
@@ -106,8 +94,7 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     """Fit heads on 4 s clips, and listen for longer and longer."""
     args = parse_arguments()
-    size = SIZES[args.size]
-    data, encoder = Data(args.speech, size, args.cache), joblib.load(args.encoder)
+    data, encoder = Data(args.speech, SIZES[args.size], args.cache), joblib.load(args.encoder)
     train = data.downstream["train"]
     X = encoder.transform(train.data)
     if data.folder is None:
@@ -115,17 +102,15 @@ def main() -> None:
     else:
         speakers = data.speakers[2]
         speech = load_speech(data.folder, speakers=speakers, duration=SECONDS[-1], random_state=2)
-    tests = {
-        "seen RIRs": data.rooms(size.downstream_rooms, size.rirs_per_room, random_state=1),
-        "unseen rooms": data.rooms(size.unseen_rooms, UPSTREAM_RIRS, random_state=2),
-    }
-    for test, rooms in tests.items():  # some of them, spread over the rooms
-        tests[test] = responses(rooms, np.unique(np.linspace(0, len(rooms.rirs) - 1, args.responses).astype(int)))
+    tests = {}
+    for test, rooms in (("seen RIRs", data.seen_rooms), ("unseen rooms", data.unseen_rooms)):  # spread over the rooms
+        some = np.unique(np.linspace(0, len(rooms.rirs) - 1, args.responses).astype(int))
+        tests[test] = responses(rooms, some)
     heard = {test: embed(encoder, rooms, speech) for test, rooms in tests.items()}
     rows = []
     for task, (target, takes_logarithm) in TASKS.items():
         known = train.target[target].notna().to_numpy()
-        head = RoomRegressor(validation_fraction=0.2, patience=6, random_state=0)
+        head = RoomRegressor(**HEAD, random_state=0)
         head = logarithmic(head) if takes_logarithm else head
         head.fit(X[known], train.target[target].to_numpy()[known], source_groups=train.source[known])
         for test, rooms in tests.items():

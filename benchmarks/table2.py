@@ -75,6 +75,7 @@ TASKS = {  # which target, whether its logarithm is learned
     "c50": ("c50", False),
 }
 TESTS = ("seen RIRs", "unseen rooms")
+HEAD = {"validation_fraction": 0.2, "patience": 6}
 LABELS = ("rir", "speaker")  # what the embeddings of five rooms may cluster by
 
 
@@ -130,6 +131,17 @@ def cells(networks: list[str], methods: list[str], taus: list[float], seeds: lis
                 yield Cell(network, method, None, seed)
 
 
+def responses(rooms: Bunch, chosen: Any) -> Bunch:
+    """Return some of the responses of rooms."""
+    return Bunch(
+        rirs=[rooms.rirs[i] for i in chosen],
+        target=rooms.target.iloc[chosen].reset_index(drop=True),
+        rir=rooms.rir[chosen],
+        room=rooms.room[chosen],
+        sample_rate=rooms.sample_rate,
+    )
+
+
 class Data:
     """Rooms and speech of all cells, made when they are first needed."""
 
@@ -158,6 +170,16 @@ class Data:
         """Responses for the encoders."""
         return self.rooms(self.size.upstream_rooms, UPSTREAM_RIRS, random_state=0)
 
+    @cached_property
+    def seen_rooms(self) -> Bunch:
+        """Responses for the heads."""
+        return self.rooms(self.size.downstream_rooms, self.size.rirs_per_room, random_state=1)
+
+    @cached_property
+    def unseen_rooms(self) -> Bunch:
+        """Responses of the rooms that no head learns from."""
+        return self.rooms(self.size.unseen_rooms, UPSTREAM_RIRS, random_state=2)
+
     def upstream(self, network: str, sampling: str) -> Bunch:
         """Return the grid for an encoder."""
         if network == "paper":
@@ -182,36 +204,24 @@ class Data:
     def downstream(self) -> dict[str, Bunch]:
         """Clips for the heads, and both tests."""
         size = self.size
-        seen = self.rooms(size.downstream_rooms, size.rirs_per_room, random_state=1)
-        unseen = self.rooms(size.unseen_rooms, UPSTREAM_RIRS, random_state=2)
         heads, tests = self.speech(1, size.train_clips // 2), self.speech(2, size.test_clips)
         common = {"remove_delay": True, "random_state": 0, "n_jobs": -1, "verbose": 1}
         pairs = partial(make_reverberant_speech, pairing="random", **common)
         return {
-            "train": pairs(seen, heads, n_samples=size.train_clips),
-            "seen RIRs": pairs(seen, tests, n_samples=size.test_clips),
-            "unseen rooms": pairs(unseen, tests, n_samples=size.test_clips),
+            "train": pairs(self.seen_rooms, heads, n_samples=size.train_clips),
+            "seen RIRs": pairs(self.seen_rooms, tests, n_samples=size.test_clips),
+            "unseen rooms": pairs(self.unseen_rooms, tests, n_samples=size.test_clips),
         }
 
     @cached_property
     def five_rooms(self) -> Bunch:
         """Speech of some test speakers through one response each of five unseen rooms (Fig. 4 of the paper)."""
-        rooms, speech = (
-            self.rooms(self.size.unseen_rooms, UPSTREAM_RIRS, random_state=2),
-            self.speech(2, self.size.test_clips),
-        )
+        speech = self.speech(2, self.size.test_clips)
         first = np.arange(min(5, self.size.unseen_rooms)) * UPSTREAM_RIRS
         speakers = np.unique(speech.speaker)[:8]
         said = np.concatenate([np.flatnonzero(speech.speaker == speaker)[:5] for speaker in speakers])
-        some_rooms = Bunch(
-            rirs=[rooms.rirs[i] for i in first],
-            sample_rate=rooms.sample_rate,
-            target=rooms.target.iloc[first],
-            rir=rooms.rir[first],
-            room=rooms.room[first],
-        )
         some_speech = speech | {key: speech[key][said] for key in ("segments", "source", "speaker")}
-        return make_reverberant_speech(some_rooms, some_speech, remove_delay=True)
+        return make_reverberant_speech(responses(self.unseen_rooms, first), some_speech, remove_delay=True)
 
     @cached_property
     def slopes(self) -> dict[str, Any]:
@@ -264,6 +274,17 @@ def without_waveforms(clips: dict[str, Bunch]) -> dict[str, Bunch]:
     return {key: Bunch(target=part.target) for key, part in clips.items()}
 
 
+def read_embeddings(X: dict[str, Any], clips: dict[str, Bunch], seed: int) -> list[dict]:
+    """Fit the heads of frozen encoders for all tasks."""
+    return read_heads(
+        X,
+        without_waveforms(clips),
+        partial(RoomRegressor, **HEAD, random_state=seed),
+        partial(RoomClassifier, **HEAD, random_state=seed),
+        {"source_groups": clips["train"].source},
+    )
+
+
 def train_encoder(cell: Cell, data: Data, epochs: int) -> tuple[ContrastiveRoomEncoder, int]:
     """Train the encoder of a cell; return how many seconds it took, too."""
     sampling = cell.method if cell.method in SAMPLINGS else "hard"
@@ -297,13 +318,7 @@ def contrastive(cell: Cell, data: Data, epochs: int) -> tuple[list[dict], dict[s
     silhouettes = {
         label: round(float(silhouette_score(embeddings, five[label], metric="cosine")), 4) for label in LABELS
     }
-    rows = read_heads(
-        X,
-        without_waveforms(data.downstream),
-        partial(RoomRegressor, validation_fraction=0.2, patience=6, random_state=cell.seed),
-        partial(RoomClassifier, validation_fraction=0.2, patience=6, random_state=cell.seed),
-        {"source_groups": data.downstream["train"].source},
-    )
+    rows = read_embeddings(X, data.downstream, cell.seed)
     more = {"fit_seconds": seconds, "history": history, "silhouette": silhouettes}
     return rows, more | {"five_rooms": {"embeddings": embeddings.astype(np.float16)} | {k: five[k] for k in LABELS}}
 

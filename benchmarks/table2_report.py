@@ -39,6 +39,7 @@ PAPER_SD = {
 }  # spread of the paper's labels, which it does not print: what its RMSE and r imply
 NETWORKS = ("paper", "paper-varied", "pooled", "pooled-varied", "bandwise")
 SAMPLINGS = ("soft", "hard", "position_independent")
+TESTS = ("seen RIRs", "unseen rooms")
 ORDER = ["mean", "slopes", "untrained", "supervised", "soft", "hard", "position_independent"]
 
 
@@ -72,6 +73,18 @@ def beside(ours: str, theirs: float | None, digits: int) -> str:
     return ours if theirs is None else f"{ours} ({theirs:.{digits}f})"
 
 
+def printed_by_paper(method: str, tau: float, task: str) -> tuple[float | None, ...]:
+    """Return what the paper's Table 2 has in the columns of a task, or nothing."""
+    rt60, c50, volume = PAPER.get((method, None if np.isnan(tau) else tau), ((), (), ()))
+    if task == "volume":
+        return volume
+    figures = {"rt60": rt60, "c50": c50}.get(task)
+    if not figures:
+        return ()
+    rmse, r, bias = figures
+    return rmse, rmse / PAPER_SD[task], r, bias
+
+
 def table(rows: pd.DataFrame, task: str, test: str, network: str) -> list[str]:
     """Return the lines of a table: one for each method and temperature, the paper's figures in brackets."""
     if task == "volume":
@@ -85,15 +98,7 @@ def table(rows: pd.DataFrame, task: str, test: str, network: str) -> list[str]:
     for (method, tau), cell in sorted(
         part.groupby(["method", "tau"], dropna=False), key=lambda item: (ORDER.index(item[0][0]), item[0][1])
     ):
-        paper: tuple = PAPER.get((method, None if np.isnan(tau) else tau), ((), (), ()))
-        if test != "seen RIRs":  # the paper has no other test
-            paper = ((), (), ())
-        printed: tuple[float | None, ...] = ()
-        if task == "volume":
-            printed = paper[2]
-        elif task in PAPER_SD and paper[list(PAPER_SD).index(task)]:
-            rmse, r, bias = paper[list(PAPER_SD).index(task)]
-            printed = rmse, rmse / PAPER_SD[task], r, bias
+        printed = printed_by_paper(method, tau, task) if test == "seen RIRs" else ()  # the paper has no other test
         numbers = [
             beside(figure(cell[column], digits), theirs, digits)
             for (column, digits), theirs in zip(columns.values(), printed or [None] * len(columns), strict=True)
@@ -177,7 +182,7 @@ def beside_baselines(rows: pd.DataFrame, network: str, tau: float = 0.1) -> list
     methods = [*SAMPLINGS, "supervised", "untrained", "slopes", "mean"]
     names = [f"{method.replace('_', '-')}, tau {tau:g}" if method in SAMPLINGS else method for method in methods]
     lines = [f"| task | test | {' | '.join(names)} |", "|" + " --- |" * (2 + len(methods))]
-    for task, test in product(SHOWN, ("seen RIRs", "unseen rooms")):
+    for task, test in product(SHOWN, TESTS):
         metric = "accuracy" if task == "volume" else "pearson_r"
         part = rows[(rows["task"] == task) & (rows["test"] == test) & rows["network"].isin([network, "no"])]
         part = part[part["tau"].isna() | (part["tau"] == tau)]
@@ -231,7 +236,7 @@ def render(folder: Path) -> str:
             lines += ["", f'### The paper\'s claims, network="{network}", seen RIRs', "", *claims(of_network)]
         lines += ["", f'### Silhouettes of the embeddings of five unseen rooms, network="{network}"', ""]
         lines += silhouettes(of_network)
-        for test, task in product(("seen RIRs", "unseen rooms"), SHOWN):
+        for test, task in product(TESTS, SHOWN):
             lines += ["", f'### network="{network}", {test}: {SHOWN[task]}', "", *table(rows, task, test, network)]
     lines += [
         "",

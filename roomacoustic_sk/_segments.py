@@ -25,6 +25,7 @@ def cut_segment(row: NDArray[Any], start: int, length: int) -> NDArray[np.float3
     """Return `length` samples of a recording as float32; one that is too short is repeated from its beginning.
 
     Integer samples are taken as PCM: unsigned ones have their zero in the middle, all are divided by their full scale.
+    What needs no change is a view of the recording, not a copy.
     """
     segment = row[start : start + length]
     if np.issubdtype(segment.dtype, np.integer):

@@ -48,13 +48,7 @@ def _few_at_once(transform: Callable[[Tensor], Tensor], waveforms: Tensor) -> Te
     """Apply a transform clip by clip, on a CPU so few at once that what comes in between fits into its cache."""
     if waveforms.device.type != "cpu" or len(waveforms) <= CLIPS_AT_ONCE:
         return transform(waveforms)
-    first, *others = waveforms.split(CLIPS_AT_ONCE)
-    found = transform(first)
-    result = found.new_empty((len(waveforms), *found.shape[1:]))
-    result[:CLIPS_AT_ONCE] = found
-    for i, part in enumerate(others, start=1):  # copied while it is in the cache
-        result[i * CLIPS_AT_ONCE :][: len(part)] = transform(part)
-    return result
+    return torch.cat([transform(part) for part in waveforms.split(CLIPS_AT_ONCE)])
 
 
 class LogSpectrogram(nn.Module):
@@ -111,7 +105,8 @@ class LogSpectrogram(nn.Module):
         n, n_frames = len(waveforms), self.n_frames(waveforms.shape[1])
         n_needed = (n_frames + len(self.basis) - 1) * self.hop
         waveforms = _at_unit_power(waveforms)[:, :n_needed]
-        waveforms = nn.functional.pad(waveforms, (0, n_needed - waveforms.shape[1]))
+        if waveforms.shape[1] < n_needed:  # the last piece of the last frame reaches beyond the end, where it is 0
+            waveforms = nn.functional.pad(waveforms, (0, n_needed - waveforms.shape[1]))
         # A frame is made of pieces as long as the hop, so that nothing is copied to lay out overlapping frames.
         pieces = waveforms.unflatten(1, (-1, self.hop)).transpose(1, 2)
         first, *others = self.basis.unsqueeze(1).expand(-1, n, -1, -1)
