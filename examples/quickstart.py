@@ -5,7 +5,7 @@ its embeddings, and see how well they read reverberation time (RT60), clarity (C
 that were never heard before, in rooms of the training set and in rooms never seen.
 
     python examples/quickstart.py                                   # synthetic speech, 5 minutes on 2 cores
-    python examples/quickstart.py --speech LibriSpeech/train-clean-100 --size large          # real speech, 20 minutes
+    python examples/quickstart.py --speech LibriSpeech/train-clean-100 --size large          # real speech
 
 Two floors stand beside the result: always predicting the training set's mean (or majority), and the same heads on the
 same encoder before training.
