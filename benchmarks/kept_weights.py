@@ -1,0 +1,137 @@
+"""Which epoch's weights an encoder should keep: the same training, read off at several epochs.
+
+    python benchmarks/kept_weights.py --speech LibriSpeech/train-clean-100
+
+Cells of `table2.py` with the paper's network, one seed, all epochs. After each epoch the validation batches are judged
+three ways: by the loss at the temperature of the training, by the loss at tau 1, and by retrieval, the share of clips
+whose nearest other clip in the batch has come through the same response. The weights that each of them would have kept,
+and those of the last epoch, are then frozen, and heads are trained and tested as in the table. Results go to
+`benchmarks/kept_weights.json`; a run that was stopped goes on where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from copy import deepcopy
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from record import load, provenance, save
+from skorch.callbacks import Callback, LRScheduler
+from table2 import SAMPLINGS, SIZES, TAUS, Data, read_embeddings
+
+from roomacoustic_sk import ContrastiveRoomEncoder
+from roomacoustic_sk.losses import SupConLoss
+
+HERE = Path(__file__).parent
+
+
+def retrieval(projections: torch.Tensor, labels: torch.Tensor) -> float:
+    """Return the share of rows whose nearest other row has the same label."""
+    z = torch.nn.functional.normalize(projections.float(), dim=-1)
+    nearest = (z @ z.T).fill_diagonal_(-torch.inf).argmax(dim=1)
+    return float((labels[nearest] == labels).float().mean())
+
+
+class Watch(Callback):
+    """Judge the validation batches, and keep the weights of every epoch."""
+
+    def on_train_begin(self, net: Any, **_: Any) -> None:
+        """Start anew."""
+        self.batches_: list[dict[str, float]] = []
+        self.epochs_: list[dict[str, float]] = []
+        self.weights_: list[Any] = []
+
+    def on_batch_end(self, net: Any, batch: Any, training: bool, y_pred: Any, loss: Any, **_: Any) -> None:
+        """Judge a validation batch."""
+        if not training:
+            labels = batch[1]
+            judged = {"loss": float(loss), "loss at tau 1": float(SupConLoss(1.0)(y_pred, labels))}
+            self.batches_.append(judged | {"retrieval": retrieval(y_pred, labels)})
+
+    def on_epoch_end(self, net: Any, **_: Any) -> None:
+        """Average over the epoch's batches."""
+        judged = {key: round(float(np.mean([batch[key] for batch in self.batches_])), 4) for key in self.batches_[0]}
+        self.epochs_.append({"train loss": round(net.history[-1, "train_loss"], 4)} | judged)
+        self.batches_.clear()
+        self.weights_.append(deepcopy(net.module_.state_dict()))
+
+
+def chosen_epochs(epochs: list[dict[str, float]]) -> dict[str, int]:
+    """Return which epoch, from 0, each way of judging would have kept."""
+    return {
+        "lowest loss": int(np.argmin([epoch["loss"] for epoch in epochs])),
+        "lowest loss at tau 1": int(np.argmin([epoch["loss at tau 1"] for epoch in epochs])),
+        "highest retrieval": int(np.argmax([epoch["retrieval"] for epoch in epochs])),
+        "last": len(epochs) - 1,
+    }
+
+
+def compare(sampling: str, tau: float, seed: int, data: Data) -> dict[str, Any]:
+    """Train once; read the heads off the weights that each way of judging keeps."""
+    upstream, watch = data.upstream("paper", sampling), Watch()
+    n_epochs = data.size.epochs["paper"]
+    encoder = ContrastiveRoomEncoder(
+        network="paper",
+        sampling=sampling,
+        tau=tau,
+        max_epochs=n_epochs,
+        steps_per_epoch=data.size.steps,
+        patience=n_epochs,
+        callbacks=[LRScheduler("CosineAnnealingLR", T_max=n_epochs), ("watch", watch)],
+        random_state=seed,
+        verbose=1,
+    )
+    encoder.fit(upstream.data, rir_groups=upstream.rir, source_groups=upstream.source, room_groups=upstream.room)
+    watch = dict(encoder.net_.callbacks_)["watch"]
+    kept, rows = chosen_epochs(watch.epochs_), {}
+    for epoch in sorted(set(kept.values())):
+        encoder.net_.module_.load_state_dict(watch.weights_[epoch])
+        X = {key: encoder.transform(part.data) for key, part in data.downstream.items()}
+        rows[epoch] = read_embeddings(X, data.downstream, seed)
+    return {
+        "epochs": {key: [epoch[key] for epoch in watch.epochs_] for key in watch.epochs_[0]},
+        "kept": {
+            name: {
+                "epoch": epoch + 1,
+                "figures": {
+                    f"{row['task']}, {row['test']}": round(row.get("pearson_r", row.get("accuracy")), 4)
+                    for row in rows[epoch]
+                },
+            }
+            for name, epoch in kept.items()
+        },
+    }
+
+
+def main() -> None:
+    """Compare in each condition that has not been tried yet."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--speech", type=Path, required=True)
+    parser.add_argument("--samplings", nargs="+", choices=SAMPLINGS, default=["soft", "hard"])
+    parser.add_argument("--taus", nargs="+", type=float, default=list(TAUS))
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser.add_argument("--size", choices=list(SIZES), default="paper")
+    parser.add_argument("--output", type=Path, default=HERE / "kept_weights.json")
+    parser.add_argument("--cache", type=Path, default=HERE.parent / "results" / "cache")
+    args = parser.parse_args()
+    data = Data(args.speech, SIZES[args.size], args.cache)
+    for seed, tau, sampling in product(args.seeds, args.taus, args.samplings):
+        key, started = f"{sampling}, tau {tau:g}, seed {seed}", time.perf_counter()
+        if key in load(args.output)["measured"]:
+            continue
+        found = compare(sampling, tau, seed, data) | {"seconds": round(time.perf_counter() - started)}
+        result = load(args.output)  # once more: another run may have added to it meanwhile
+        result["measured"][key] = found
+        result["made"][key] = provenance()
+        save(args.output, result)
+        for name, kept in found["kept"].items():
+            print(f"{key}, {name} (epoch {kept['epoch']}): {kept['figures']}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
