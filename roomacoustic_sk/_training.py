@@ -7,7 +7,7 @@ skorch passes fit parameters whole to every batch, so what belongs to a row (its
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from skorch import NeuralNet
-from skorch.callbacks import Callback, EarlyStopping
+from skorch.callbacks import Callback, EarlyStopping, PassthroughScoring
 from skorch.utils import to_tensor
 from torch import Tensor, nn
 from torch.utils.data import Dataset
@@ -137,6 +137,20 @@ class _Stop(KeyboardInterrupt):
     """Training ends as planned; skorch stops at any KeyboardInterrupt."""
 
 
+class BatchScore(Callback):
+    """Score of every validation batch, which skorch averages over the epoch as it does losses."""
+
+    def __init__(self, name: str, score: Callable[[Tensor, Tensor], Tensor]) -> None:
+        self.name, self.score = name, score
+
+    def on_batch_end(
+        self, net: NeuralNet, batch: Any = None, training: bool = False, y_pred: Any = None, **kwargs: Any
+    ) -> None:
+        """Score a batch."""
+        if not training:
+            net.history.record_batch(self.name, float(self.score(y_pred, to_tensor(batch[1], device=net.device))))
+
+
 class PatientEarlyStopping(EarlyStopping):
     """Early stopping that keeps the best weights and does not count epochs on the plateau at the start.
 
@@ -148,14 +162,18 @@ class PatientEarlyStopping(EarlyStopping):
     patience : int
         Epochs without a new best.
     monitor : str
-        Which loss.
+        Which loss or score.
     plateau : float
-        Loss that must have been undercut before epochs count; infinity where there is no plateau.
+        Training loss that must have been undercut before epochs count; infinity where there is no plateau.
+    lower_is_better : bool
+        Whether the monitored value is a loss.
     """
 
-    def __init__(self, patience: int, monitor: str, plateau: float = np.inf) -> None:
+    def __init__(self, patience: int, monitor: str, plateau: float = np.inf, lower_is_better: bool = True) -> None:
         self.plateau = plateau
-        super().__init__(monitor=monitor, patience=patience, threshold=0.0, load_best=True)
+        super().__init__(
+            monitor=monitor, patience=patience, threshold=0.0, lower_is_better=lower_is_better, load_best=True
+        )
 
     def on_train_begin(self, net: NeuralNet, **kwargs: Any) -> None:
         """Start counting anew."""
@@ -165,7 +183,8 @@ class PatientEarlyStopping(EarlyStopping):
 
     def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
         """Count an epoch without a new best, unless training is still on the plateau."""
-        self.left_plateau_ = self.left_plateau_ or net.history[-1, self.monitor] < self.plateau
+        loss = net.history[-1, "train_loss"]
+        self.left_plateau_ = self.left_plateau_ or loss < self.plateau
         if not self.left_plateau_:
             self.misses_ = -1  # one below 0: the count that follows never reaches the patience
             self.n_plateau_epochs_ += 1
@@ -175,8 +194,8 @@ class PatientEarlyStopping(EarlyStopping):
             raise _Stop from stop
         if self.n_plateau_epochs_ >= max(self.patience, PLATEAU_PATIENCE):
             warnings.warn(
-                f"Training stopped: after {self.n_plateau_epochs_} epochs {self.monitor} is still "
-                f"{net.history[-1, self.monitor]:.4g}, where it is by chance ({self.plateau:.4g} had to be undercut). "
+                f"Training stopped: after {self.n_plateau_epochs_} epochs train_loss is still {loss:.4g}, where it is "
+                f"by chance ({self.plateau:.4g} had to be undercut). "
                 "Nothing was learnt: check that the group labels belong to the rows, or change lr or tau.",
                 ConvergenceWarning,
                 stacklevel=2,
@@ -216,11 +235,12 @@ class TrainedNetMixin:
     """What an estimator with a trained `net_` tells about its training."""
 
     net_: RoomNet
+    _measured: tuple[str, ...] = ("train_loss", "valid_loss")
 
     @property
     def history_(self) -> pd.DataFrame:
-        """Whole epochs, their losses and seconds."""
-        epochs = pd.DataFrame(self.net_.history.to_list()).reindex(columns=["epoch", "train_loss", "valid_loss", "dur"])
+        """Whole epochs, what was measured in them, and their seconds."""
+        epochs = pd.DataFrame(self.net_.history.to_list()).reindex(columns=["epoch", *self._measured, "dur"])
         return epochs[epochs["dur"].notna()]  # an epoch that was interrupted has no duration
 
     @property
@@ -239,6 +259,8 @@ def train_net(
     max_epochs: int,
     patience: int,
     plateau: float = np.inf,
+    score: Callable[[Tensor, Tensor], Tensor] | None = None,
+    monitor: str = "loss",
     device: torch.device,
     autocast: bool = False,
     compiled: bool = False,
@@ -259,6 +281,10 @@ def train_net(
         Step size of Adam, epochs at most (with 0 the net stays as initialised), epochs without improvement.
     plateau : float
         See `PatientEarlyStopping`.
+    score : callable, optional
+        ``score(module(x), y)`` of validation batches, the higher the better; its name is the callable's.
+    monitor : str
+        What decides which weights are best and when to stop: "loss" or the name of the score, in validation.
     device, autocast, compiled, callbacks
         Where it runs, whether in bfloat16, whether compiled, and further skorch callbacks.
     verbose : int
@@ -272,7 +298,12 @@ def train_net(
     -------
     RoomNet
     """
-    ours: list[Callback] = [PatientEarlyStopping(patience, "train_loss" if valid is None else "valid_loss", plateau)]
+    ours: list[Callback] = []
+    if score is not None and valid is not None:
+        name = f"valid_{score.__name__}"
+        ours += [BatchScore(name, score), PassthroughScoring(name, lower_is_better=False)]
+    monitor = "train_loss" if valid is None else f"valid_{monitor}"
+    ours.append(PatientEarlyStopping(patience, monitor, plateau, lower_is_better=monitor.endswith("loss")))
     if verbose == 1:
         ours.append(FitProgress(len(train), label))
     net = RoomNet(

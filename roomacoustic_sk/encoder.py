@@ -26,10 +26,11 @@ from roomacoustic_sk._waveforms import (
     spectrogram_cache,
     warn_of_missing_targets,
 )
-from roomacoustic_sk.losses import SupConLoss
+from roomacoustic_sk.losses import SupConLoss, retrieval
 from roomacoustic_sk.networks import PartwiseProjection, ProjectionHead
 from roomacoustic_sk.samplers import SAMPLINGS, MultiviewBatchSampler, hold_out, largest_batch
 
+SCORINGS = ("retrieval", "loss")
 _PLATEAU_MARGIN = 0.02  # share of the way from chance to perfect separation that counts as having left the plateau
 
 
@@ -72,9 +73,13 @@ class ContrastiveRoomEncoder(TrainedNetMixin, ClassNamePrefixFeaturesOutMixin, T
     validation_fraction : float, default=0.2
         Share of the sources (of the recordings where `source_groups` is not given) held out for validation. 0 holds
         out none: then the training loss decides.
+    scoring : {"retrieval", "loss"}, default="retrieval"
+        What makes weights the best, in validation: the share of clips whose most similar clip in the batch has the
+        same label, see `roomacoustic_sk.losses.retrieval`; or the lowest loss, as in the paper. The loss at a low
+        temperature rises with the confidence of a network long before its embeddings get worse.
     patience : int, default=4
-        Epochs without a new best after which training stops. Epochs at the start, while the loss is still at its
-        chance level, do not count.
+        Epochs without a new best after which training stops. Epochs at the start, while the training loss is still
+        at its chance level, do not count.
     batch_size : int, default=32
         Segments that `transform` embeds at once. A GPU may want more.
     precision : {"auto", "float32", "bfloat16"}, default="auto"
@@ -107,7 +112,7 @@ class ContrastiveRoomEncoder(TrainedNetMixin, ClassNamePrefixFeaturesOutMixin, T
     n_classes_, n_views_ : int
         Size of the training batches.
     history_ : pandas.DataFrame
-        Epoch, losses and seconds, one row an epoch.
+        Epoch, losses, share of retrieval and seconds, one row an epoch.
     n_iter_ : int
         Epochs trained.
     n_features_in_ : int
@@ -177,6 +182,7 @@ class ContrastiveRoomEncoder(TrainedNetMixin, ClassNamePrefixFeaturesOutMixin, T
         steps_per_epoch: int = 128,
         validation_steps: int = 32,
         validation_fraction: float = 0.2,
+        scoring: str = "retrieval",
         patience: int = 4,
         batch_size: int = 32,
         precision: str = "auto",
@@ -200,6 +206,7 @@ class ContrastiveRoomEncoder(TrainedNetMixin, ClassNamePrefixFeaturesOutMixin, T
         self.steps_per_epoch = steps_per_epoch
         self.validation_steps = validation_steps
         self.validation_fraction = validation_fraction
+        self.scoring = scoring
         self.patience = patience
         self.batch_size = batch_size
         self.precision = precision
@@ -211,6 +218,7 @@ class ContrastiveRoomEncoder(TrainedNetMixin, ClassNamePrefixFeaturesOutMixin, T
         self.verbose = verbose
 
     _n_features_out: int
+    _measured = ("train_loss", "valid_loss", "valid_retrieval")
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -288,6 +296,7 @@ class ContrastiveRoomEncoder(TrainedNetMixin, ClassNamePrefixFeaturesOutMixin, T
         super()._check_parameters()
         name = type(self).__name__
         check_choice(self.sampling, SAMPLINGS, caller=name, name="sampling")
+        check_choice(self.scoring, SCORINGS, caller=name, name="scoring")
         check_number(self.tau, caller=name, name="tau", low=0, low_open=True)
         for parameter in ("n_classes", "n_views"):
             check_number(getattr(self, parameter), caller=name, name=parameter, low=2, integer=True)
@@ -360,7 +369,6 @@ class ContrastiveRoomEncoder(TrainedNetMixin, ClassNamePrefixFeaturesOutMixin, T
 
             train = loader(~held_out, self.steps_per_epoch, random_state, "training")
             valid = loader(held_out, self.validation_steps, seed, "validation") if held_out.any() else None
-            watched = (valid or train).batch_sampler
             self.net_ = train_net(
                 module,
                 SupConLoss(self.tau),
@@ -369,7 +377,9 @@ class ContrastiveRoomEncoder(TrainedNetMixin, ClassNamePrefixFeaturesOutMixin, T
                 lr=self.lr,
                 max_epochs=max_epochs,
                 patience=self.patience,
-                plateau=_plateau_level(watched.n_classes, watched.n_views, self.tau),
+                plateau=_plateau_level(train.batch_sampler.n_classes, train.batch_sampler.n_views, self.tau),
+                score=retrieval,
+                monitor=self.scoring,
                 device=device,
                 autocast=autocast,
                 compiled=resolve_compile(self.compile, module[0], device, max_epochs * len(train), caller=name),

@@ -1,4 +1,4 @@
-"""The supervised contrastive loss."""
+"""The supervised contrastive loss, and a score of what it has separated."""
 
 from __future__ import annotations
 
@@ -97,3 +97,36 @@ class SupConLoss(nn.Module):
             per_anchor = -log_probability.masked_fill(~positive, 0.0).sum(dim=-1) / n_positives.clamp_min(1)
             per_anchor = per_anchor[..., anchors]
             return (per_anchor.mean(-1) if self.reduction == "mean" else per_anchor.sum(-1)).mean()
+
+
+def retrieval(embeddings: Tensor, labels: Tensor) -> Tensor:
+    """Return how often the most similar other row of a batch has the same label.
+
+    Unlike the loss it does not depend on a temperature, nor on how sure the network is where it errs.
+
+    Parameters
+    ----------
+    embeddings : Tensor of shape (n_rows, n_dimensions) or (n_rows, n_projections, n_dimensions)
+        Of several projections the mean of their shares is returned.
+    labels : Tensor of shape (n_rows,)
+        Integer class of each row.
+
+    Returns
+    -------
+    Tensor of shape ()
+        Share of rows, from 0 to 1. By chance it is about (M - 1) / (NM - 1) in a batch of N classes with M rows each.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from roomacoustic_sk.losses import retrieval
+    >>> z = torch.tensor([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0], [0.9, 0.3]])
+    >>> retrieval(z, torch.tensor([0, 0, 1, 1])).item()  # the last row is more like the first two
+    0.75
+    """
+    with full_precision(embeddings):
+        z = nn.functional.normalize(embeddings.float(), dim=-1)
+        z = z if z.ndim == 2 else z.transpose(0, 1)
+        itself = torch.eye(len(labels), dtype=torch.bool, device=z.device)
+        nearest = (z @ z.mT).masked_fill(itself, -torch.inf).argmax(dim=-1)
+        return (labels[nearest] == labels).float().mean()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import pickle
 import warnings
 from functools import partial
@@ -24,7 +25,7 @@ from roomacoustic_sk._segments import cut_segment
 from roomacoustic_sk._torch import has_compiler, resolve_compile
 from roomacoustic_sk._training import PLATEAU_PATIENCE, PatientEarlyStopping
 from roomacoustic_sk.encoder import _plateau_level
-from roomacoustic_sk.losses import SupConLoss
+from roomacoustic_sk.losses import SupConLoss, retrieval
 from roomacoustic_sk.networks import BandwiseRoomCNN, PartwiseProjection, PooledRoomCNN, ProjectionHead, RoomCNN
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -185,7 +186,7 @@ def test_fitted_attributes_say_what_was_done(trained):
     assert trained.segment_length_ == CLIP
     assert (trained.n_classes_, trained.n_views_) == (4, 4)
     assert trained.n_iter_ == len(trained.history_) <= 6
-    assert list(trained.history_.columns) == ["epoch", "train_loss", "valid_loss", "dur"]
+    assert list(trained.history_.columns) == ["epoch", "train_loss", "valid_loss", "valid_retrieval", "dur"]
     assert trained.history_["epoch"].tolist() == list(range(1, trained.n_iter_ + 1))
     assert not trained.network_.training
 
@@ -482,12 +483,12 @@ class FakeNet:
 
 def run_early_stopping(losses, patience, plateau=np.inf):
     """Return the number of epochs until it stops training, and the epoch whose weights are kept."""
-    net, stopping = FakeNet(), PatientEarlyStopping(patience, "valid_loss", plateau)
+    net, stopping = FakeNet(), PatientEarlyStopping(patience, "train_loss", plateau)
     stopping.on_train_begin(net)
     for epoch, loss in enumerate(losses, start=1):
         net.history.new_epoch()
         net.history.record("epoch", epoch)
-        net.history.record("valid_loss", loss)
+        net.history.record("train_loss", loss)
         nn.init.constant_(net.module_.weight, epoch)
         try:
             stopping.on_epoch_end(net)
@@ -529,7 +530,7 @@ def test_training_that_never_leaves_the_plateau_stops_with_a_warning(losses, pat
 
 def test_epochs_at_chance_level_do_not_exhaust_the_patience(data):
     X, groups = data
-    with pytest.warns(ConvergenceWarning, match=f"after {PLATEAU_PATIENCE} epochs valid_loss is still"):
+    with pytest.warns(ConvergenceWarning, match=f"after {PLATEAU_PATIENCE} epochs train_loss is still"):
         stuck = quick_fit(X, groups, lr=1e-12, patience=1, steps_per_epoch=1, max_epochs=100)
     assert stuck.n_iter_ == PLATEAU_PATIENCE
     assert np.allclose(stuck.history_["valid_loss"], np.log(4 * 2 - 1), atol=0.02)
@@ -543,7 +544,8 @@ def test_the_plateau_ends_two_hundredths_of_the_way_from_chance_to_perfect_separ
     assert _plateau_level(n_classes, n_views, tau) == pytest.approx(0.98 * chance + 0.02 * best, rel=1e-5)
 
 
-def test_the_weights_kept_are_those_of_the_best_epoch():
+@pytest.mark.parametrize("scoring", ["retrieval", "loss"])
+def test_the_weights_kept_are_those_of_the_best_epoch(scoring):
     X, rir, source = reverberant_bursts(40)
     watcher = LoaderWatcher()
     encoder = quick_fit(
@@ -554,14 +556,36 @@ def test_the_weights_kept_are_those_of_the_best_epoch():
         steps_per_epoch=20,
         validation_steps=3,
         max_epochs=4,
+        scoring=scoring,
         callbacks=[watcher, Spoiler()],
     )
-    losses = encoder.history_["valid_loss"]
+    losses, shares = encoder.history_["valid_loss"], encoder.history_["valid_retrieval"]
     assert losses.iloc[-1] == pytest.approx(np.log(4 * 4 - 1), rel=1e-5)  # spoilt: at chance
     assert losses.min() < losses.iloc[-1] - 0.05
+    assert shares.max() > shares.iloc[-1] + 0.05
     with torch.inference_mode():
-        again = [SupConLoss(0.1)(encoder.net_.module_(x), labels).item() for x, labels in watcher.dataset_valid]
-    assert np.mean(again) == pytest.approx(losses.min(), rel=1e-5)
+        batches = [(encoder.net_.module_(x), labels) for x, labels in watcher.dataset_valid]
+    if scoring == "loss":
+        assert np.mean([SupConLoss(0.1)(*batch).item() for batch in batches]) == pytest.approx(losses.min(), rel=1e-5)
+    assert np.mean([retrieval(*batch).item() for batch in batches]) == pytest.approx(
+        shares.max() if scoring == "retrieval" else shares[losses.idxmin()], rel=1e-5
+    )
+
+
+def test_an_epoch_with_higher_loss_but_better_retrieval_is_kept_by_retrieval_and_lost_by_loss():
+    """Confidence in the wrong places raises the loss while more clips find their like."""
+    for monitor, lower_is_better, kept in (("valid_retrieval", False, 2), ("valid_loss", True, 1)):
+        net, stopping = FakeNet(), PatientEarlyStopping(1, monitor, np.inf, lower_is_better)
+        stopping.on_train_begin(net)
+        for epoch, (loss, share) in enumerate([(3.0, 0.2), (4.0, 0.3)], start=1):
+            net.history.new_epoch()
+            for key, value in {"epoch": epoch, "train_loss": 1.0, "valid_loss": loss, "valid_retrieval": share}.items():
+                net.history.record(key, value)
+            nn.init.constant_(net.module_.weight, epoch)
+            with contextlib.suppress(KeyboardInterrupt):
+                stopping.on_epoch_end(net)
+        stopping.on_train_end(net)
+        assert net.module_.weight.item() == kept
 
 
 def test_validation_batches_are_the_same_in_every_epoch():

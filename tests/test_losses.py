@@ -10,7 +10,7 @@ import torch
 from pytorch_metric_learning.losses import SupConLoss as OracleLoss
 from pytorch_metric_learning.reducers import SumReducer
 
-from roomacoustic_sk.losses import SupConLoss
+from roomacoustic_sk.losses import SupConLoss, retrieval
 
 
 def value_and_gradient(loss, embeddings, labels):
@@ -214,3 +214,29 @@ def test_bad_parameters_are_refused(parameters, error, message):
 def test_misaligned_labels_and_embeddings_of_a_wrong_shape_are_refused(embeddings, labels):
     with pytest.raises(ValueError, match="SupConLoss: embeddings and labels must be of shapes"):
         SupConLoss()(embeddings, labels)
+
+
+def test_retrieval_is_the_share_of_rows_whose_nearest_other_row_has_their_label(batch):
+    z, labels = batch
+    rows = [row / np.linalg.norm(row) for row in z.numpy()]
+    others = [[j for j in range(len(rows)) if j != i] for i in range(len(rows))]
+    nearest = [max(others[i], key=lambda j: rows[i] @ rows[j]) for i in range(len(rows))]
+    expected = np.mean([labels[i] == labels[j] for i, j in enumerate(nearest)])
+    assert 0 < expected < 1
+    assert retrieval(z, labels).item() == pytest.approx(expected)
+    assert retrieval(5 * z.bfloat16().double(), labels).item() == pytest.approx(expected)
+
+
+def test_retrieval_of_several_projections_is_their_mean_share(batch):
+    z, labels = batch
+    others = z.roll(1, dims=1) * z.roll(5, dims=0)
+    expected = (retrieval(z, labels) + retrieval(others, labels)) / 2
+    assert retrieval(z, labels) != retrieval(others, labels)
+    torch.testing.assert_close(retrieval(torch.stack([z, others], dim=1), labels), expected)
+
+
+def test_retrieval_is_perfect_where_classes_are_apart_and_none_where_each_row_is_next_to_another_class():
+    labels = torch.arange(4).repeat(3)
+    assert retrieval(torch.eye(4)[labels], labels) == 1
+    places = torch.eye(6)[torch.arange(6).repeat(2)]  # each place holds rows 0 to 5 twice, of classes that differ
+    assert retrieval(places, torch.arange(12) % 4) == 0
