@@ -311,7 +311,7 @@ def contrastive(cell: Cell, data: Data, epochs: int) -> tuple[list[dict], dict[s
     if data.encoders is not None:
         data.encoders.mkdir(parents=True, exist_ok=True)
         joblib.dump(encoder, data.encoders / f"{cell.name}.joblib")
-    history = encoder.history_[["train_loss", "valid_loss"]].round(4).to_dict("list")
+    history = encoder.history_[["train_loss", "valid_loss", "valid_retrieval"]].round(4).to_dict("list")
     X = {key: encoder.transform(part.data) for key, part in data.downstream.items()}
     five = data.five_rooms
     embeddings = encoder.transform(five.data)
