@@ -111,7 +111,7 @@ def compare(network: str, sampling: str, tau: float, seed: int, data: Data) -> d
 def main() -> None:
     """Compare in each condition that has not been tried yet."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--speech", type=Path, required=True)
+    parser.add_argument("--speech", type=Path, help="folder of real speech; synthetic if not given")
     parser.add_argument("--networks", nargs="+", choices=list(EPOCHS), default=["paper", "paper-varied"])
     parser.add_argument("--samplings", nargs="+", choices=SAMPLINGS, default=["soft", "hard"])
     parser.add_argument("--taus", nargs="+", type=float, default=[0.1])

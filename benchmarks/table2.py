@@ -234,23 +234,33 @@ def logarithmic(regressor: Any) -> Any:
     return TransformedTargetRegressor(regressor, func=np.log, inverse_func=np.exp)
 
 
+def labels_of(clips: Bunch) -> dict[str, Any]:
+    """Return the group labels of clips as fit parameters."""
+    return {f"{name}_groups": clips[name] for name in ("source", "rir", "room")}
+
+
+def tests_of(clips: dict[str, Bunch]) -> list[str]:
+    """Return the names of the tests among the clips."""
+    return [key for key in clips if key != "train"]
+
+
 def regress(task: str, estimator: Any, X: dict[str, Any], clips: dict[str, Bunch], fit: dict[str, Any]) -> list[dict]:
-    """Fit an estimator of a room parameter; return its errors in both tests."""
+    """Fit an estimator of a room parameter; return its errors in the tests."""
     target, takes_logarithm = TASKS[task]
     known = {key: part.target[target].notna().to_numpy() for key, part in clips.items()}
     y = {key: part.target[target].to_numpy()[known[key]] for key, part in clips.items()}
     estimator = logarithmic(estimator) if takes_logarithm else estimator
     estimator.fit(X["train"][known["train"]], y["train"], **{k: v[known["train"]] for k, v in fit.items()})
-    estimates = {test: estimator.predict(X[test][known[test]]) for test in TESTS}
-    return [{"task": task, "test": test} | regression_metrics(y[test], estimates[test]) for test in TESTS]
+    estimates = {test: estimator.predict(X[test][known[test]]) for test in tests_of(clips)}
+    return [{"task": task, "test": test} | regression_metrics(y[test], estimates[test]) for test in estimates]
 
 
 def classify(estimator: Any, X: dict[str, Any], clips: dict[str, Bunch], fit: dict[str, Any]) -> list[dict]:
-    """Fit a classifier of room volume; return its scores, averaged over both classes, in both tests."""
+    """Fit a classifier of room volume; return its scores, averaged over both classes, in the tests."""
     large = {key: part.target["volume"].to_numpy() > LARGE_ROOM for key, part in clips.items()}
     estimator.fit(X["train"], large["train"], **fit)
     rows = []
-    for test in TESTS:
+    for test in tests_of(clips):
         found = estimator.predict(X[test])
         common = {"average": "macro", "zero_division": 0}
         scores = {
@@ -274,14 +284,15 @@ def without_waveforms(clips: dict[str, Bunch]) -> dict[str, Bunch]:
     return {key: Bunch(target=part.target) for key, part in clips.items()}
 
 
-def read_embeddings(X: dict[str, Any], clips: dict[str, Bunch], seed: int) -> list[dict]:
+def read_embeddings(X: dict[str, Any], clips: dict[str, Bunch], seed: int, hold_out: str = "source") -> list[dict]:
     """Fit the heads of frozen encoders for all tasks."""
+    common = {**HEAD, "hold_out": hold_out, "random_state": seed}
     return read_heads(
         X,
         without_waveforms(clips),
-        partial(RoomRegressor, **HEAD, random_state=seed),
-        partial(RoomClassifier, **HEAD, random_state=seed),
-        {"source_groups": clips["train"].source},
+        partial(RoomRegressor, **common),
+        partial(RoomClassifier, **common),
+        labels_of(clips["train"]),
     )
 
 
@@ -331,7 +342,7 @@ def supervised(cell: Cell, data: Data, _: int) -> tuple[list[dict], dict[str, An
         "random_state": cell.seed,
     }
     X = {key: part.data for key, part in data.downstream.items()}
-    fit, started = {"source_groups": data.downstream["train"].source}, time.perf_counter()
+    fit, started = labels_of(data.downstream["train"]), time.perf_counter()
     rows = []
     for task in TASKS:
         rows += regress(task, SupervisedRoomRegressor(verbose=1, **common), X, data.downstream, fit)

@@ -40,6 +40,7 @@ PAPER_SD = {
 NETWORKS = ("paper", "paper-varied", "pooled", "pooled-varied", "bandwise")
 SAMPLINGS = ("soft", "hard", "position_independent")
 TESTS = ("seen RIRs", "unseen rooms")
+BASELINES = ("supervised", "untrained")
 ORDER = ["mean", "slopes", "untrained", "supervised", "soft", "hard", "position_independent"]
 
 
@@ -85,7 +86,7 @@ def printed_by_paper(method: str, tau: float, task: str) -> tuple[float | None, 
     return rmse, rmse / PAPER_SD[task], r, bias
 
 
-def table(rows: pd.DataFrame, task: str, test: str, network: str) -> list[str]:
+def table(rows: pd.DataFrame, task: str, test: str) -> list[str]:
     """Return the lines of a table: one for each method and temperature, the paper's figures in brackets."""
     if task == "volume":
         columns = {"accuracy": ("accuracy", 3), "precision": ("precision", 3), "recall": ("recall", 3)}
@@ -94,7 +95,7 @@ def table(rows: pd.DataFrame, task: str, test: str, network: str) -> list[str]:
         columns = {f"RMSE [{unit}]": ("rmse", 3), "RMSE/SD": ("relative_rmse", 2), "r": ("pearson_r", 3)}
         columns[f"bias [{unit}]"] = ("bias", 3)
     lines = [f"| method | tau | seeds | {' | '.join(columns)} |", "|" + " --- |" * (3 + len(columns))]
-    part = rows[(rows["test"] == test) & (rows["task"] == task) & rows["network"].isin([network, "no"])]
+    part = rows[(rows["test"] == test) & (rows["task"] == task)]
     for (method, tau), cell in sorted(
         part.groupby(["method", "tau"], dropna=False), key=lambda item: (ORDER.index(item[0][0]), item[0][1])
     ):
@@ -177,14 +178,14 @@ def claims(rows: pd.DataFrame) -> list[str]:
     return lines + [claim.test(rows) for claim in CLAIMS]
 
 
-def beside_baselines(rows: pd.DataFrame, network: str, tau: float = 0.1) -> list[str]:
+def beside_baselines(rows: pd.DataFrame, tau: float = 0.1) -> list[str]:
     """Return the lines that set contrastive training at one temperature beside supervised training and the floors."""
     methods = [*SAMPLINGS, "supervised", "untrained", "slopes", "mean"]
     names = [f"{method.replace('_', '-')}, tau {tau:g}" if method in SAMPLINGS else method for method in methods]
     lines = [f"| task | test | {' | '.join(names)} |", "|" + " --- |" * (2 + len(methods))]
     for task, test in product(SHOWN, TESTS):
         metric = "accuracy" if task == "volume" else "pearson_r"
-        part = rows[(rows["task"] == task) & (rows["test"] == test) & rows["network"].isin([network, "no"])]
+        part = rows[(rows["task"] == task) & (rows["test"] == test)]
         part = part[part["tau"].isna() | (part["tau"] == tau)]
         numbers = [figure(part.loc[part["method"] == method, metric], 3) for method in methods]
         lines.append(f"| {SHOWN[task]}, {metric.replace('_', ' ')} | {test} | {' | '.join(numbers)} |")
@@ -227,17 +228,19 @@ def render(folder: Path) -> str:
         "A claim of the paper is confirmed where the 95 % interval (t distribution over seeds) of the difference lies "
         "above its margin, not confirmed where it lies below, and else not decided by these seeds.",
     ]
+    floors = rows[rows["network"] == "no"]
     networks = [name for name in NETWORKS if name in set(rows["network"])]
     for network in networks or ["no"]:
-        of_network = rows[rows["network"] == network]
-        lines += ["", f'## network="{network}"']
-        if not network.endswith("-varied"):  # of those there are single cells only
-            lines += ["", *beside_baselines(rows, network)]
-            lines += ["", f'### The paper\'s claims, network="{network}", seen RIRs', "", *claims(of_network)]
+        # Supervised and untrained networks are the same whatever clips the encoders have learned from.
+        baselines = (rows["network"] == network.removesuffix("-varied")) & rows["method"].isin(BASELINES)
+        of_network = rows[(rows["network"] == network) | baselines]
+        with_floors = pd.concat([of_network, floors])
+        lines += ["", f'## network="{network}"', "", *beside_baselines(with_floors)]
+        lines += ["", f'### The paper\'s claims, network="{network}", seen RIRs', "", *claims(of_network)]
         lines += ["", f'### Silhouettes of the embeddings of five unseen rooms, network="{network}"', ""]
         lines += silhouettes(of_network)
         for test, task in product(TESTS, SHOWN):
-            lines += ["", f'### network="{network}", {test}: {SHOWN[task]}', "", *table(rows, task, test, network)]
+            lines += ["", f'### network="{network}", {test}: {SHOWN[task]}', "", *table(with_floors, task, test)]
     lines += [
         "",
         "## Figures 3 and 4",

@@ -19,6 +19,7 @@ from typing import Any
 
 import joblib
 import numpy as np
+from more_rooms import ROOMS
 from record import load, provenance, save
 from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.impute import SimpleImputer
@@ -74,10 +75,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("encoders", nargs="*", type=Path, help="trained encoders that table2.py kept with --encoders")
     parser.add_argument("--speech", type=Path, help="folder of the speech that they were trained with")
+    parser.add_argument("--size", choices=list(SIZES), default="paper")
     parser.add_argument("--cache", type=Path, default=HERE.parent / "results" / "cache")
     parser.add_argument("--output", type=Path, default=HERE / "volume.json")
     args = parser.parse_args()
-    data = Data(args.speech, SIZES["paper"], args.cache)
+    data = Data(args.speech, SIZES[args.size], args.cache)
     results = load(args.output)
 
     def keep(name: str, found: dict[str, Any]) -> None:
@@ -85,13 +87,15 @@ def main() -> None:
         save(args.output, results)
         print(f"{name}: {found}", flush=True)
 
-    rooms = {"100 rooms": data.seen_rooms, "500 rooms": data.rooms(500, 2, random_state=3), "50": data.unseen_rooms}
+    rooms = {"seen": data.seen_rooms, "more": data.rooms(ROOMS[args.size][-1], 2, random_state=3)}
+    rooms["unseen"] = data.unseen_rooms
     X = {name: all_parameters(part) for name, part in rooms.items()}
-    for learned, asked in (("100 rooms", "50"), ("500 rooms", "50"), ("100 rooms", "500 rooms")):
+    n = {name: len(np.unique(part.room)) for name, part in rooms.items()}
+    for learned, asked in (("seen", "unseen"), ("more", "unseen"), ("seen", "more")):
         trees = make_pipeline(SimpleImputer(), ExtraTreesClassifier(500, min_samples_leaf=2, random_state=0, n_jobs=-1))
         trees.fit(X[learned], is_large(rooms[learned]))
         probability = trees.predict_proba(X[asked])[:, 1]
-        name = f"true responses, learned from {learned}, asked about {asked.removesuffix(' rooms')} others"
+        name = f"true responses, learned from {n[learned]} rooms, asked about {n[asked]} others"
         keep(name, judge(is_large(rooms[asked]), probability, rooms[asked].room))
     for path in args.encoders:
         train, asked = data.downstream["train"], data.downstream["unseen rooms"]
@@ -99,7 +103,7 @@ def main() -> None:
         head = RoomClassifier(**HEAD, random_state=0)
         head.fit(encoder.transform(train.data), is_large(train), source_groups=train.source)
         probability = head.predict_proba(encoder.transform(asked.data))[:, 1]
-        keep(f"speech, {path.stem}, 100 rooms", judge(is_large(asked), probability, asked.room))
+        keep(f"speech, {path.stem}, heads of {n['seen']} rooms", judge(is_large(asked), probability, asked.room))
 
 
 if __name__ == "__main__":

@@ -15,9 +15,9 @@ from torch import nn
 from roomacoustic_sk._targets import Classification, Regression
 from roomacoustic_sk._torch import resolve_device, seeded
 from roomacoustic_sk._training import ArrayDataset, BatchLoader, ShuffledBatches, TrainedNetMixin, train_net
-from roomacoustic_sk._validation import check_callbacks, check_groups, check_number
+from roomacoustic_sk._validation import check_callbacks, check_choice, check_groups, check_number
 from roomacoustic_sk.networks import MLPHead
-from roomacoustic_sk.samplers import share_of_labels
+from roomacoustic_sk.samplers import HELD_OUT, labels_to_hold_out, share_of_labels
 
 VALIDATION_BATCH = 1024
 MIN_HELD_OUT = 10
@@ -38,6 +38,7 @@ class _RoomHead(TrainedNetMixin, BaseEstimator):
         batch_size: int = 16,
         max_epochs: int = 100,
         validation_fraction: float = 0.1,
+        hold_out: str = "source",
         patience: int = 10,
         device: Any = "auto",
         callbacks: list[Any] | None = None,
@@ -49,6 +50,7 @@ class _RoomHead(TrainedNetMixin, BaseEstimator):
         self.batch_size = batch_size
         self.max_epochs = max_epochs
         self.validation_fraction = validation_fraction
+        self.hold_out = hold_out
         self.patience = patience
         self.device = device
         self.callbacks = callbacks
@@ -62,23 +64,31 @@ class _RoomHead(TrainedNetMixin, BaseEstimator):
         check_callbacks(self.callbacks, caller=name)
         check_number(self.lr, caller=name, name="lr", low=0, low_open=True)
         check_number(self.validation_fraction, caller=name, name="validation_fraction", low=0, high=0.9)
+        check_choice(self.hold_out, list(HELD_OUT), caller=name, name="hold_out")
 
     _target: Any  # how the targets are learned
 
     def _fit_net(
-        self, X: NDArray[Any], y: NDArray[Any], source_groups: ArrayLike | None, target: Regression | Classification
+        self,
+        X: NDArray[Any],
+        y: NDArray[Any],
+        labels: dict[str, ArrayLike | None],
+        target: Regression | Classification,
     ) -> Self:
         """Train an MLP on standardised features, with rows held out for early stopping."""
         name = type(self).__name__
-        sources = np.arange(len(X))
-        if source_groups is not None:
-            sources = check_groups(source_groups, len(X), caller=name, name="source_groups")
+        groups = {
+            key: check_groups(given, len(X), caller=name, name=key)
+            for key, given in labels.items()
+            if given is not None
+        }
+        wholes = labels_to_hold_out(self.hold_out, groups, len(X), caller=name)
         random_state = check_random_state(self.random_state)
         device = resolve_device(self.device, caller=name)
         self._feature_mean, deviation = X.mean(axis=0), X.std(axis=0)
         self._feature_scale = np.where(deviation > 0, deviation, 1.0)
         X, y = self._standardise(X), target.encode(y)
-        held_out = share_of_labels(sources, self.validation_fraction, random_state)
+        held_out = share_of_labels(wholes, self.validation_fraction, random_state)
         if not MIN_HELD_OUT <= held_out.sum() < len(X):
             held_out[:] = False
         dataset = ArrayDataset(X, y)
@@ -135,8 +145,11 @@ class RoomRegressor(RegressorMixin, _RoomHead):
     max_epochs : int, default=100
         Epochs at most.
     validation_fraction : float, default=0.1
-        Share of the rows (of the sources where `source_groups` is given) held out to stop early and to keep the best
-        weights. 0, or fewer than ten such rows, holds out none: then the training loss decides.
+        Share of what `hold_out` names held out to stop early and to keep the best weights. 0, or fewer than ten such
+        rows, holds out none: then the training loss decides.
+    hold_out : {"source", "rir", "room"}, default="source"
+        Whether whole sources (rows where `source_groups` is not given), impulse responses or rooms are held out: what
+        will be new where the estimator is used. For rooms not seen in training "rir" does best (docs/results.md).
     patience : int, default=10
         Epochs without a new best after which training stops.
     device : str or torch.device, default="auto"
@@ -184,6 +197,7 @@ class RoomRegressor(RegressorMixin, _RoomHead):
         batch_size: int = 16,
         max_epochs: int = 100,
         validation_fraction: float = 0.1,
+        hold_out: str = "source",
         patience: int = 10,
         device: Any = "auto",
         callbacks: list[Any] | None = None,
@@ -197,6 +211,7 @@ class RoomRegressor(RegressorMixin, _RoomHead):
             batch_size=batch_size,
             max_epochs=max_epochs,
             validation_fraction=validation_fraction,
+            hold_out=hold_out,
             patience=patience,
             device=device,
             callbacks=callbacks,
@@ -227,8 +242,8 @@ class RoomRegressor(RegressorMixin, _RoomHead):
         y : array-like of shape (n_rows,) or (n_rows, n_targets)
             Targets, e.g. reverberation times in s.
         rir_groups, source_groups, room_groups : array-like of shape (n_rows,), optional
-            The labels that the encoder takes. With `source_groups`, each row's dry source signal, whole sources are
-            held out; the other two are ignored.
+            The labels that the encoder takes. Whole labels of those that `hold_out` names are held out; the other two
+            are checked and not used.
 
         Returns
         -------
@@ -239,7 +254,8 @@ class RoomRegressor(RegressorMixin, _RoomHead):
         X, y = validate_data(
             self, X, y, dtype=[np.float64, np.float32], multi_output=True, y_numeric=True, ensure_min_samples=2
         )
-        return self._fit_net(X, y, source_groups, Regression(y, self.non_negative))
+        labels = {"rir_groups": rir_groups, "source_groups": source_groups, "room_groups": room_groups}
+        return self._fit_net(X, y, labels, Regression(y, self.non_negative))
 
     def predict(self, X: Any) -> NDArray[np.float64]:
         """Estimate the targets.
@@ -272,8 +288,11 @@ class RoomClassifier(ClassifierMixin, _RoomHead):
     max_epochs : int, default=100
         Epochs at most.
     validation_fraction : float, default=0.1
-        Share of the rows (of the sources where `source_groups` is given) held out to stop early and to keep the best
-        weights. 0, or fewer than ten such rows, holds out none: then the training loss decides.
+        Share of what `hold_out` names held out to stop early and to keep the best weights. 0, or fewer than ten such
+        rows, holds out none: then the training loss decides.
+    hold_out : {"source", "rir", "room"}, default="source"
+        Whether whole sources (rows where `source_groups` is not given), impulse responses or rooms are held out: what
+        will be new where the estimator is used. For rooms not seen in training "rir" does best (docs/results.md).
     patience : int, default=10
         Epochs without a new best after which training stops.
     device : str or torch.device, default="auto"
@@ -332,8 +351,8 @@ class RoomClassifier(ClassifierMixin, _RoomHead):
         y : array-like of shape (n_rows,)
             Classes.
         rir_groups, source_groups, room_groups : array-like of shape (n_rows,), optional
-            The labels that the encoder takes. With `source_groups`, each row's dry source signal, whole sources are
-            held out; the other two are ignored.
+            The labels that the encoder takes. Whole labels of those that `hold_out` names are held out; the other two
+            are checked and not used.
 
         Returns
         -------
@@ -344,7 +363,8 @@ class RoomClassifier(ClassifierMixin, _RoomHead):
         X, y = validate_data(self, X, y, dtype=[np.float64, np.float32], ensure_min_samples=2)
         target = Classification(y, caller="RoomClassifier")
         self.classes_ = target.classes
-        return self._fit_net(X, y, source_groups, target)
+        labels = {"rir_groups": rir_groups, "source_groups": source_groups, "room_groups": room_groups}
+        return self._fit_net(X, y, labels, target)
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
         """Estimate the probability of each class.

@@ -222,6 +222,47 @@ def hold_out(
     return held_out
 
 
+HELD_OUT = {"source": "source_groups", "rir": "rir_groups", "room": "room_groups"}
+
+
+def labels_to_hold_out(hold_out: str, groups: dict[str, NDArray[Any]], n_rows: int, *, caller: str) -> NDArray[Any]:
+    """Return the labels of which whole ones are held out to stop the training of an estimate early.
+
+    Parameters
+    ----------
+    hold_out : {"source", "rir", "room"}
+        What is to be new in validation.
+    groups : dict of str to ndarray of shape (n_rows,)
+        The labels that are given, by their names as fit parameters.
+    n_rows : int
+        Rows in all.
+    caller : str
+        Whom an error names.
+
+    Returns
+    -------
+    ndarray of shape (n_rows,)
+        Without source labels every row is a source of its own.
+
+    Raises
+    ------
+    ValueError
+        If RIRs or rooms are to be held out and their labels are not given.
+
+    Examples
+    --------
+    >>> from roomacoustic_sk.samplers import labels_to_hold_out
+    >>> labels_to_hold_out("source", {}, 3, caller="RoomRegressor")
+    array([0, 1, 2])
+    """
+    name = HELD_OUT[hold_out]
+    if name in groups:
+        return groups[name]
+    if hold_out == "source":
+        return np.arange(n_rows)
+    raise ValueError(f"{caller}: {name} must be given where hold_out={hold_out!r}, got None.")
+
+
 def share_of_labels(labels: NDArray[Any], fraction: float, random_state: np.random.RandomState) -> NDArray[np.bool_]:
     """Mark the rows of a random share of the labels, two labels at least unless the share is 0.
 

@@ -20,7 +20,7 @@ from roomacoustic_sk._training import BatchLoader, ShuffledBatches, TrainedNetMi
 from roomacoustic_sk._validation import check_choice, check_number, describe
 from roomacoustic_sk._waveforms import WaveformEstimator, build_network, count_outputs, shortest_clip, spectrogram_cache
 from roomacoustic_sk.networks import MLPHead
-from roomacoustic_sk.samplers import share_of_labels
+from roomacoustic_sk.samplers import HELD_OUT, labels_to_hold_out, share_of_labels
 
 PREDICTION_BATCH = 32  # segments; fewer and more are slower on a CPU
 
@@ -61,6 +61,7 @@ class _SupervisedRoomEstimator(TrainedNetMixin, WaveformEstimator):
         batch_size: int = 16,
         max_epochs: int = 100,
         validation_fraction: float = 0.2,
+        hold_out: str = "source",
         patience: int = 4,
         precision: str = "auto",
         compile: str | bool = "auto",
@@ -81,6 +82,7 @@ class _SupervisedRoomEstimator(TrainedNetMixin, WaveformEstimator):
         self.batch_size = batch_size
         self.max_epochs = max_epochs
         self.validation_fraction = validation_fraction
+        self.hold_out = hold_out
         self.patience = patience
         self.precision = precision
         self.compile = compile
@@ -94,6 +96,7 @@ class _SupervisedRoomEstimator(TrainedNetMixin, WaveformEstimator):
         super()._check_parameters()
         name = type(self).__name__
         check_number(self.batch_size, caller=name, name="batch_size", low=2, integer=True)
+        check_choice(self.hold_out, list(HELD_OUT), caller=name, name="hold_out")
         check_number(self.n_hidden, caller=name, name="n_hidden", low=1, integer=True)
         check_choice(self.freeze_encoder, [True, False], caller=name, name="freeze_encoder")
         if self.encoder is None:
@@ -124,7 +127,7 @@ class _SupervisedRoomEstimator(TrainedNetMixin, WaveformEstimator):
             raise ValueError(f"{name}: X must have at least two rows, got one sample.")
         y = self._check_targets(y)
         check_consistent_length(X, y)
-        sources = self._check_groups(labels, len(rows)).get("source_groups", np.arange(len(rows)))
+        wholes = labels_to_hold_out(self.hold_out, self._check_groups(labels, len(rows)), len(rows), caller=name)
 
         random_state = check_random_state(self.random_state)
         device = resolve_device(self.device, caller=name)
@@ -142,10 +145,10 @@ class _SupervisedRoomEstimator(TrainedNetMixin, WaveformEstimator):
             self._check_warm_start()
             target = self._target
             target.check_same_kind(y, caller=name)
-        held_out = share_of_labels(sources, self.validation_fraction, random_state)
+        held_out = share_of_labels(wholes, self.validation_fraction, random_state)
         if np.sum(~held_out) < 2:
             held_out[:] = False
-        # What follows goes on from epoch to epoch, while the same sources are held out in every call.
+        # What follows goes on from epoch to epoch, while the same rows are held out in every call.
         seed, n_epochs = draw_seed(random_state), 0 if start is None else len(start.history)
         random_state = np.random.RandomState([seed, n_epochs])
         autocast = resolve_autocast(self.precision, device)
@@ -252,8 +255,11 @@ class SupervisedRoomRegressor(RegressorMixin, _SupervisedRoomEstimator):
     max_epochs : int, default=100
         Epochs at most, each through all rows.
     validation_fraction : float, default=0.2
-        Share of the sources (of the rows where `source_groups` is not given) held out to stop early and to keep the
-        best weights. 0 holds out none: then the training loss decides.
+        Share of what `hold_out` names held out to stop early and to keep the best weights. 0 holds out none: then the
+        training loss decides.
+    hold_out : {"source", "rir", "room"}, default="source"
+        Whether whole sources (rows where `source_groups` is not given), impulse responses or rooms are held out: what
+        will be new where the estimator is used.
     patience : int, default=4
         Epochs without a new best after which training stops.
     precision : {"auto", "float32", "bfloat16"}, default="auto"
@@ -325,6 +331,7 @@ class SupervisedRoomRegressor(RegressorMixin, _SupervisedRoomEstimator):
         batch_size: int = 16,
         max_epochs: int = 100,
         validation_fraction: float = 0.2,
+        hold_out: str = "source",
         patience: int = 4,
         precision: str = "auto",
         compile: str | bool = "auto",
@@ -347,6 +354,7 @@ class SupervisedRoomRegressor(RegressorMixin, _SupervisedRoomEstimator):
             batch_size=batch_size,
             max_epochs=max_epochs,
             validation_fraction=validation_fraction,
+            hold_out=hold_out,
             patience=patience,
             precision=precision,
             compile=compile,
@@ -381,8 +389,8 @@ class SupervisedRoomRegressor(RegressorMixin, _SupervisedRoomEstimator):
         y : array-like of shape (n_rows,) or (n_rows, n_targets)
             Targets, e.g. reverberation times in s.
         rir_groups, source_groups, room_groups : array-like of shape (n_rows,), optional
-            The labels that `ContrastiveRoomEncoder` takes. With `source_groups`, each row's dry source signal, whole
-            sources are held out; the other two are checked and not used.
+            The labels that `ContrastiveRoomEncoder` takes. Whole labels of those that `hold_out` names are held out;
+            the other two are checked and not used.
 
         Returns
         -------
@@ -444,8 +452,11 @@ class SupervisedRoomClassifier(ClassifierMixin, _SupervisedRoomEstimator):
     max_epochs : int, default=100
         Epochs at most, each through all rows.
     validation_fraction : float, default=0.2
-        Share of the sources (of the rows where `source_groups` is not given) held out to stop early and to keep the
-        best weights. 0 holds out none: then the training loss decides.
+        Share of what `hold_out` names held out to stop early and to keep the best weights. 0 holds out none: then the
+        training loss decides.
+    hold_out : {"source", "rir", "room"}, default="source"
+        Whether whole sources (rows where `source_groups` is not given), impulse responses or rooms are held out: what
+        will be new where the estimator is used.
     patience : int, default=4
         Epochs without a new best after which training stops.
     precision : {"auto", "float32", "bfloat16"}, default="auto"
@@ -527,8 +538,8 @@ class SupervisedRoomClassifier(ClassifierMixin, _SupervisedRoomEstimator):
         y : array-like of shape (n_rows,)
             Classes.
         rir_groups, source_groups, room_groups : array-like of shape (n_rows,), optional
-            The labels that `ContrastiveRoomEncoder` takes. With `source_groups`, each row's dry source signal, whole
-            sources are held out; the other two are checked and not used.
+            The labels that `ContrastiveRoomEncoder` takes. Whole labels of those that `hold_out` names are held out;
+            the other two are checked and not used.
 
         Returns
         -------

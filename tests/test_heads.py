@@ -260,6 +260,42 @@ def test_training_stops_early_and_keeps_the_best_weights(head):
     assert loss.item() == pytest.approx(losses.min(), rel=1e-4)
 
 
+class RowWatcher(Callback):
+    """Keep the rows of training and validation in the first epoch, known by their first feature."""
+
+    def on_train_begin(self, net, **kwargs):
+        self.seen = {True: [], False: []}
+
+    def on_batch_begin(self, net, batch=None, training=False, **kwargs):
+        if len(net.history) == 1:
+            self.seen[training].extend(batch[0][:, 0].tolist())
+
+
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("hold_out", ["source", "rir", "room"])
+def test_whole_labels_of_what_is_named_are_held_out(head, hold_out):
+    X, wholes, others = embeddings(), np.arange(300) // 10, np.arange(300) % 7
+    labels = {f"{name}_groups": wholes if name == hold_out else others for name in ("source", "rir", "room")}
+    watcher = RowWatcher()
+    head(**QUICK, hold_out=hold_out, callbacks=[watcher]).fit(X, targets(head, X), **labels)
+    first = ((X[:, 0] - X[:, 0].mean()) / X[:, 0].std()).astype(np.float32)
+    rows = {part: np.abs(first[:, None] - np.array(seen)).argmin(axis=0) for part, seen in watcher.seen.items()}
+    assert np.array_equal(np.sort(np.concatenate(list(rows.values()))), np.arange(300))
+    assert not set(wholes[rows[True]]) & set(wholes[rows[False]])
+    assert len(set(wholes[rows[False]])) == 3  # a tenth of 30
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_labels_that_are_to_be_held_out_must_be_there(head, data):
+    X = data[0]
+    with pytest.raises(ValueError, match="room_groups must be given where hold_out='room', got None"):
+        head(**QUICK, hold_out="room").fit(X, targets(head, X), rir_groups=np.arange(300))
+    with pytest.raises(ValueError, match=r"hold_out must be one of .'source', 'rir', 'room'., got 'speaker'"):
+        head(**QUICK, hold_out="speaker").fit(X, targets(head, X))
+    with pytest.raises(ValueError, match=r"rir_groups must be 1-D with one label a row \(300 rows\)"):
+        head(**QUICK).fit(X, targets(head, X), rir_groups=[1, 2])
+
+
 @pytest.mark.parametrize("head", HEADS)
 @pytest.mark.parametrize(("n_rows", "fraction"), [(300, 0), (99, 0.09), (20, 0.4)])
 def test_with_nothing_or_too_little_to_hold_out_the_training_loss_decides(head, n_rows, fraction):

@@ -125,12 +125,14 @@ def test_dropout_is_on_in_training_and_off_in_prediction(data):
     assert np.array_equal(model.predict(X), model.predict(X))
 
 
-def test_each_row_is_trained_with_its_own_target_once_an_epoch_and_no_source_is_in_both_parts(data):
+@pytest.mark.parametrize("hold_out", ["source", "rir", "room"])
+def test_each_row_is_trained_with_its_own_target_once_an_epoch_and_what_is_held_out_is_so_whole(data, hold_out):
     X, _ = data
-    y, source = np.arange(60.0), np.arange(60) // 4
+    y, wholes, others = np.arange(60.0), np.arange(60) // 4, np.arange(60) % 7
+    labels = {f"{name}_groups": wholes if name == hold_out else others for name in ("source", "rir", "room")}
     watcher = BatchWatcher()
     # A list: of an array in memory the batches would be spectrograms.
-    SupervisedRoomRegressor(**QUICK, callbacks=[watcher]).fit(list(X), y, source_groups=source)
+    SupervisedRoomRegressor(**QUICK, hold_out=hold_out, callbacks=[watcher]).fit(list(X), y, **labels)
     rows = {}
     for training, batches in watcher.seen.items():
         waveforms = np.concatenate([x for x, _ in batches])
@@ -140,8 +142,8 @@ def test_each_row_is_trained_with_its_own_target_once_an_epoch_and_no_source_is_
         assert len(np.unique(row)) == len(row)
         rows[training] = row
     assert len(rows[True]) + len(rows[False]) == 60
-    assert not set(source[rows[True]]) & set(source[rows[False]])
-    assert len(set(source[rows[False]])) == 3  # a fifth of 15
+    assert not set(wholes[rows[True]]) & set(wholes[rows[False]])
+    assert len(set(wholes[rows[False]])) == 3  # a fifth of 15
     assert max(len(x) for x, _ in watcher.seen[True]) <= 16
 
 
@@ -325,6 +327,10 @@ def test_bad_labels_and_targets_are_refused(data):
         SupervisedRoomRegressor(**QUICK).fit(X, rt60, source_groups=[1, 2])
     with pytest.raises(ValueError, match=r"rir_groups must be 1-D with one label a row \(60 rows\)"):
         SupervisedRoomRegressor(**QUICK).fit(X, rt60, rir_groups=[1, 2])
+    with pytest.raises(ValueError, match="rir_groups must be given where hold_out='rir', got None"):
+        SupervisedRoomRegressor(**QUICK, hold_out="rir").fit(X, rt60, source_groups=np.arange(60))
+    with pytest.raises(ValueError, match=r"hold_out must be one of .'source', 'rir', 'room'., got 'speaker'"):
+        SupervisedRoomRegressor(**QUICK, hold_out="speaker").fit(X, rt60)
     with pytest.raises(ValueError, match="Unknown label type: continuous"):
         SupervisedRoomClassifier(**QUICK).fit(X, rt60)
     with pytest.raises(ValueError, match="y must have at least two classes, got one class, 'small'"):

@@ -1,0 +1,81 @@
+"""What the training of an estimate should hold out to stop early: sources, impulse responses or rooms.
+
+    python benchmarks/held_out.py results/encoders/bandwise-soft-tau0.1-seed1.joblib --speech train-clean-100
+    python benchmarks/held_out.py bandwise --tasks rt60 c50 --seeds 0 --speech train-clean-100
+
+Heads of a frozen encoder that `table2.py` kept with `--encoders`, or a network trained end to end where its name is
+given, learn from the clips of Table 2 and are asked about its tests and about 2 048 clips in 500 other rooms, among
+which to choose (`more_rooms.py` has heads learn from these). Results go to `benchmarks/held_out.json`; a run that was
+stopped goes on where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import joblib
+from more_rooms import ROOMS
+from record import load, provenance, save
+from sklearn.utils import Bunch
+from table2 import HERE, SIZES, TASKS, Data, labels_of, read_embeddings, regress
+
+from roomacoustic_sk import SupervisedRoomRegressor
+from roomacoustic_sk.datasets import make_reverberant_speech
+from roomacoustic_sk.samplers import HELD_OUT
+
+
+def all_clips(data: Data, size: str) -> dict[str, Bunch]:
+    """Return the clips of Table 2 and, as a further test, others in many other rooms."""
+    rooms, speech = data.rooms(ROOMS[size][-1], 2, random_state=3), data.speech(2, data.size.test_clips)
+    others = make_reverberant_speech(
+        rooms, speech, pairing="random", n_samples=data.size.test_clips, remove_delay=True, random_state=0, n_jobs=-1
+    )
+    return data.downstream | {"other rooms": others}
+
+
+def end_to_end(network: str, tasks: list[str], clips: dict[str, Bunch], parameters: dict[str, Any]) -> list[dict]:
+    """Train the network for each task."""
+    X, labels = {key: part.data for key, part in clips.items()}, labels_of(clips["train"])
+    estimator = SupervisedRoomRegressor(network=network, verbose=1, **parameters)
+    return [row for task in tasks for row in regress(task, estimator, X, clips, labels)]
+
+
+def main() -> None:
+    """Hold out one thing after the other."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("encoder", help="a trained encoder that table2.py kept, or the name of a network")
+    parser.add_argument("--speech", type=Path, help="folder of the speech that it was trained with")
+    parser.add_argument("--size", choices=list(SIZES), default="paper")
+    parser.add_argument("--tasks", nargs="+", choices=list(TASKS), default=list(TASKS), help="of a network")
+    parser.add_argument("--hold-out", nargs="+", choices=list(HELD_OUT), default=list(HELD_OUT))
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="of the heads, or of the network")
+    parser.add_argument("--cache", type=Path, default=HERE.parent / "results" / "cache")
+    parser.add_argument("--output", type=Path, default=HERE / "held_out.json")
+    args = parser.parse_args()
+    data, frozen = Data(args.speech, SIZES[args.size], args.cache), Path(args.encoder).suffix == ".joblib"
+    clips = all_clips(data, args.size)
+    if frozen:
+        encoder = joblib.load(args.encoder)
+        X = {key: encoder.transform(part.data) for key, part in clips.items()}
+    name = Path(args.encoder).stem if frozen else f"{args.encoder}, end to end"
+    for hold_out, seed in product(args.hold_out, args.seeds):
+        key = f"{name}, {hold_out}, seed {seed}"
+        if key in load(args.output)["measured"]:
+            continue
+        if frozen:
+            rows = read_embeddings(X, clips, seed, hold_out)
+        else:
+            common = {"max_epochs": data.size.supervised_epochs, "random_state": seed, "hold_out": hold_out}
+            rows = end_to_end(args.encoder, args.tasks, clips, common)
+        results = load(args.output)  # once more: another run may have added to it meanwhile
+        results["measured"][key], results["made"][key] = rows, provenance()
+        save(args.output, results)
+        shown = [f"{row['task']}, {row['test']} {row.get('pearson_r', row.get('accuracy')):.3f}" for row in rows]
+        print(f"{key}: {'; '.join(shown)}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
