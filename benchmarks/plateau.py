@@ -9,12 +9,11 @@ ln 71 = 4.263. Results go to `benchmarks/plateau.json`; a run that was stopped g
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from record import provenance, save
+from record import load, provenance, save
 from sklearn.utils import Bunch
 
 from roomacoustic_sk import ContrastiveRoomEncoder
@@ -28,6 +27,7 @@ CONDITIONS: dict[str, dict[str, Any]] = {
     "hard, tau 1": {"sampling": "hard", "tau": 1.0},
     "soft, tau 1": {"sampling": "soft", "tau": 1.0},
     "hard, tau 0.1, travel time left in": {"sampling": "hard", "tau": 0.1, "remove_delay": False},
+    "hard, tau 0.1, after 3 epochs of soft": {"sampling": "hard", "tau": 0.1, "soft_epochs": 3},
 }
 
 
@@ -48,24 +48,25 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=HERE / "plateau.json")
     parser.add_argument("--cache", type=Path, default=HERE.parent / "results" / "cache")
     args = parser.parse_args()
-    losses = json.loads(args.output.read_text())["losses"] if args.output.exists() else {}
+    results = load(args.output)
     for seed in args.seeds:
         for name, condition in CONDITIONS.items():
             key = f"{name}, seed {seed}"
-            if key in losses:
+            if key in results["measured"]:
                 continue
             data = make_data(args.speech, args.cache, condition.get("remove_delay", True))
+            groups = {"rir_groups": data.rir, "source_groups": data.source}
             encoder = ContrastiveRoomEncoder(
-                network="paper",
-                sampling=condition["sampling"],
-                tau=condition["tau"],
-                max_epochs=EPOCHS,
-                random_state=seed,
-                verbose=1,
-            ).fit(data.data, rir_groups=data.rir, source_groups=data.source)
-            losses[key] = encoder.history_[["train_loss", "valid_loss"]].round(3).to_dict("list")
-            save(args.output, {"losses": losses} | provenance())
-            print(f"{key}: {losses[key]}", flush=True)
+                network="paper", tau=condition["tau"], random_state=seed, warm_start=True, verbose=1
+            )
+            stages = [("soft", condition.get("soft_epochs", 0)), (condition["sampling"], EPOCHS)]
+            for sampling, n_epochs in stages:
+                if n_epochs:
+                    encoder.set_params(sampling=sampling, max_epochs=n_epochs).fit(data.data, **groups)
+            losses = encoder.history_[["train_loss", "valid_loss"]].round(3).to_dict("list")
+            results["measured"][key], results["made"][key] = losses, provenance()
+            save(args.output, results)
+            print(f"{key}: {losses}", flush=True)
 
 
 if __name__ == "__main__":
