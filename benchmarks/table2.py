@@ -302,7 +302,7 @@ def train_encoder(cell: Cell, data: Data, epochs: int) -> tuple[ContrastiveRoomE
     """Train the encoder of a cell; return how many seconds it took, too."""
     sampling = cell.method if cell.method in SAMPLINGS else "hard"
     upstream = data.upstream(cell.network, sampling)
-    n_soft = WARM_UP.get(cell.network, 0) if epochs and sampling != "soft" else 0
+    n_soft = min(WARM_UP.get(cell.network, 0), epochs - 1) if epochs and sampling != "soft" else 0
     encoder = ContrastiveRoomEncoder(
         network=cell.network.removesuffix("-varied"),
         tau=cell.tau or 0.1,

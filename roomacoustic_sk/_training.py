@@ -322,6 +322,8 @@ def train_net(
         net.history_ = start.history_
         net.optimizer_.load_state_dict(start.optimizer_.state_dict())
         net.set_params(lr=lr)
+        for group in net.optimizer_.param_groups:
+            group.setdefault("initial_lr", lr)  # a scheduler of the step size that is new asks for it
     if max_epochs:
         try:
             with net.compiled(compiled):

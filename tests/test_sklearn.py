@@ -34,7 +34,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.svm import SVC
 from sklearn.utils import estimator_html_repr
 from sklearn.utils.estimator_checks import parametrize_with_checks
-from skorch.callbacks import Callback
+from skorch.callbacks import Callback, LRScheduler
 
 from roomacoustic_sk import (
     ContrastiveRoomEncoder,
@@ -439,6 +439,17 @@ def test_warm_start_trains_on_other_batches_but_holds_out_the_same_sources(data)
     encoder.fit(X, **groups).fit(X, **groups)
     assert held_out[0] == held_out[1]
     assert not np.array_equal(*order)
+
+
+def test_training_may_go_on_with_other_batches_and_a_new_schedule_of_step_sizes(data):
+    X, _, groups = data
+    encoder = ContrastiveRoomEncoder(**ENCODER | {"max_epochs": 2}, warm_start=True).fit(X, **groups)
+    schedule = LRScheduler("StepLR", step_size=1, gamma=0.1)
+    encoder.set_params(sampling="hard", callbacks=[schedule]).fit(X, **groups)
+    assert encoder.history_["epoch"].tolist() == [1, 2, 3, 4]
+    steps = [epoch.get("event_lr") for epoch in encoder.net_.history]
+    assert steps[:2] == [None, None]
+    assert steps[3] == pytest.approx(steps[2] / 10)
 
 
 def test_going_on_with_another_network_is_refused(data):
