@@ -15,8 +15,8 @@ position-independent sampling has four responses a room, one for each (room, seg
 as in the other samplings. The other networks learn from 3 000 segments at varied speed, and "bandwise" from all four
 responses of each room with every segment, 768 000 clips that are convolved when they are asked for. "paper-varied"
 and "pooled-varied" are these networks on the clips of "bandwise": so the network's share in a difference is told from
-that of the data. On them the paper's network never leaves its plateau with hard or position-independent batches, so it
-learns from soft ones for the first four of its 24 epochs.
+that of the data. On them the paper's network stays on its plateau for 20 of 24 epochs with hard batches, so in hard and
+position-independent cells it learns from soft ones for the first four epochs.
 
 Downstream: 1 000 responses of 100 other rooms; 8 192 clips to train, 2 048 to stop early, 2 048 of further speakers to
 test through the same responses, and 2 048 of these in 50 rooms more. Clips begin when the sound arrives: with its

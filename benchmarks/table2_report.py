@@ -246,12 +246,14 @@ def render(folder: Path) -> str:
         "## Figures 3 and 4",
         "",
         "Drawn by `benchmarks/figures.py`, numbers in `benchmarks/figures.json`: the labels' distributions, and the "
-        "embeddings of speech in five unseen rooms by soft and hard sampling, with the paper's network and with the "
-        "bandwise one.",
+        "embeddings of speech in five unseen rooms by soft and hard sampling, with the paper's network (on its grid, and "
+        "on varied speech) and with the bandwise one.",
         "",
         "![Distributions of RT60, C50 and volume](figures/figure3.png)",
         "",
         "![Embeddings of five rooms, the paper's network](figures/figure4_paper.png)",
+        "",
+        "![Embeddings of five rooms, the paper's network on varied speech](figures/figure4_paper-varied.png)",
         "",
         "![Embeddings of five rooms, the bandwise network](figures/figure4_bandwise.png)",
     ]
