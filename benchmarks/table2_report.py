@@ -246,8 +246,8 @@ def render(folder: Path) -> str:
         "## Figures 3 and 4",
         "",
         "Drawn by `benchmarks/figures.py`, numbers in `benchmarks/figures.json`: the labels' distributions, and the "
-        "embeddings of speech in five unseen rooms by soft and hard sampling, with the paper's network, on its grid and "
-        "on varied speech, and with the bandwise one.",
+        "embeddings of speech in five unseen rooms by soft and hard sampling, with the paper's network, on its grid "
+        "and on varied speech, and with the bandwise one.",
         "",
         "![Distributions of RT60, C50 and volume](figures/figure3.png)",
         "",
