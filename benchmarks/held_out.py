@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import joblib
-from more_rooms import ROOMS
+from more_rooms import other_rooms
 from record import load, provenance, save
 from sklearn.utils import Bunch
 from table2 import HERE, SIZES, TASKS, Data, labels_of, read_embeddings, regress
@@ -29,7 +29,7 @@ from roomacoustic_sk.samplers import HELD_OUT
 
 def all_clips(data: Data, size: str) -> dict[str, Bunch]:
     """Return the clips of Table 2 and, as a further test, others in many other rooms."""
-    rooms, speech = data.rooms(ROOMS[size][-1], 2, random_state=3), data.speech(2, data.size.test_clips)
+    rooms, speech = other_rooms(data, size), data.speech(2, data.size.test_clips)
     others = make_reverberant_speech(
         rooms, speech, pairing="random", n_samples=data.size.test_clips, remove_delay=True, random_state=0, n_jobs=-1
     )

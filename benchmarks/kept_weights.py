@@ -19,55 +19,42 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from record import load, provenance, save
 from skorch.callbacks import Callback, LRScheduler
-from table2 import EPOCHS, SAMPLINGS, SIZES, Data, read_embeddings
+from table2 import EPOCHS, HERE, SAMPLINGS, SIZES, Data, labels_of, read_embeddings
 
 from roomacoustic_sk import ContrastiveRoomEncoder
 from roomacoustic_sk.losses import SupConLoss
 
-HERE = Path(__file__).parent
-
-
-def retrieval(projections: torch.Tensor, labels: torch.Tensor) -> float:
-    """Return the share of rows whose nearest other row has the same label."""
-    z = torch.nn.functional.normalize(projections.float(), dim=-1)
-    nearest = (z @ z.T).fill_diagonal_(-torch.inf).argmax(dim=1)
-    return float((labels[nearest] == labels).float().mean())
-
 
 class Watch(Callback):
-    """Judge the validation batches, and keep the weights of every epoch."""
+    """Measure the loss at tau 1 of validation batches, and keep the weights of every epoch."""
 
     def on_train_begin(self, net: Any, **_: Any) -> None:
         """Start anew."""
-        self.batches_: list[dict[str, float]] = []
-        self.epochs_: list[dict[str, float]] = []
+        self.batches_: list[float] = []
+        self.losses_: list[float] = []
         self.weights_: list[Any] = []
 
-    def on_batch_end(self, net: Any, batch: Any, training: bool, y_pred: Any, loss: Any, **_: Any) -> None:
-        """Judge a validation batch."""
+    def on_batch_end(self, net: Any, batch: Any, training: bool, y_pred: Any, **_: Any) -> None:
+        """Measure a validation batch."""
         if not training:
-            labels = batch[1]
-            judged = {"loss": float(loss), "loss at tau 1": float(SupConLoss(1.0)(y_pred, labels))}
-            self.batches_.append(judged | {"retrieval": retrieval(y_pred, labels)})
+            self.batches_.append(float(SupConLoss(1.0)(y_pred, batch[1])))
 
     def on_epoch_end(self, net: Any, **_: Any) -> None:
         """Average over the epoch's batches."""
-        judged = {key: round(float(np.mean([batch[key] for batch in self.batches_])), 4) for key in self.batches_[0]}
-        self.epochs_.append({"train loss": round(net.history[-1, "train_loss"], 4)} | judged)
+        self.losses_.append(float(np.mean(self.batches_)))
         self.batches_.clear()
         self.weights_.append(deepcopy(net.module_.state_dict()))
 
 
-def chosen_epochs(epochs: list[dict[str, float]]) -> dict[str, int]:
+def chosen_epochs(epochs: dict[str, list[float]]) -> dict[str, int]:
     """Return which epoch, from 0, each way of judging would have kept."""
     return {
-        "lowest loss": int(np.argmin([epoch["loss"] for epoch in epochs])),
-        "lowest loss at tau 1": int(np.argmin([epoch["loss at tau 1"] for epoch in epochs])),
-        "highest retrieval": int(np.argmax([epoch["retrieval"] for epoch in epochs])),
-        "last": len(epochs) - 1,
+        "lowest loss": int(np.argmin(epochs["loss"])),
+        "lowest loss at tau 1": int(np.argmin(epochs["loss at tau 1"])),
+        "highest retrieval": int(np.argmax(epochs["retrieval"])),
+        "last": len(epochs["loss"]) - 1,
     }
 
 
@@ -86,15 +73,21 @@ def compare(network: str, sampling: str, tau: float, seed: int, data: Data) -> d
         random_state=seed,
         verbose=1,
     )
-    encoder.fit(upstream.data, rir_groups=upstream.rir, source_groups=upstream.source, room_groups=upstream.room)
-    watch = dict(encoder.net_.callbacks_)["watch"]
-    kept, rows = chosen_epochs(watch.epochs_), {}
+    encoder.fit(upstream.data, **labels_of(upstream))
+    watch, history = dict(encoder.net_.callbacks_)["watch"], encoder.history_.round(4)
+    epochs = {
+        "train loss": history["train_loss"].tolist(),
+        "loss": history["valid_loss"].tolist(),
+        "loss at tau 1": np.round(watch.losses_, 4).tolist(),
+        "retrieval": history["valid_retrieval"].tolist(),
+    }
+    kept, rows = chosen_epochs(epochs), {}
     for epoch in sorted(set(kept.values())):
         encoder.net_.module_.load_state_dict(watch.weights_[epoch])
         X = {key: encoder.transform(part.data) for key, part in data.downstream.items()}
         rows[epoch] = read_embeddings(X, data.downstream, seed)
     return {
-        "epochs": {key: [epoch[key] for epoch in watch.epochs_] for key in watch.epochs_[0]},
+        "epochs": epochs,
         "kept": {
             name: {
                 "epoch": epoch + 1,

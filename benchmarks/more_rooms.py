@@ -25,12 +25,17 @@ from roomacoustic_sk.datasets import make_reverberant_speech
 ROOMS = {"paper": (25, 50, 100, 500), "tiny": (6, 8)}  # the last ones others than those of Table 2
 
 
+def other_rooms(data: Data, size: str) -> Bunch:
+    """Return two responses each of many rooms that are in no cell of Table 2."""
+    return data.rooms(ROOMS[size][-1], 2, random_state=3)
+
+
 def room_sets(data: Data, size: str) -> dict[str, Bunch]:
     """Return responses of growing numbers of rooms."""
     *some, others = ROOMS[size]
     table = data.seen_rooms
     sets = {n: responses(table, np.flatnonzero(np.isin(table.room, np.unique(table.room)[:n]))) for n in some}
-    return sets | {others: data.rooms(others, 2, random_state=3)}
+    return sets | {others: other_rooms(data, size)}
 
 
 def main() -> None:

@@ -19,7 +19,7 @@ from typing import Any
 
 import joblib
 import numpy as np
-from more_rooms import ROOMS
+from more_rooms import other_rooms
 from record import load, provenance, save
 from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.impute import SimpleImputer
@@ -87,8 +87,7 @@ def main() -> None:
         save(args.output, results)
         print(f"{name}: {found}", flush=True)
 
-    rooms = {"seen": data.seen_rooms, "more": data.rooms(ROOMS[args.size][-1], 2, random_state=3)}
-    rooms["unseen"] = data.unseen_rooms
+    rooms = {"seen": data.seen_rooms, "more": other_rooms(data, args.size), "unseen": data.unseen_rooms}
     X = {name: all_parameters(part) for name, part in rooms.items()}
     n = {name: len(np.unique(part.room)) for name, part in rooms.items()}
     for learned, asked in (("seen", "unseen"), ("more", "unseen"), ("seen", "more")):
