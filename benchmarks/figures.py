@@ -17,7 +17,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from record import load, provenance, save
+from record import add
 from sklearn.metrics import silhouette_score
 from table2 import HERE, LABELS, LARGE_ROOM, SIZES, UPSTREAM_RIRS, Cell, Data
 
@@ -120,10 +120,8 @@ def main() -> None:
     silhouettes = draw_embeddings(
         args.pictures / f"figure4_{args.network}.png", cells, args.cells, data.unseen_rooms.target
     )
-    results = load(args.output)
-    for key, value in (("figure 3", describe(targets)), (f"figure 4, {args.network}", silhouettes)):
-        results["measured"][key], results["made"][key] = value, provenance()
-    save(args.output, results)
+    add(args.output, "figure 3", describe(targets))
+    add(args.output, f"figure 4, {args.network}", silhouettes)
     print(json.dumps(silhouettes, indent=1))
 
 

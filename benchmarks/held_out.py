@@ -18,22 +18,18 @@ from typing import Any
 
 import joblib
 from more_rooms import other_rooms
-from record import load, provenance, save
+from record import add, load
 from sklearn.utils import Bunch
 from table2 import HERE, SIZES, TASKS, Data, labels_of, read_embeddings, regress
 
 from roomacoustic_sk import SupervisedRoomRegressor
-from roomacoustic_sk.datasets import make_reverberant_speech
 from roomacoustic_sk.samplers import HELD_OUT
 
 
 def all_clips(data: Data, size: str) -> dict[str, Bunch]:
     """Return the clips of Table 2 and, as a further test, others in many other rooms."""
     rooms, speech = other_rooms(data, size), data.speech(2, data.size.test_clips)
-    others = make_reverberant_speech(
-        rooms, speech, pairing="random", n_samples=data.size.test_clips, remove_delay=True, random_state=0, n_jobs=-1
-    )
-    return data.downstream | {"other rooms": others}
+    return data.downstream | {"other rooms": data.clips(rooms, speech, data.size.test_clips)}
 
 
 def end_to_end(network: str, tasks: list[str], clips: dict[str, Bunch], parameters: dict[str, Any]) -> list[dict]:
@@ -70,9 +66,7 @@ def main() -> None:
         else:
             common = {"max_epochs": data.size.supervised_epochs, "random_state": seed, "hold_out": hold_out}
             rows = end_to_end(args.encoder, args.tasks, clips, common)
-        results = load(args.output)  # once more: another run may have added to it meanwhile
-        results["measured"][key], results["made"][key] = rows, provenance()
-        save(args.output, results)
+        add(args.output, key, rows)
         shown = [f"{row['task']}, {row['test']} {row.get('pearson_r', row.get('accuracy')):.3f}" for row in rows]
         print(f"{key}: {'; '.join(shown)}", flush=True)
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from record import load, provenance, save
+from record import add, load
 from skorch.callbacks import Callback, LRScheduler
 from table2 import EPOCHS, HERE, SAMPLINGS, SIZES, Data, labels_of, read_embeddings
 
@@ -119,10 +119,7 @@ def main() -> None:
         if key in load(args.output)["measured"]:
             continue
         found = compare(network, sampling, tau, seed, data) | {"seconds": round(time.perf_counter() - started)}
-        result = load(args.output)  # once more: another run may have added to it meanwhile
-        result["measured"][key] = found
-        result["made"][key] = provenance()
-        save(args.output, result)
+        add(args.output, key, found)
         for name, kept in found["kept"].items():
             print(f"{key}, {name} (epoch {kept['epoch']}): {kept['figures']}", flush=True)
 

@@ -20,8 +20,6 @@ from record import provenance, save
 from sklearn.utils import Bunch
 from table2 import HERE, SIZES, TESTS, Data, read_embeddings, responses
 
-from roomacoustic_sk.datasets import make_reverberant_speech
-
 ROOMS = {"paper": (25, 50, 100, 500), "tiny": (6, 8)}  # the last ones others than those of Table 2
 
 
@@ -55,9 +53,7 @@ def main() -> None:
     speech = data.speech(1, size.train_clips // 2)
     rows = []
     for n_rooms, rooms in room_sets(data, args.size).items():
-        clips = make_reverberant_speech(
-            rooms, speech, pairing="random", n_samples=size.train_clips, remove_delay=True, random_state=0, n_jobs=-1
-        )
+        clips = data.clips(rooms, speech, size.train_clips)
         X = {"train": encoder.transform(clips.data)} | X_tests
         for seed in args.seeds:
             found = read_embeddings(X, {"train": clips} | tests, seed)

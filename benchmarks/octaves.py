@@ -13,7 +13,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-from record import load, provenance, save
+from record import add
 from sklearn.ensemble import ExtraTreesRegressor
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
@@ -52,9 +52,7 @@ def main() -> None:
         row |= {f"from it and higher, {k}": v for k, v in regression_metrics(unseen.target["rt60"], estimates).items()}
         found[f"{band} Hz"] = {key: round(float(value), 3) for key, value in row.items()}
         print(f"{band} Hz: {found[f'{band} Hz']}")
-    results = load(HERE / "octaves.json")
-    results["measured"]["octaves"], results["made"]["octaves"] = found, provenance()
-    save(HERE / "octaves.json", results)
+    add(HERE / "octaves.json", "octaves", found)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from record import load, provenance, save
+from record import add, load
 from sklearn.utils import Bunch
 
 from roomacoustic_sk import ContrastiveRoomEncoder
@@ -48,11 +48,10 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=HERE / "plateau.json")
     parser.add_argument("--cache", type=Path, default=HERE.parent / "results" / "cache")
     args = parser.parse_args()
-    results = load(args.output)
     for seed in args.seeds:
         for name, condition in CONDITIONS.items():
             key = f"{name}, seed {seed}"
-            if key in results["measured"]:
+            if key in load(args.output)["measured"]:
                 continue
             data = make_data(args.speech, args.cache, condition.get("remove_delay", True))
             groups = {"rir_groups": data.rir, "source_groups": data.source}
@@ -64,8 +63,7 @@ def main() -> None:
                 if n_epochs:
                     encoder.set_params(sampling=sampling, max_epochs=n_epochs).fit(data.data, **groups)
             losses = encoder.history_[["train_loss", "valid_loss"]].round(3).to_dict("list")
-            results["measured"][key], results["made"][key] = losses, provenance()
-            save(args.output, results)
+            add(args.output, key, losses)
             print(f"{key}: {losses}", flush=True)
 
 

@@ -74,6 +74,13 @@ def load(path: Path) -> dict[str, Any]:
     return json.loads(path.read_text()) if path.exists() else {"measured": {}, "made": {}}
 
 
+def add(path: Path, name: str, measured: Any) -> None:
+    """Add to a file one thing that was measured, read anew: another run may have added to it meanwhile."""
+    results = load(path)
+    results["measured"][name], results["made"][name] = measured, provenance()
+    save(path, results)
+
+
 def save(path: Path, result: dict[str, Any]) -> None:
     """Write a result as JSON, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -202,17 +202,28 @@ class Data:
             part.data = np.asarray(part.data)
         return part
 
+    def clips(self, rooms: Bunch, speech: Bunch, n_clips: int) -> Bunch:
+        """Return clips of segments and responses that are paired at random."""
+        return make_reverberant_speech(
+            rooms,
+            speech,
+            pairing="random",
+            n_samples=n_clips,
+            remove_delay=True,
+            random_state=0,
+            n_jobs=-1,
+            verbose=1,
+        )
+
     @cached_property
     def downstream(self) -> dict[str, Bunch]:
         """Clips for the heads, and both tests."""
         size = self.size
         heads, tests = self.speech(1, size.train_clips // 2), self.speech(2, size.test_clips)
-        common = {"remove_delay": True, "random_state": 0, "n_jobs": -1, "verbose": 1}
-        pairs = partial(make_reverberant_speech, pairing="random", **common)
         return {
-            "train": pairs(self.seen_rooms, heads, n_samples=size.train_clips),
-            "seen RIRs": pairs(self.seen_rooms, tests, n_samples=size.test_clips),
-            "unseen rooms": pairs(self.unseen_rooms, tests, n_samples=size.test_clips),
+            "train": self.clips(self.seen_rooms, heads, size.train_clips),
+            "seen RIRs": self.clips(self.seen_rooms, tests, size.test_clips),
+            "unseen rooms": self.clips(self.unseen_rooms, tests, size.test_clips),
         }
 
     @cached_property

@@ -20,7 +20,7 @@ from typing import Any
 import joblib
 import numpy as np
 from more_rooms import other_rooms
-from record import load, provenance, save
+from record import add
 from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.impute import SimpleImputer
 from sklearn.metrics import roc_auc_score
@@ -80,11 +80,9 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=HERE / "volume.json")
     args = parser.parse_args()
     data = Data(args.speech, SIZES[args.size], args.cache)
-    results = load(args.output)
 
     def keep(name: str, found: dict[str, Any]) -> None:
-        results["measured"][name], results["made"][name] = found, provenance()
-        save(args.output, results)
+        add(args.output, name, found)
         print(f"{name}: {found}", flush=True)
 
     rooms = {"seen": data.seen_rooms, "more": other_rooms(data, args.size), "unseen": data.unseen_rooms}

@@ -44,6 +44,7 @@ LARGE_ROOM = 160.0  # m3, the paper's boundary between small and large rooms
 # Broadband RT60 is that of the lowest octaves, where there is little speech; at 500 Hz and 1 kHz it can be heard.
 SPEEDS = (0.85, 1.2)  # of the encoder's speech: the more it varies, the less of it is learned by heart
 TASKS = {"rt60": "RT60 [s]", "rt60_mid": "RT60 at mid frequencies [s]", "c50": "C50 [dB]"}
+NETWORKS = ("bandwise", "pooled", "paper")
 LOGARITHMIC = ("rt60", "rt60_mid")  # positive, with a long tail: heads learn the logarithm
 
 
@@ -63,7 +64,7 @@ class Size:
 
 def networks(*values: Any) -> dict[str, Any]:
     """Name one value for each network."""
-    return dict(zip(("bandwise", "pooled", "paper"), values, strict=True))
+    return dict(zip(NETWORKS, values, strict=True))
 
 
 SIZES = {
@@ -71,11 +72,6 @@ SIZES = {
     "small": Size(40, networks(200, 200, 200), 60, 1, 40, 1000, 400, networks(6, 6, 12)),
     "large": Size(64, networks(3000, 3000, 1500), 160, 2, 80, 4000, 1000, networks(28, 28, 24)),
 }
-# With hard batches, where other RIRs speak the same words, the paper's network stays at chance for many epochs and then
-# learns clips by heart; see docs/results.md.
-SETTINGS = networks(
-    {"sampling": "hard", "tau": 0.1}, {"sampling": "hard", "tau": 0.1}, {"sampling": "soft", "tau": 1.0}
-)
 
 
 def load_sources(args: argparse.Namespace, size: Size) -> list[Bunch]:
@@ -122,7 +118,6 @@ def fit_encoder(args: argparse.Namespace, upstream: Bunch, epochs: int) -> Contr
     """Return an encoder trained by contrast; one of 0 epochs is left as it was initialised."""
     encoder = ContrastiveRoomEncoder(
         network=args.network,
-        **SETTINGS[args.network],
         max_epochs=epochs,
         patience=max(epochs, 1),  # the step size falls to zero over all epochs, so all of them are run
         callbacks=[LRScheduler("CosineAnnealingLR", T_max=max(epochs, 1))],
@@ -174,7 +169,7 @@ def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--speech", type=Path, help="folder of real speech, e.g. LibriSpeech; synthetic if not given")
-    parser.add_argument("--network", choices=list(SETTINGS), default="bandwise")
+    parser.add_argument("--network", choices=list(NETWORKS), default="bandwise")
     parser.add_argument("--size", choices=list(SIZES), default="small")
     parser.add_argument("--epochs", type=int, help="epochs of the encoder at most, instead of the size's own")
     parser.add_argument(
