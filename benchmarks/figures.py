@@ -1,6 +1,6 @@
 """Figures 3 and 4 of the paper, from the rooms and the finished cells of `table2.py`.
 
-    python benchmarks/figures.py --speech LibriSpeech/train-clean-100 --network bandwise --tau 0.1
+    python benchmarks/figures.py --network bandwise --tau 0.1
 
 Writes `docs/figures/*.png`, and `benchmarks/figures.json` with the numbers beside each picture. Takes a minute where
 `table2.py` has simulated its rooms already, six more where it has not. Needs `pip install ".[benchmarks]"`.
@@ -97,13 +97,12 @@ def draw_embeddings(path: Path, cells: list[Cell], folder: Path, target: pd.Data
 def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--speech", type=Path, help="folder of the speech that the cells were made with")
     parser.add_argument("--size", choices=list(SIZES), default="paper")
     parser.add_argument("--network", default="bandwise")
     parser.add_argument("--tau", type=float, default=0.1)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--cells", type=Path, default=HERE / "table2", help="folder of the finished cells")
-    parser.add_argument("--pictures", type=Path, default=HERE.parent / "docs" / "figures")
+    parser.add_argument("--pictures", type=Path, default=HERE.parent / "docs" / "figures", help="folder of pictures")
     parser.add_argument("--output", type=Path, default=HERE / "figures.json")
     parser.add_argument("--cache", type=Path, default=HERE.parent / "results" / "cache")
     return parser.parse_args()
@@ -112,7 +111,7 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     """Draw both figures."""
     args = parse_arguments()
-    data = Data(args.speech, SIZES[args.size], args.cache)
+    data = Data(None, SIZES[args.size], args.cache)
     args.pictures.mkdir(parents=True, exist_ok=True)
     targets = {"upstream": data.upstream_rooms.target.iloc[::UPSTREAM_RIRS], "downstream": data.seen_rooms.target}
     draw_labels(args.pictures / "figure3.png", targets)

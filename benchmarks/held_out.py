@@ -17,19 +17,27 @@ from pathlib import Path
 from typing import Any
 
 import joblib
+from arguments import add_data_arguments, existing_file, output_of
 from more_rooms import other_rooms
 from record import add, load
 from sklearn.utils import Bunch
-from table2 import HERE, SIZES, TASKS, Data, labels_of, read_embeddings, regress
+from table2 import SIZES, TASKS, Data, labels_of, read_embeddings, regress
 
 from roomacoustic_sk import SupervisedRoomRegressor
 from roomacoustic_sk.samplers import HELD_OUT
+
+NETWORKS = ("paper", "pooled", "bandwise")
 
 
 def all_clips(data: Data, size: str) -> dict[str, Bunch]:
     """Return the clips of Table 2 and, as a further test, others in many other rooms."""
     rooms, speech = other_rooms(data, size), data.speech(2, data.size.test_clips)
     return data.downstream | {"other rooms": data.clips(rooms, speech, data.size.test_clips)}
+
+
+def encoder_or_network(text: str) -> Path | str:
+    """Take the file of an encoder, or the name of a network."""
+    return text if text in NETWORKS else existing_file(text)
 
 
 def end_to_end(network: str, tasks: list[str], clips: dict[str, Bunch], parameters: dict[str, Any]) -> list[dict]:
@@ -42,31 +50,29 @@ def end_to_end(network: str, tasks: list[str], clips: dict[str, Bunch], paramete
 def main() -> None:
     """Hold out one thing after the other."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("encoder", help="a trained encoder that table2.py kept, or the name of a network")
-    parser.add_argument("--speech", type=Path, help="folder of the speech that it was trained with")
-    parser.add_argument("--size", choices=list(SIZES), default="paper")
+    parser.add_argument("encoder", type=encoder_or_network, help="an encoder that table2.py kept, or a network's name")
+    add_data_arguments(parser, SIZES)
     parser.add_argument("--tasks", nargs="+", choices=list(TASKS), default=list(TASKS), help="of a network")
     parser.add_argument("--hold-out", nargs="+", choices=list(HELD_OUT), default=list(HELD_OUT))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="of the heads, or of the network")
-    parser.add_argument("--cache", type=Path, default=HERE.parent / "results" / "cache")
-    parser.add_argument("--output", type=Path, default=HERE / "held_out.json")
     args = parser.parse_args()
-    data, frozen = Data(args.speech, SIZES[args.size], args.cache), Path(args.encoder).suffix == ".joblib"
+    data, frozen = Data(args.speech, SIZES[args.size], args.cache), isinstance(args.encoder, Path)
+    output = output_of(args, "held_out.json")
     clips = all_clips(data, args.size)
     if frozen:
         encoder = joblib.load(args.encoder)
         X = {key: encoder.transform(part.data) for key, part in clips.items()}
-    name = Path(args.encoder).stem if frozen else f"{args.encoder}, end to end"
+    name = args.encoder.stem if frozen else f"{args.encoder}, end to end"
     for hold_out, seed in product(args.hold_out, args.seeds):
         key = f"{name}, {hold_out}, seed {seed}"
-        if key in load(args.output)["measured"]:
+        if key in load(output)["measured"]:
             continue
         if frozen:
             rows = read_embeddings(X, clips, seed, hold_out)
         else:
             common = {"max_epochs": data.size.supervised_epochs, "random_state": seed, "hold_out": hold_out}
             rows = end_to_end(args.encoder, args.tasks, clips, common)
-        add(args.output, key, rows)
+        add(output, key, rows)
         shown = [f"{row['task']}, {row['test']} {row.get('pearson_r', row.get('accuracy')):.3f}" for row in rows]
         print(f"{key}: {'; '.join(shown)}", flush=True)
 

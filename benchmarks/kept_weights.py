@@ -15,13 +15,13 @@ import argparse
 import time
 from copy import deepcopy
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from arguments import add_data_arguments, output_of
 from record import add, load
 from skorch.callbacks import Callback, LRScheduler
-from table2 import EPOCHS, HERE, SAMPLINGS, SIZES, Data, labels_of, read_embeddings
+from table2 import EPOCHS, SAMPLINGS, SIZES, Data, base, labels_of, read_embeddings
 
 from roomacoustic_sk import ContrastiveRoomEncoder
 from roomacoustic_sk.losses import SupConLoss
@@ -63,7 +63,7 @@ def compare(network: str, sampling: str, tau: float, seed: int, data: Data) -> d
     upstream, watch = data.upstream(network, sampling), Watch()
     n_epochs = data.size.epochs[network]
     encoder = ContrastiveRoomEncoder(
-        network=network.removesuffix("-varied"),
+        network=base(network),
         sampling=sampling,
         tau=tau,
         max_epochs=n_epochs,
@@ -104,22 +104,19 @@ def compare(network: str, sampling: str, tau: float, seed: int, data: Data) -> d
 def main() -> None:
     """Compare in each condition that has not been tried yet."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--speech", type=Path, help="folder of real speech; synthetic if not given")
+    add_data_arguments(parser, SIZES)
     parser.add_argument("--networks", nargs="+", choices=list(EPOCHS), default=["paper", "paper-varied"])
     parser.add_argument("--samplings", nargs="+", choices=SAMPLINGS, default=["soft", "hard"])
     parser.add_argument("--taus", nargs="+", type=float, default=[0.1])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
-    parser.add_argument("--size", choices=list(SIZES), default="paper")
-    parser.add_argument("--output", type=Path, default=HERE / "kept_weights.json")
-    parser.add_argument("--cache", type=Path, default=HERE.parent / "results" / "cache")
     args = parser.parse_args()
-    data = Data(args.speech, SIZES[args.size], args.cache)
+    data, output = Data(args.speech, SIZES[args.size], args.cache), output_of(args, "kept_weights.json")
     for seed, network, tau, sampling in product(args.seeds, args.networks, args.taus, args.samplings):
         key, started = f"{network}, {sampling}, tau {tau:g}, seed {seed}", time.perf_counter()
-        if key in load(args.output)["measured"]:
+        if key in load(output)["measured"]:
             continue
         found = compare(network, sampling, tau, seed, data) | {"seconds": round(time.perf_counter() - started)}
-        add(args.output, key, found)
+        add(output, key, found)
         for name, kept in found["kept"].items():
             print(f"{key}, {name} (epoch {kept['epoch']}): {kept['figures']}", flush=True)
 

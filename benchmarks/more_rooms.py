@@ -11,14 +11,14 @@ responses each are taken, so that there are 1 000 as before; they are asked abou
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 import joblib
 import numpy as np
 import pandas as pd
+from arguments import add_data_arguments, existing_file, output_of
 from record import provenance, save
 from sklearn.utils import Bunch
-from table2 import HERE, SIZES, TESTS, Data, read_embeddings, responses
+from table2 import SIZES, TESTS, Data, read_embeddings, responses
 
 ROOMS = {"paper": (25, 50, 100, 500), "tiny": (6, 8)}  # the last ones others than those of Table 2
 
@@ -39,12 +39,9 @@ def room_sets(data: Data, size: str) -> dict[str, Bunch]:
 def main() -> None:
     """Fit heads on more and more rooms."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("encoder", type=Path, help="a trained encoder that table2.py kept with --encoders")
-    parser.add_argument("--speech", type=Path, help="folder of the speech that it was trained with")
-    parser.add_argument("--size", choices=list(SIZES), default="paper")
+    parser.add_argument("encoder", type=existing_file, help="a trained encoder that table2.py kept with --encoders")
+    add_data_arguments(parser, SIZES)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="of the heads")
-    parser.add_argument("--cache", type=Path, default=HERE.parent / "results" / "cache")
-    parser.add_argument("--output", type=Path, default=HERE / "more_rooms.json")
     args = parser.parse_args()
     size = SIZES[args.size]
     data, encoder = Data(args.speech, size, args.cache), joblib.load(args.encoder)
@@ -62,7 +59,7 @@ def main() -> None:
         table = pd.DataFrame(rows)
         table["r or accuracy"] = table["pearson_r"].fillna(table["accuracy"])
         print(table.groupby(["rooms", "task"], sort=False)["r or accuracy"].mean().unstack("task").round(3), flush=True)
-    save(args.output, {"rows": rows, "encoder": args.encoder.stem} | provenance())
+    save(output_of(args, "more_rooms.json"), {"rows": rows, "encoder": args.encoder.stem} | provenance())
 
 
 if __name__ == "__main__":

@@ -5,8 +5,8 @@
 
 Test speakers are heard through some of the responses of both tests of Table 2: for 1 to 12 s, as much as LibriSpeech
 has of most of them, then several speakers in turn, 12 s each, from the same response. Heads learn from the single 4 s
-clips of Table 2, as in every cell. Writes `benchmarks/recording_length.json` and `docs/figures/recording_length.png`.
-Takes about five minutes.
+clips of Table 2, as in every cell. Writes `benchmarks/recording_length.json` and
+`docs/figures/recording_length.png`, or both to where `--output` is. Takes about five minutes.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import joblib
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from arguments import add_data_arguments, existing_file, output_of
 from record import provenance, save
 from sklearn.utils import Bunch
 from table2 import HEAD, HERE, SIZES, TASKS, TESTS, Data, logarithmic, responses
@@ -81,13 +82,9 @@ def draw(path: Path, table: pd.DataFrame) -> None:
 def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("encoder", type=Path, help="a trained encoder that table2.py kept with --encoders")
-    parser.add_argument("--speech", type=Path, help="folder of the speech that it was trained with")
-    parser.add_argument("--size", choices=list(SIZES), default="paper")
+    parser.add_argument("encoder", type=existing_file, help="a trained encoder that table2.py kept with --encoders")
+    add_data_arguments(parser, SIZES)
     parser.add_argument("--responses", type=int, default=200, help="of each test (200)")
-    parser.add_argument("--cache", type=Path, default=HERE.parent / "results" / "cache")
-    parser.add_argument("--output", type=Path, default=HERE / "recording_length.json")
-    parser.add_argument("--picture", type=Path, default=HERE.parent / "docs" / "figures" / "recording_length.png")
     return parser.parse_args()
 
 
@@ -120,10 +117,12 @@ def main() -> None:
             rows += [{"task": task, "test": test} | row for row in found]
     table = pd.DataFrame(rows).round(4)
     print(table.to_string(index=False))
-    draw(args.picture, table)
+    output = output_of(args, "recording_length.json")
+    folder = HERE.parent / "docs" / "figures" if output.parent == HERE else output.parent
+    draw(folder / output.with_suffix(".png").name, table)
     spread = {test: rooms.target[["rt60", "rt60_mid", "c50"]].std().to_dict() for test, rooms in tests.items()}
     more = {"encoder": args.encoder.stem, "n_speakers": len(np.unique(speech.speaker)), "target_sd": spread}
-    save(args.output, {"rows": table.to_dict("records")} | more | provenance())
+    save(output, {"rows": table.to_dict("records")} | more | provenance())
 
 
 if __name__ == "__main__":

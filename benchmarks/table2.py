@@ -15,7 +15,8 @@ position-independent sampling has four responses a room, one for each (room, seg
 as in the other samplings. The other networks learn from 3 000 segments at varied speed, and "bandwise" from all four
 responses of each room with every segment, 768 000 clips that are convolved when they are asked for. "paper-varied"
 and "pooled-varied" are these networks on the clips of "bandwise": so the network's share in a difference is told from
-that of the data. On them the paper's network stays on its plateau for 20 of 24 epochs with hard batches, so in hard and
+that of the data. "paper-speech" stands between "paper" and "paper-varied": varied segments, one response a room. On
+varied segments the paper's network stays on its plateau for 20 of 24 epochs with hard batches, so in hard and
 position-independent cells it learns from soft ones for the first four epochs.
 
 Downstream: 1 000 responses of 100 other rooms; 8 192 clips to train, 2 048 to stop early, 2 048 of further speakers to
@@ -26,6 +27,7 @@ travel time left in, encoders tell responses apart by it and by little else (doc
 from __future__ import annotations
 
 import argparse
+import json
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -38,6 +40,7 @@ import joblib
 import numpy as np
 import pandas as pd
 import torch
+from arguments import add_data_arguments, output_of, positive
 from record import provenance, save
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.dummy import DummyClassifier, DummyRegressor
@@ -66,8 +69,8 @@ from roomacoustic_sk.metrics import regression_metrics
 HERE = Path(__file__).parent
 LARGE_ROOM = 160.0  # m3
 TAUS = (0.01, 0.1, 1.0)
-EPOCHS = {"paper": 24, "paper-varied": 24, "pooled": 28, "pooled-varied": 48, "bandwise": 48}
-WARM_UP = {"paper-varied": 4}  # epochs of soft batches before those of another sampling
+EPOCHS = {"paper": 24, "paper-speech": 24, "paper-varied": 24, "pooled": 28, "pooled-varied": 48, "bandwise": 48}
+WARM_UP = {"paper-speech": 4, "paper-varied": 4}  # epochs of soft batches before those of another sampling
 SAMPLINGS = ("soft", "hard", "position_independent")
 UPSTREAM_RIRS = 4  # of a room; all samplings but the position-independent one use the first of them
 TASKS = {  # which target, whether its logarithm is learned
@@ -85,6 +88,7 @@ LABELS = ("rir", "speaker")  # what the embeddings of five rooms may cluster by
 class Size:
     """How much is simulated and trained."""
 
+    name: str
     upstream_rooms: int
     upstream_segments: int
     varied_segments: int  # at varied speed, for all networks but the paper's
@@ -99,8 +103,8 @@ class Size:
 
 
 SIZES = {
-    "paper": Size(64, 160, 3000, 100, 10, 50, 10_240, 2048, EPOCHS, 24, 128),
-    "tiny": Size(8, 20, 20, 6, 2, 4, 100, 50, dict.fromkeys(EPOCHS, 1), 1, 2),
+    "paper": Size("paper", 64, 160, 3000, 100, 10, 50, 10_240, 2048, EPOCHS, 24, 128),
+    "tiny": Size("tiny", 8, 20, 20, 6, 2, 4, 100, 50, dict.fromkeys(EPOCHS, 1), 1, 2),
 }
 
 
@@ -120,6 +124,11 @@ class Cell:
         return f"{self.network}-{self.method}{tau}-seed{self.seed}"
 
 
+def base(network: str) -> str:
+    """Return the name of the network itself, without that of the clips that it learns from."""
+    return network.split("-")[0]
+
+
 def cells(networks: list[str], methods: list[str], taus: list[float], seeds: list[int]) -> Iterator[Cell]:
     """Yield the cells, the floors first, then seed by seed."""
     for floor in ("mean", "slopes"):
@@ -129,7 +138,7 @@ def cells(networks: list[str], methods: list[str], taus: list[float], seeds: lis
         for method in methods:
             if method in SAMPLINGS:
                 yield from (Cell(network, method, tau, seed) for tau in taus)
-            elif method in ("supervised", "untrained") and not network.endswith("-varied"):  # they are the same
+            elif method in ("supervised", "untrained") and network == base(network):  # the others' are the same
                 yield Cell(network, method, None, seed)
 
 
@@ -190,7 +199,7 @@ class Data:
             speech = self.speech(0, self.size.varied_segments, (0.85, 1.2))
         grid = make_reverberant_speech(self.upstream_rooms, speech, remove_delay=True, lazy=True, random_state=0)
         rir = grid.rir % UPSTREAM_RIRS
-        if network == "bandwise" or network.endswith("-varied"):
+        if network in ("bandwise", "paper-varied", "pooled-varied"):
             chosen = np.ones(len(rir), dtype=bool)
         elif sampling == "position_independent":  # another response of the room for each segment in turn
             source = np.unique(grid.source, return_inverse=True)[1]
@@ -315,8 +324,8 @@ def train_encoder(cell: Cell, data: Data, epochs: int) -> tuple[ContrastiveRoomE
     upstream = data.upstream(cell.network, sampling)
     n_soft = min(WARM_UP.get(cell.network, 0), epochs - 1) if epochs and sampling != "soft" else 0
     encoder = ContrastiveRoomEncoder(
-        network=cell.network.removesuffix("-varied"),
-        tau=cell.tau or 0.1,
+        network=base(cell.network),
+        tau=0.1 if cell.tau is None else cell.tau,
         steps_per_epoch=data.size.steps,
         patience=max(epochs, 1),  # the step size falls to zero over all epochs; the best weights are kept
         callbacks=[LRScheduler("CosineAnnealingLR", T_max=max(epochs, 1))],
@@ -352,7 +361,7 @@ def contrastive(cell: Cell, data: Data, epochs: int) -> tuple[list[dict], dict[s
 def supervised(cell: Cell, data: Data, _: int) -> tuple[list[dict], dict[str, Any]]:
     """Train encoder and head end to end, task by task."""
     common = {
-        "network": cell.network.removesuffix("-varied"),
+        "network": base(cell.network),
         "max_epochs": data.size.supervised_epochs,
         "random_state": cell.seed,
     }
@@ -391,6 +400,7 @@ def run(cell: Cell, data: Data) -> dict[str, Any]:
         "cell": asdict(cell),
         "rows": rows,
         "epochs": epochs,
+        "size": data.size.name,
         "synthetic": data.folder is None,
         "target_sd": spread,
         "seconds": round(time.perf_counter() - started),
@@ -399,38 +409,46 @@ def run(cell: Cell, data: Data) -> dict[str, Any]:
     }
 
 
+def origin(result: dict[str, Any]) -> tuple[str, bool]:
+    """Return the size of a finished cell's data, and whether its speech is synthetic."""
+    return result.get("size", "paper"), result["synthetic"]  # the first cells were all of this size
+
+
+def describe(result: dict[str, Any]) -> str:
+    """Say from what data a finished cell was made."""
+    size, synthetic = origin(result)
+    return f"size {size}, {'SYNTHETIC' if synthetic else 'real'} speech"
+
+
 def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
     methods = [*SAMPLINGS, "supervised", "untrained", "mean", "slopes"]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--speech", type=Path, help="folder of real speech, e.g. LibriSpeech; synthetic if not given")
-    parser.add_argument("--size", choices=list(SIZES), default="paper")
+    add_data_arguments(parser, SIZES)
     parser.add_argument("--networks", nargs="+", choices=list(EPOCHS), default=list(EPOCHS))
     parser.add_argument("--methods", nargs="+", choices=methods, default=methods)
-    parser.add_argument("--taus", nargs="+", type=float, default=list(TAUS))
+    parser.add_argument("--taus", nargs="+", type=positive, default=list(TAUS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--output", type=Path, default=HERE / "table2", help="folder of the finished cells")
     parser.add_argument("--encoders", type=Path, help="folder that trained encoders are kept in; not kept if not given")
-    parser.add_argument(
-        "--cache", type=Path, default=HERE.parent / "results" / "cache", help="folder of simulated rooms"
-    )
     return parser.parse_args()
 
 
 def main() -> None:
     """Run the cells that are not finished yet."""
     args = parse_arguments()
-    data = Data(args.speech, SIZES[args.size], args.cache, args.encoders)
+    data, folder = Data(args.speech, SIZES[args.size], args.cache, args.encoders), output_of(args, "table2")
     todo = list(cells(args.networks, args.methods, args.taus, args.seeds))
     for number, cell in enumerate(todo, start=1):
-        path = args.output / f"{cell.name}.json"
+        path = folder / f"{cell.name}.json"
         if not path.exists():
             result = run(cell, data)
             if "five_rooms" in result:  # for figures.py
-                args.output.mkdir(parents=True, exist_ok=True)
+                folder.mkdir(parents=True, exist_ok=True)
                 np.savez_compressed(path.with_suffix(".npz"), **result.pop("five_rooms"))
             save(path, result)
-        result = pd.read_json(path, typ="series")
+        result = json.loads(path.read_text())
+        if origin(result) != (args.size, args.speech is None):
+            raise SystemExit(f"{path} was made from other data, {describe(result)}. Give another --output.")
         main_rows = pd.DataFrame(result["rows"]).query("test == 'seen RIRs'").set_index("task")
         figures = [f"{task} r {main_rows.loc[task, 'pearson_r']:.3f}" for task in TASKS]
         figures.append(f"volume {main_rows.loc['volume', 'accuracy']:.1%}")

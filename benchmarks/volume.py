@@ -14,11 +14,11 @@ from __future__ import annotations
 
 import argparse
 import warnings
-from pathlib import Path
 from typing import Any
 
 import joblib
 import numpy as np
+from arguments import add_data_arguments, existing_file, output_of
 from more_rooms import other_rooms
 from record import add
 from sklearn.ensemble import ExtraTreesClassifier
@@ -26,7 +26,7 @@ from sklearn.impute import SimpleImputer
 from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.utils import Bunch
-from table2 import HEAD, HERE, LARGE_ROOM, SIZES, Data
+from table2 import HEAD, LARGE_ROOM, SIZES, Data
 
 from roomacoustic_sk import RoomClassifier
 from roomacoustic_sk.acoustics import DecayRangeWarning, clarity, room_parameters
@@ -73,16 +73,15 @@ def judge(large: np.ndarray, probability: np.ndarray, rooms: np.ndarray) -> dict
 def main() -> None:
     """Ask responses, then encoders."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("encoders", nargs="*", type=Path, help="trained encoders that table2.py kept with --encoders")
-    parser.add_argument("--speech", type=Path, help="folder of the speech that they were trained with")
-    parser.add_argument("--size", choices=list(SIZES), default="paper")
-    parser.add_argument("--cache", type=Path, default=HERE.parent / "results" / "cache")
-    parser.add_argument("--output", type=Path, default=HERE / "volume.json")
+    parser.add_argument(
+        "encoders", nargs="*", type=existing_file, help="trained encoders that table2.py kept with --encoders"
+    )
+    add_data_arguments(parser, SIZES)
     args = parser.parse_args()
-    data = Data(args.speech, SIZES[args.size], args.cache)
+    data, output = Data(args.speech, SIZES[args.size], args.cache), output_of(args, "volume.json")
 
     def keep(name: str, found: dict[str, Any]) -> None:
-        add(args.output, name, found)
+        add(output, name, found)
         print(f"{name}: {found}", flush=True)
 
     rooms = {"seen": data.seen_rooms, "more": other_rooms(data, args.size), "unseen": data.unseen_rooms}
