@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from scipy import stats
+from table2 import SAMPLINGS, TESTS, base, describe
 
 HERE = Path(__file__).parent
 SHOWN = {"rt60": "RT60", "log rt60": "RT60, log", "log rt60_mid": "RT60 mid, log", "c50": "C50", "volume": "volume"}
@@ -37,18 +38,29 @@ PAPER_SD = {
     "rt60": 0.51,
     "c50": 4.4,
 }  # spread of the paper's labels, which it does not print: what its RMSE and r imply
-NETWORKS = ("paper", "paper-varied", "pooled", "pooled-varied", "bandwise")
-SAMPLINGS = ("soft", "hard", "position_independent")
-TESTS = ("seen RIRs", "unseen rooms")
+NETWORKS = ("paper", "paper-speech", "paper-varied", "pooled", "pooled-varied", "bandwise")
 BASELINES = ("supervised", "untrained")
 ORDER = ["mean", "slopes", "untrained", "supervised", "soft", "hard", "position_independent"]
 
 
+def read(path: Path) -> dict:
+    """Return a finished cell."""
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise SystemExit(
+            f"{path} is no finished cell: {error}. Delete it, and run benchmarks/table2.py again."
+        ) from error
+
+
 def load(folder: Path) -> tuple[pd.DataFrame, list[dict]]:
     """Return one row for each cell, task and test, and the cells themselves."""
-    cells = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
+    cells = [read(path) for path in sorted(folder.glob("*.json"))]
     if not cells:
         raise SystemExit(f"No finished cell in {folder}. Run benchmarks/table2.py first.")
+    data = {describe(cell) for cell in cells}
+    if len(data) > 1:
+        raise SystemExit(f"The cells in {folder} were made from different data: {'; '.join(sorted(data))}.")
     rows = [cell["cell"] | row for cell in cells for row in cell["rows"]]
     rows += [
         cell["cell"]
@@ -109,19 +121,22 @@ def table(rows: pd.DataFrame, task: str, test: str) -> list[str]:
     return lines
 
 
-def paired(rows: pd.DataFrame, metric: str, high: tuple[str, ...], low: str) -> np.ndarray:
-    """Return how much the methods `high` are above `low` in a metric, for each seed; temperatures are averaged over.
+def paired(rows: pd.DataFrame, metric: str, high: tuple[str, ...], low: str) -> pd.DataFrame:
+    """Return how much the methods `high` are above `low` in a metric: a row for each seed, a column for each tau.
 
-    Only temperatures count that both have with a seed; a baseline has none and stands beside all.
+    A temperature counts where all seeds have all the cells that are compared, so that no seed's mean is of other cells
+    than another's. A baseline has no temperature and stands beside all.
     """
-    first = rows[rows["method"].isin(high)].groupby(["tau", "seed"])[metric].mean()
-    second = rows[rows["method"] == low].groupby(["tau", "seed"], dropna=False)[metric].mean()
-    if second.index.get_level_values("tau").isna().all():
-        second = second.droplevel("tau")
-        difference = first - first.index.get_level_values("seed").map(second)
+    first, second = rows[rows["method"].isin(high)], rows[rows["method"] == low]
+    if first.empty or second.empty:
+        return pd.DataFrame()
+    by_cell = first.pivot_table(index=["seed", "tau"], columns="method", values=metric)
+    means = by_cell.dropna().mean(axis=1).unstack("tau")
+    if second["tau"].isna().all():
+        difference = means.sub(second.set_index("seed")[metric], axis=0)
     else:
-        difference = first - second
-    return difference.dropna().groupby("seed").mean().to_numpy()
+        difference = means - second.pivot_table(index="seed", columns="tau", values=metric)
+    return difference.dropna(how="all").dropna(axis=1)
 
 
 @dataclass(frozen=True)
@@ -140,16 +155,18 @@ class Claim:
         high = SAMPLINGS if self.high == "contrastive" else (self.high,)
         of_task = rows[(rows["task"] == self.task) & (rows["test"] != "unseen rooms")]
         difference = paired(of_task, self.metric, high, self.low)
-        start = f"| {self.text} | {SHOWN.get(self.task, self.task)} |"
-        if len(difference) < 2:
-            return f"{start} | | {len(difference)} | not decided: too few cells |"
-        mean, reach = difference.mean(), stats.t.ppf(0.975, len(difference) - 1) * stats.sem(difference)
+        taus = ", ".join(f"{tau:g}" for tau in difference.columns)
+        start = f"| {self.text} | {SHOWN.get(self.task, self.task)} | {taus} |"
+        of_seeds = difference.mean(axis=1).dropna().to_numpy()
+        if len(of_seeds) < 2:
+            return f"{start} | | {len(of_seeds)} | not decided: too few cells |"
+        mean, reach = of_seeds.mean(), stats.t.ppf(0.975, len(of_seeds) - 1) * stats.sem(of_seeds)
         verdict = "not decided"
         if mean - reach > self.margin:
             verdict = "confirmed"
         elif mean + reach < self.margin:
             verdict = "not confirmed"
-        return f"{start} {mean:+.3f} | {mean - reach:+.3f} to {mean + reach:+.3f} | {len(difference)} | {verdict} |"
+        return f"{start} {mean:+.3f} | {mean - reach:+.3f} to {mean + reach:+.3f} | {len(of_seeds)} | {verdict} |"
 
 
 ON_PAR = "contrastive training is on par with supervised training or better (by no more than 0.02 worse)"
@@ -174,7 +191,7 @@ CLAIMS = (  # "on par" is what the paper itself calls so: an r of 0.888 beside 0
 
 def claims(rows: pd.DataFrame) -> list[str]:
     """Return the lines that test the paper's claims."""
-    lines = ["| claim | task | mean difference | 95 % interval | seeds | verdict |", "|" + " --- |" * 6]
+    lines = ["| claim | task | tau | mean difference | 95 % interval | seeds | verdict |", "|" + " --- |" * 7]
     return lines + [claim.test(rows) for claim in CLAIMS]
 
 
@@ -206,15 +223,14 @@ def render(folder: Path) -> str:
     """Return the whole page."""
     rows, cells = load(folder)
     first = cells[0]
-    speech = "SYNTHETIC speech" if first["synthetic"] else "LibriSpeech"
     spread = first["target_sd"]["seen RIRs"]
     lines = [
         "# Table 2 of the paper",
         "",
         f"Made by `python benchmarks/table2_report.py` from {len(cells)} finished cells of `benchmarks/table2.py` "
-        f"({speech}); each is a file in `benchmarks/table2/` with its command, commit, machine, versions, seed and "
-        "seconds. What is not there has not been run. Mean ± standard deviation over seeds, which draw weights, "
-        "batches and heads; rooms and speech are the same in all cells. "
+        f"({describe(first)}); each is a file in `benchmarks/table2/` with its command, which names the speech, its "
+        "commit, machine, versions, seed and seconds. What is not there has not been run. Mean ± standard deviation "
+        "over seeds, which draw weights, batches and heads; rooms and speech are the same in all cells. "
         f"SD of the labels of the test: RT60 {spread['rt60']:.2f} s, C50 {spread['c50']:.1f} dB.",
         "",
         "In brackets what the paper prints, whose test clips are of seen RIRs; it does not print RMSE/SD: that is its "
@@ -223,16 +239,17 @@ def render(folder: Path) -> str:
         "with extra trees, *mean* is the training clips' mean, or the more frequent class. Which rooms, speech and "
         "clips each network learns from, and how position-independent sampling gets as many clips, stands at the top "
         'of `benchmarks/table2.py`; *"paper-varied"* and *"pooled-varied"* are these networks on the clips of '
-        '*"bandwise"*.',
+        '*"bandwise"*, *"paper-speech"* is the paper\'s on varied speech through the responses of its own grid.',
         "",
         "A claim of the paper is confirmed where the 95 % interval (t distribution over seeds) of the difference lies "
-        "above its margin, not confirmed where it lies below, and else not decided by these seeds.",
+        "above its margin, not confirmed where it lies below, and else not decided by these seeds. *Contrastive* is "
+        "the mean of the samplings; only temperatures count at which all seeds have all cells that are compared.",
     ]
     floors = rows[rows["network"] == "no"]
     networks = [name for name in NETWORKS if name in set(rows["network"])]
     for network in networks or ["no"]:
         # Supervised and untrained networks are the same whatever clips the encoders have learned from.
-        baselines = (rows["network"] == network.removesuffix("-varied")) & rows["method"].isin(BASELINES)
+        baselines = (rows["network"] == base(network)) & rows["method"].isin(BASELINES)
         of_network = rows[(rows["network"] == network) | baselines]
         with_floors = pd.concat([of_network, floors])
         lines += ["", f'## network="{network}"', "", *beside_baselines(with_floors)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import subprocess
 import sys
@@ -87,7 +88,9 @@ def made_up_cell(method: str, tau: float | None, seed: int, r: float, network: s
 def test_claims_are_decided_by_differences_within_seeds(tmp_path):
     """Differences to the supervised cell of the same seed: 0.01, 0.01, 0.02; to the untrained one 0.1, 0.2, 0.3."""
     cells = [made_up_cell("soft", 0.1, seed, 0.7 + 0.1 * seed) for seed in range(3)]
-    cells += [made_up_cell("hard", tau, seed, 0.7 + 0.1 * seed) for seed in range(2) for tau in (0.1, 1.0)]
+    cells += [made_up_cell("hard", 0.1, seed, 0.7 + 0.1 * seed) for seed in range(3)]
+    # A temperature that not all seeds and samplings have does not count.
+    cells += [made_up_cell("hard", 1.0, 0, 0.1), made_up_cell("soft", 1.0, 0, 0.1), made_up_cell("soft", 0.01, 1, 0.1)]
     cells += [made_up_cell("supervised", None, seed, 0.69 + 0.1 * seed - 0.01 * (seed == 2)) for seed in range(3)]
     cells += [made_up_cell("untrained", None, seed, 0.6) for seed in range(3)]
     cells += [made_up_cell("soft", 0.1, seed, 0.89 + 0.1 * seed, "paper-varied") for seed in range(2)]
@@ -97,7 +100,9 @@ def test_claims_are_decided_by_differences_within_seeds(tmp_path):
     page = run("table2_report.py", "--cells", tmp_path, "--output", tmp_path / "page.md")
     claims = page.splitlines()
     on_par = next(line for line in claims if "on par" in line and "| RT60 |" in line)
-    assert "+0.013 | -0.001 to +0.028 | 3 | confirmed" in on_par  # mean 0.0133, 4.303 standard errors of 0.00333
+    assert (
+        "| 0.1 | +0.013 | -0.001 to +0.028 | 3 | confirmed" in on_par
+    )  # mean 0.0133, 4.303 standard errors of 0.00333
     undecided = [line for line in claims if "far behind" in line and "| 3 |" in line]
     assert len(undecided) == 2
     assert all("+0.200 | -0.048 to +0.448 | 3 | not decided" in line for line in undecided)
@@ -105,6 +110,57 @@ def test_claims_are_decided_by_differences_within_seeds(tmp_path):
     on_par = next(line for line in varied if "on par" in line and "| RT60 |" in line)
     assert "+0.200 | +0.200 to +0.200 | 2 | confirmed" in on_par
     assert any("too few cells" in line for line in claims if line.startswith("| position-independent"))
+
+
+def test_the_committed_page_is_what_the_committed_cells_give(tmp_path):
+    run("table2_report.py", "--output", tmp_path / "page.md")
+    assert (BENCHMARKS.parent / "docs" / "table2.md").read_text() == (tmp_path / "page.md").read_text()
+
+
+def fail(script: str, *arguments) -> str:
+    """Run a benchmark that must refuse; return the last line that it says."""
+    command = [sys.executable, BENCHMARKS / script, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr
+    return done.stderr.strip().splitlines()[-1]
+
+
+def test_cells_of_other_data_are_neither_gone_on_with_nor_reported_together(tmp_path):
+    made_up = made_up_cell("soft", 0.1, 0, 0.5)
+    for name, size in (("paper-soft-tau0.1-seed0", "paper"), ("other", "tiny")):
+        (tmp_path / f"{name}.json").write_text(json.dumps(made_up | {"size": size}))
+    arguments = ["--size", "tiny", "--networks", "paper", "--methods", "soft", "--taus", 0.1, "--seeds", 0]
+    assert "made from other data, size paper, SYNTHETIC speech" in fail("table2.py", *arguments, "--output", tmp_path)
+    told = fail("table2_report.py", "--cells", tmp_path, "--output", tmp_path / "page.md")
+    assert told.endswith("different data: size paper, SYNTHETIC speech; size tiny, SYNTHETIC speech.")
+    (tmp_path / "other.json").write_text("{")
+    assert "other.json is no finished cell" in fail("table2_report.py", "--cells", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments", "told"),
+    [
+        ("table2.py", ["--speech", "/nonexistent"], "argument --speech: must be a folder that exists"),
+        ("table2.py", ["--taus", "0"], "argument --taus: must be above 0, got '0'"),
+        ("held_out.py", ["bandwize"], "argument encoder: must be a file that exists, got 'bandwize'"),
+        ("more_rooms.py", ["bandwise"], "argument encoder: must be a file that exists, got 'bandwise'"),
+    ],
+)
+def test_bad_arguments_are_told_in_one_line_before_anything_is_made(script, arguments, told):
+    assert told in fail(script, *arguments)
+
+
+def test_trials_do_not_go_where_the_committed_figures_are(monkeypatch):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    from arguments import output_of
+
+    def place(**given):
+        return output_of(argparse.Namespace(**{"size": "paper", "speech": Path("speech"), "output": None} | given), "x")
+
+    assert place() == BENCHMARKS / "x"
+    assert place(size="tiny") == place(speech=None) == BENCHMARKS.parent / "results" / "x"
+    assert place(size="tiny", output=Path("mine")) == Path("mine")
 
 
 def test_the_figures_are_drawn_from_finished_cells_with_their_numbers(finished):
@@ -125,7 +181,7 @@ def test_a_kept_encoder_is_heard_out_on_longer_recordings_and_with_heads_of_more
     folder, arguments, _ = finished
     pooled = [*arguments[: arguments.index("--networks")], "--networks", "bandwise", "--methods", "soft"]
     run("table2.py", *pooled, "--encoders", folder / "encoders")
-    where = ["--output", folder / "length.json", "--picture", folder / "length.png", "--cache", folder / "cache"]
+    where = ["--output", folder / "length.json", "--cache", folder / "cache"]
     encoder = folder / "encoders" / "bandwise-soft-tau0.1-seed0.joblib"
     run("recording_length.py", encoder, "--size", "tiny", "--responses", 6, *where)
     rows = json.loads((folder / "length.json").read_text())["rows"]
@@ -157,6 +213,14 @@ def test_weights_of_several_epochs_of_one_training_are_compared(tmp_path):
     assert set(found["kept"]) == {"lowest loss", "lowest loss at tau 1", "highest retrieval", "last"}
     assert all(len(judged) == 1 for judged in found["epochs"].values())
     assert found["kept"]["last"]["epoch"] == 1
+
+
+def test_losses_of_few_clips_and_of_many_are_kept(tmp_path):
+    places = ["--output", tmp_path / "heart.json", "--cache", tmp_path / "cache"]
+    run("by_heart.py", "--size", "tiny", *places)
+    measured = json.loads((tmp_path / "heart.json").read_text())["measured"]
+    assert set(measured) == {f"paper, {task}, {n} clips, seed 0" for task in ("c50", "volume") for n in (100, 300)}
+    assert all(len(found["train_loss"]) == len(found["valid_loss"]) == 1 for found in measured.values())
 
 
 def test_volume_is_judged_with_intervals_over_rooms(tmp_path, finished):
