@@ -9,7 +9,7 @@ import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import ArrayLike, NDArray
 from scipy.signal import butter, sosfilt
-from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.base import TransformerMixin
 
 from roomacoustic_sk._segments import cut_segment, row_lengths, take_rows, warn_of_repeats
 from roomacoustic_sk._validation import check_number
@@ -18,11 +18,12 @@ from roomacoustic_sk._waveforms import RowsEstimator
 FRAME = 0.01  # s
 FLOOR_DB = 80.0  # below the band's loudest frame: digital silence has no logarithm
 ROWS_AT_ONCE = 16
+LEVEL_PERCENTILES = (5, 50)
 
 __all__ = ["DecaySlopeFeatures"]
 
 
-class DecaySlopeFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, RowsEstimator):
+class DecaySlopeFeatures(TransformerMixin, RowsEstimator):
     r"""Percentiles of the slopes with which levels rise and fall, band by band.
 
     Speech stops a few times a second, and then the level falls as the room lets it. Over all short windows of a clip,
@@ -145,7 +146,6 @@ class DecaySlopeFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Rows
         """
         self._check_parameters()
         self._check_rows(X, self._shortest(), reset=True, allow_silent=True)
-        self._n_features_out = len(self.bands) * (len(self.windows) * len(self.percentiles) + 2)
         return self
 
     def transform(self, X: Any) -> NDArray[np.float64]:
@@ -180,6 +180,32 @@ class DecaySlopeFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Rows
         starts = range(0, len(lengths), ROWS_AT_ONCE)
         return np.concatenate(Parallel(n_jobs=self.n_jobs, prefer="threads")(delayed(describe)(i) for i in starts))
 
+    def get_feature_names_out(self, input_features: ArrayLike | None = None) -> NDArray[np.object_]:
+        """Name the columns of what `transform` returns.
+
+        Parameters
+        ----------
+        input_features : None
+            Ignored.
+
+        Returns
+        -------
+        ndarray of str
+            Such as "slope_500Hz_0.08s_p10", the 10th percentile of the slopes over 0.08 s at 500 Hz, and
+            "level_500Hz_p5".
+        """
+        return np.array(
+            [
+                name
+                for band in self.bands
+                for name in (
+                    *(f"slope_{band:g}Hz_{window:g}s_p{p:g}" for window in self.windows for p in self.percentiles),
+                    *(f"level_{band:g}Hz_p{p:g}" for p in LEVEL_PERCENTILES),
+                )
+            ],
+            dtype=object,
+        )
+
     def _describe(self, clip: NDArray[np.float32], filters: list[NDArray[np.float64]]) -> NDArray[np.float64]:
         n_frame = round(FRAME * self.sample_rate)
         found = []
@@ -190,7 +216,7 @@ class DecaySlopeFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Rows
             levels = 10 * np.log10(np.maximum(energy / loudest, 10 ** (-FLOOR_DB / 10)))
             for window in self.windows:
                 found.append(np.percentile(_slopes(levels, round(window / FRAME)), self.percentiles))
-            found.append(np.percentile(levels, [5, 50]))
+            found.append(np.percentile(levels, LEVEL_PERCENTILES))
         return np.concatenate(found)
 
 

@@ -247,7 +247,7 @@ def labels_to_hold_out(hold_out: str, groups: dict[str, NDArray[Any]], n_rows: i
     Raises
     ------
     ValueError
-        If RIRs or rooms are to be held out and their labels are not given.
+        If RIRs or rooms are to be held out and their labels are not given, or fewer than three of them.
 
     Examples
     --------
@@ -256,11 +256,17 @@ def labels_to_hold_out(hold_out: str, groups: dict[str, NDArray[Any]], n_rows: i
     array([0, 1, 2])
     """
     name = HELD_OUT[hold_out]
-    if name in groups:
-        return groups[name]
     if hold_out == "source":
-        return np.arange(n_rows)
-    raise ValueError(f"{caller}: {name} must be given where hold_out={hold_out!r}, got None.")
+        return groups.get(name, np.arange(n_rows))
+    if name not in groups:
+        raise ValueError(f"{caller}: {name} must be given where hold_out={hold_out!r}, got None.")
+    n_labels = len(np.unique(groups[name]))
+    if n_labels < 3:
+        raise ValueError(
+            f"{caller}: {name} must have at least 3 different labels where hold_out={hold_out!r}, for two of them are "
+            f"held out, got {n_labels}."
+        )
+    return groups[name]
 
 
 def share_of_labels(labels: NDArray[Any], fraction: float, random_state: np.random.RandomState) -> NDArray[np.bool_]:

@@ -44,6 +44,17 @@ def test_each_band_tells_its_own_decay():
     assert features[:, 4].mean() == pytest.approx(-60 / 0.6, rel=0.05)
 
 
+def test_columns_are_named_by_what_is_in_them():
+    X = single_decays(0.6, 3)
+    alone = DecaySlopeFeatures(bands=[500], windows=[0.08], percentiles=[10]).fit_transform(X)
+    features = DecaySlopeFeatures(bands=[250, 500], windows=[0.2, 0.08], percentiles=[50, 10]).set_output(
+        transform="pandas"
+    )
+    table = features.fit_transform(X)
+    assert table.columns[0] == "slope_250Hz_0.2s_p50"
+    np.testing.assert_array_equal(table[["slope_500Hz_0.08s_p10", "level_500Hz_p5", "level_500Hz_p50"]], alone)
+
+
 def test_neither_level_nor_sample_format_matters():
     X = bursts([0.3, 0.9])
     expected = DecaySlopeFeatures().fit_transform(X)
