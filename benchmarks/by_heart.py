@@ -6,7 +6,7 @@ The supervised baseline of `table2.py`, for C50 and for the volume, learns from 
 times as many: other pairs of the same 1 000 responses and of other segments of the same speakers. Losses of every epoch
 are kept, those of C50 as shares of the spread (1 is what the mean makes), those of the volume as cross-entropies (0.683
 is what the classes' shares make). It stops as in Table 2. Results go to `benchmarks/by_heart.json`; a run that was
-stopped goes on where it was. Takes half an hour with one thread, and 12 GB.
+stopped goes on where it was. Takes half an hour with one thread, and 14 GB.
 """
 
 from __future__ import annotations
