@@ -215,8 +215,9 @@ def test_weights_of_several_epochs_of_one_training_are_compared(tmp_path):
     assert found["kept"]["last"]["epoch"] == 1
 
 
-def test_losses_of_few_clips_and_of_many_are_kept(tmp_path):
-    places = ["--output", tmp_path / "heart.json", "--cache", tmp_path / "cache"]
+def test_losses_of_few_clips_and_of_many_are_kept(tmp_path, finished):
+    folder, _, _ = finished
+    places = ["--output", tmp_path / "heart.json", "--cache", folder / "cache"]
     run("by_heart.py", "--size", "tiny", *places)
     measured = json.loads((tmp_path / "heart.json").read_text())["measured"]
     assert set(measured) == {f"paper, {task}, {n} clips, seed 0" for task in ("c50", "volume") for n in (100, 300)}
