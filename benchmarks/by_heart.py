@@ -21,6 +21,7 @@ from sklearn.utils import Bunch
 from table2 import SIZES, Data, classify, labels_of, regress
 
 from roomacoustic_sk import SupervisedRoomClassifier, SupervisedRoomRegressor
+from roomacoustic_sk.networks import NETWORKS
 
 TIMES = (1, 3)
 
@@ -41,7 +42,7 @@ def main() -> None:
     """Train on few clips and on many."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_data_arguments(parser, SIZES)
-    parser.add_argument("--network", choices=("paper", "pooled", "bandwise"), default="paper")
+    parser.add_argument("--network", choices=list(NETWORKS), default="paper")
     parser.add_argument("--tasks", nargs="+", choices=("c50", "volume"), default=["c50", "volume"])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     args = parser.parse_args()

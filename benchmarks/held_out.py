@@ -24,9 +24,8 @@ from sklearn.utils import Bunch
 from table2 import SIZES, TASKS, Data, labels_of, read_embeddings, regress
 
 from roomacoustic_sk import SupervisedRoomRegressor
+from roomacoustic_sk.networks import NETWORKS
 from roomacoustic_sk.samplers import HELD_OUT
-
-NETWORKS = ("paper", "pooled", "bandwise")
 
 
 def all_clips(data: Data, size: str) -> dict[str, Bunch]:

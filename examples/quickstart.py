@@ -169,7 +169,7 @@ def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--speech", type=Path, help="folder of real speech, e.g. LibriSpeech; synthetic if not given")
-    parser.add_argument("--network", choices=list(NETWORKS), default="bandwise")
+    parser.add_argument("--network", choices=NETWORKS, default="bandwise")
     parser.add_argument("--size", choices=list(SIZES), default="small")
     parser.add_argument("--epochs", type=int, help="epochs of the encoder at most, instead of the size's own")
     parser.add_argument(

@@ -100,9 +100,8 @@ def test_claims_are_decided_by_differences_within_seeds(tmp_path):
     page = run("table2_report.py", "--cells", tmp_path, "--output", tmp_path / "page.md")
     claims = page.splitlines()
     on_par = next(line for line in claims if "on par" in line and "| RT60 |" in line)
-    assert (
-        "| 0.1 | +0.013 | -0.001 to +0.028 | 3 | confirmed" in on_par
-    )  # mean 0.0133, 4.303 standard errors of 0.00333
+    # The mean is 0.0133; the interval reaches 4.303 standard errors of 0.00333.
+    assert "| 0.1 | +0.013 | -0.001 to +0.028 | 3 | confirmed" in on_par
     undecided = [line for line in claims if "far behind" in line and "| 3 |" in line]
     assert len(undecided) == 2
     assert all("+0.200 | -0.048 to +0.448 | 3 | not decided" in line for line in undecided)
