@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from arguments import add_cache_argument, existing_folder
 from record import provenance, save
 from table2 import SIZES, Data, read_heads, without_waveforms
 
@@ -76,11 +77,11 @@ def compare(trainings: list[dict]) -> pd.DataFrame:
 def main() -> None:
     """Train what is not trained yet, and compare."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--speech", type=Path, required=True)
+    parser.add_argument("--speech", type=existing_folder, required=True)
     parser.add_argument("--networks", nargs="+", choices=list(EPOCHS), default=list(EPOCHS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--output", type=Path, default=HERE / "accuracy.json")
-    parser.add_argument("--cache", type=Path, default=HERE.parent / "results" / "cache")
+    add_cache_argument(parser)
     args = parser.parse_args()
     size = SIZES["paper"]
     size.train_clips, size.test_clips = 4096, 1024

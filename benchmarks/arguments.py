@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 HERE = Path(__file__).parent
+RESULTS = HERE.parent / "results"
 
 
 def existing_folder(text: str) -> Path:
@@ -31,15 +32,18 @@ def positive(text: str) -> float:
     return number
 
 
+def add_cache_argument(parser: argparse.ArgumentParser) -> None:
+    """Ask for the cache of the rooms."""
+    parser.add_argument("--cache", type=Path, default=RESULTS / "cache", help="folder of simulated rooms")
+
+
 def add_data_arguments(parser: argparse.ArgumentParser, sizes: Iterable[str]) -> None:
     """Ask for speech and size, for the cache of the rooms and for where results go."""
     parser.add_argument(
         "--speech", type=existing_folder, help="folder of real speech, e.g. LibriSpeech; synthetic if not given"
     )
     parser.add_argument("--size", choices=list(sizes), default="paper")
-    parser.add_argument(
-        "--cache", type=Path, default=HERE.parent / "results" / "cache", help="folder of simulated rooms"
-    )
+    add_cache_argument(parser)
     parser.add_argument(
         "--output",
         type=Path,
@@ -52,4 +56,4 @@ def output_of(args: argparse.Namespace, name: str) -> Path:
     """Return where results go, by default under a name."""
     if args.output is not None:
         return args.output
-    return (HERE if args.size == "paper" and args.speech else HERE.parent / "results") / name
+    return (HERE if args.size == "paper" and args.speech else RESULTS) / name

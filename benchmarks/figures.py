@@ -2,8 +2,9 @@
 
     python benchmarks/figures.py --network bandwise --tau 0.1
 
-Writes `docs/figures/*.png`, and `benchmarks/figures.json` with the numbers beside each picture. Takes a minute where
-`table2.py` has simulated its rooms already, six more where it has not. Needs `pip install ".[benchmarks]"`.
+Writes `docs/figures/*.png`, and `benchmarks/figures.json` with the numbers beside each picture (of another size than
+"paper" to `results/`). Takes a minute where `table2.py` has simulated its rooms already, six more where it has not.
+Needs `pip install ".[benchmarks]"`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from arguments import RESULTS, add_cache_argument
 from record import add
 from sklearn.metrics import silhouette_score
 from table2 import HERE, LABELS, LARGE_ROOM, SIZES, UPSTREAM_RIRS, Cell, Data
@@ -102,10 +104,14 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--tau", type=float, default=0.1)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--cells", type=Path, default=HERE / "table2", help="folder of the finished cells")
-    parser.add_argument("--pictures", type=Path, default=HERE.parent / "docs" / "figures", help="folder of pictures")
-    parser.add_argument("--output", type=Path, default=HERE / "figures.json")
-    parser.add_argument("--cache", type=Path, default=HERE.parent / "results" / "cache")
-    return parser.parse_args()
+    parser.add_argument("--pictures", type=Path, help="folder of pictures")
+    parser.add_argument("--output", type=Path, help="file of the numbers")
+    add_cache_argument(parser)
+    args = parser.parse_args()
+    committed = args.size == "paper"
+    args.pictures = args.pictures or (HERE.parent / "docs" / "figures" if committed else RESULTS)
+    args.output = args.output or (HERE if committed else RESULTS) / "figures.json"
+    return args
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import joblib
-from arguments import add_data_arguments, existing_file, output_of
+from arguments import add_data_arguments, output_of
 from more_rooms import other_rooms
 from record import add, load
 from sklearn.utils import Bunch
@@ -36,7 +36,9 @@ def all_clips(data: Data, size: str) -> dict[str, Bunch]:
 
 def encoder_or_network(text: str) -> Path | str:
     """Take the file of an encoder, or the name of a network."""
-    return text if text in NETWORKS else existing_file(text)
+    if text not in NETWORKS and not Path(text).is_file():
+        raise argparse.ArgumentTypeError(f"must be a file that exists, or one of {list(NETWORKS)}, got {text!r}")
+    return text if text in NETWORKS else Path(text)
 
 
 def end_to_end(network: str, tasks: list[str], clips: dict[str, Bunch], parameters: dict[str, Any]) -> list[dict]:

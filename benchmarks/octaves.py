@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import argparse
 import warnings
-from pathlib import Path
 
 import numpy as np
+from arguments import add_cache_argument
 from record import add
 from sklearn.ensemble import ExtraTreesRegressor
 from sklearn.impute import SimpleImputer
@@ -37,7 +37,7 @@ def decay_times(rooms: Bunch) -> np.ndarray:
 def main() -> None:
     """Estimate broadband RT60 from fewer and fewer bands."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cache", type=Path, default=HERE.parent / "results" / "cache")
+    add_cache_argument(parser)
     args = parser.parse_args()
     data = Data(None, SIZES["paper"], args.cache)
     seen, unseen = data.seen_rooms, data.unseen_rooms

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from arguments import add_cache_argument, existing_folder
 from record import add, load
 from sklearn.utils import Bunch
 
@@ -43,10 +44,10 @@ def make_data(speech: Path, cache: Path, remove_delay: bool) -> Bunch:
 def main() -> None:
     """Train under each condition that has not been tried yet."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--speech", type=Path, required=True)
+    parser.add_argument("--speech", type=existing_folder, required=True)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--output", type=Path, default=HERE / "plateau.json")
-    parser.add_argument("--cache", type=Path, default=HERE.parent / "results" / "cache")
+    add_cache_argument(parser)
     args = parser.parse_args()
     for seed in args.seeds:
         for name, condition in CONDITIONS.items():
