@@ -5,7 +5,8 @@
 
 Heads of a frozen encoder that `table2.py` kept with `--encoders`, or a network trained end to end where its name is
 given, learn from the clips of Table 2 and are asked about its tests and about 2 048 clips in 500 other rooms, among
-which to choose (`more_rooms.py` has heads learn from these). Results go to `benchmarks/held_out.json`; a run that was
+which to choose (`more_rooms.py` has heads learn from these). With `--heads 8` the estimates of eight heads, trained from
+seeds of their own, are averaged. Results go to `benchmarks/held_out.json`; a run that was
 stopped goes on where it was.
 """
 
@@ -55,6 +56,7 @@ def main() -> None:
     add_data_arguments(parser, SIZES)
     parser.add_argument("--tasks", nargs="+", choices=list(TASKS), default=list(TASKS), help="of a network")
     parser.add_argument("--hold-out", nargs="+", choices=list(HELD_OUT), default=list(HELD_OUT))
+    parser.add_argument("--heads", type=int, default=1, help="of an encoder, whose estimates are averaged")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="of the heads, or of the network")
     args = parser.parse_args()
     data, frozen = Data(args.speech, SIZES[args.size], args.cache), isinstance(args.encoder, Path)
@@ -65,11 +67,12 @@ def main() -> None:
         X = {key: encoder.transform(part.data) for key, part in clips.items()}
     name = args.encoder.stem if frozen else f"{args.encoder}, end to end"
     for hold_out, seed in product(args.hold_out, args.seeds):
-        key = f"{name}, {hold_out}, seed {seed}"
+        heads = f", {args.heads} heads" if frozen and args.heads > 1 else ""
+        key = f"{name}, {hold_out}{heads}, seed {seed}"
         if key in load(output)["measured"]:
             continue
         if frozen:
-            rows = read_embeddings(X, clips, seed, hold_out)
+            rows = read_embeddings(X, clips, seed, hold_out, args.heads)
         else:
             common = {"max_epochs": data.size.supervised_epochs, "random_state": seed, "hold_out": hold_out}
             rows = end_to_end(args.encoder, args.tasks, clips, common)

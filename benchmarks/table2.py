@@ -39,14 +39,16 @@ from typing import Any
 import joblib
 import numpy as np
 import pandas as pd
+import sklearn
 import torch
 from arguments import add_data_arguments, output_of, positive
 from record import provenance, save
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.dummy import DummyClassifier, DummyRegressor
-from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
+from sklearn.ensemble import BaggingClassifier, BaggingRegressor, ExtraTreesClassifier, ExtraTreesRegressor
 from sklearn.metrics import accuracy_score, precision_score, recall_score, silhouette_score
 from sklearn.utils import Bunch
+from sklearn.utils.parallel import Parallel, delayed
 from skorch.callbacks import LRScheduler
 
 from roomacoustic_sk import (
@@ -297,9 +299,9 @@ def classify(estimator: Any, X: dict[str, Any], clips: dict[str, Bunch], fit: di
 
 def read_heads(X: dict[str, Any], clips: dict[str, Bunch], regressor: Any, classifier: Any, fit: dict) -> list[dict]:
     """Fit heads for all tasks, as many at a time as there are threads."""
-    jobs = [joblib.delayed(regress)(task, regressor(), X, clips, fit) for task in TASKS]
-    jobs.append(joblib.delayed(classify)(classifier(), X, clips, fit))
-    return [row for rows in joblib.Parallel(n_jobs=torch.get_num_threads())(jobs) for row in rows]
+    jobs = [delayed(regress)(task, regressor(), X, clips, fit) for task in TASKS]
+    jobs.append(delayed(classify)(classifier(), X, clips, fit))
+    return [row for rows in Parallel(n_jobs=torch.get_num_threads())(jobs) for row in rows]
 
 
 def without_waveforms(clips: dict[str, Bunch]) -> dict[str, Bunch]:
@@ -307,16 +309,18 @@ def without_waveforms(clips: dict[str, Bunch]) -> dict[str, Bunch]:
     return {key: Bunch(target=part.target) for key, part in clips.items()}
 
 
-def read_embeddings(X: dict[str, Any], clips: dict[str, Bunch], seed: int, hold_out: str = "source") -> list[dict]:
-    """Fit the heads of frozen encoders for all tasks."""
+def read_embeddings(
+    X: dict[str, Any], clips: dict[str, Bunch], seed: int, hold_out: str = "source", n_heads: int = 1
+) -> list[dict]:
+    """Fit the heads of frozen encoders for all tasks, or for each of them several whose estimates are averaged."""
     common = {**HEAD, "hold_out": hold_out, "random_state": seed}
-    return read_heads(
-        X,
-        without_waveforms(clips),
-        partial(RoomRegressor, **common),
-        partial(RoomClassifier, **common),
-        labels_of(clips["train"]),
-    )
+    regressor, classifier = partial(RoomRegressor, **common), partial(RoomClassifier, **common)
+    if n_heads > 1:  # which differ by their weights, their batches and what they hold out
+        several = {"n_estimators": n_heads, "bootstrap": False, "random_state": seed}
+        regressor = partial(BaggingRegressor, regressor(), **several)
+        classifier = partial(BaggingClassifier, classifier(), **several)
+    with sklearn.config_context(enable_metadata_routing=True):  # without it, bagging passes on no labels
+        return read_heads(X, without_waveforms(clips), regressor, classifier, labels_of(clips["train"]))
 
 
 def train_encoder(cell: Cell, data: Data, epochs: int) -> tuple[ContrastiveRoomEncoder, int]:

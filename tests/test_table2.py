@@ -197,10 +197,12 @@ def test_a_kept_encoder_is_heard_out_on_longer_recordings_and_with_heads_of_more
     assert [row["rooms"] for row in rows if row["task"] == "c50"] == [6, 8]
     stops = ["--size", "tiny", "--seeds", 0, "--cache", folder / "cache", "--output", folder / "stops.json"]
     run("held_out.py", encoder, *stops)
+    run("held_out.py", encoder, "--hold-out", "rir", "--heads", 2, *stops)
     run("held_out.py", "pooled", "--tasks", "c50", "--hold-out", "rir", *stops)
     measured = json.loads((folder / "stops.json").read_text())["measured"]
     assert list(measured) == [f"{encoder.stem}, {held_out}, seed 0" for held_out in ("source", "rir", "room")] + [
-        "pooled, end to end, rir, seed 0"
+        f"{encoder.stem}, rir, 2 heads, seed 0",
+        "pooled, end to end, rir, seed 0",
     ]
     for rows in measured.values():
         assert {row["test"] for row in rows} == {"seen RIRs", "unseen rooms", "other rooms"}
