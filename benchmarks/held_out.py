@@ -5,9 +5,9 @@
 
 Heads of a frozen encoder that `table2.py` kept with `--encoders`, or a network trained end to end where its name is
 given, learn from the clips of Table 2 and are asked about its tests and about 2 048 clips in 500 other rooms, among
-which to choose (`more_rooms.py` has heads learn from these). With `--heads 8` the estimates of eight heads, trained from
-seeds of their own, are averaged. Results go to `benchmarks/held_out.json`; a run that was
-stopped goes on where it was.
+which to choose (`more_rooms.py` has heads learn from these). With `--heads 8` the estimates of eight heads, trained
+from seeds of their own, are averaged. Results go to `benchmarks/held_out.json`; a run that was stopped goes on where it
+was.
 """
 
 from __future__ import annotations

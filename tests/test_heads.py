@@ -7,8 +7,10 @@ import warnings
 
 import numpy as np
 import pytest
+import sklearn
 import torch
 from sklearn.base import clone
+from sklearn.ensemble import BaggingRegressor
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.linear_model import LinearRegression
 from sklearn.metrics import r2_score
@@ -298,6 +300,29 @@ def test_labels_that_are_to_be_held_out_must_be_there(head, data):
         head(**QUICK, hold_out="speaker").fit(X, targets(head, X))
     with pytest.raises(ValueError, match=r"rir_groups must be 1-D with one label a row \(300 rows\)"):
         head(**QUICK).fit(X, targets(head, X), rir_groups=[1, 2])
+
+
+def test_estimates_of_bagged_heads_are_averaged_and_each_holds_out_other_whole_labels():
+    class SharedRowWatcher(RowWatcher):
+        seen = {True: [], False: []}  # noqa: RUF012 - shared by clones on purpose
+
+        def on_train_begin(self, net, **kwargs):
+            pass
+
+    X, rir, watcher = embeddings(), np.arange(300) // 10, SharedRowWatcher()
+    head = RoomRegressor(**QUICK | {"max_epochs": 1}, hold_out="rir", callbacks=[watcher])
+    several = BaggingRegressor(head, n_estimators=3, bootstrap=False, random_state=0)
+    with sklearn.config_context(enable_metadata_routing=True):
+        several.fit(X, targets(RoomRegressor, X), rir_groups=rir)
+    alone = [one.predict(X) for one in several.estimators_]
+    np.testing.assert_allclose(several.predict(X), np.mean(alone, axis=0), rtol=1e-6)
+    assert np.std(alone, axis=0).min() > 0
+    first = ((X[:, 0] - X[:, 0].mean()) / X[:, 0].std()).astype(np.float32)
+    rows = {part: np.abs(first[:, None] - np.array(seen)).argmin(axis=0) for part, seen in watcher.seen.items()}
+    for part in np.split(rows[False], 3):
+        assert len(part) == 30
+        assert len(set(rir[part])) == 3
+    assert len(set(rir[rows[False]])) > 3
 
 
 @pytest.mark.parametrize("head", HEADS)
