@@ -94,6 +94,10 @@ def test_claims_are_decided_by_differences_within_seeds(tmp_path):
     cells += [made_up_cell("supervised", None, seed, 0.69 + 0.1 * seed - 0.01 * (seed == 2)) for seed in range(3)]
     cells += [made_up_cell("untrained", None, seed, 0.6) for seed in range(3)]
     cells += [made_up_cell("soft", 0.1, seed, 0.89 + 0.1 * seed, "paper-varied") for seed in range(2)]
+    # At tau 1 the bandwise networks have learned nothing, which is no verdict on those at tau 0.1.
+    for seed in range(2):
+        cells += [made_up_cell("hard", tau, seed, r, "bandwise") for tau, r in ((0.1, 0.9 + 0.04 * seed), (1.0, 0.1))]
+        cells.append(made_up_cell("untrained", None, seed, 0.1 + 0.04 * seed, "bandwise"))
     for cell in cells:
         path = tmp_path / "-".join(str(value) for value in cell["cell"].values())
         path.with_name(f"{path.name}.json").write_text(json.dumps(cell))
@@ -108,6 +112,11 @@ def test_claims_are_decided_by_differences_within_seeds(tmp_path):
     varied = page[page.index('claims, network="paper-varied"') :].splitlines()  # beside the same supervised cells
     on_par = next(line for line in varied if "on par" in line and "| RT60 |" in line)
     assert "+0.200 | +0.200 to +0.200 | 2 | confirmed" in on_par
+    of_bandwise = page[page.index('claims, network="bandwise"') :].splitlines()
+    far_behind = [line for line in of_bandwise if "far behind" in line and "| C50 |" in line]
+    assert "| 0.1 | +0.800 | +0.800 to +0.800 | 2 | confirmed" in far_behind[0]
+    assert "| 1 | -0.020 |" in far_behind[1]
+    assert "| mean | +0.390 |" in far_behind[2]
     assert any("too few cells" in line for line in claims if line.startswith("| position-independent"))
 
 
