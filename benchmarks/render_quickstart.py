@@ -1,6 +1,6 @@
 """Print the tables of `docs/results.md` from the quickstart's committed figures.
 
-python benchmarks/render_quickstart.py benchmarks/quickstart_librispeech_pooled.json
+python benchmarks/render_quickstart.py benchmarks/quickstart_librispeech_bandwise.json
 """
 
 from __future__ import annotations
