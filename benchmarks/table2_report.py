@@ -1,6 +1,7 @@
 """The table and the tests of the paper's claims, from the finished cells of `table2.py`.
 
-    python benchmarks/table2_report.py                      # prints, and writes docs/table2.md
+    python benchmarks/table2_report.py                         # prints, and writes docs/table2.md
+    python benchmarks/table2_report.py --cells results/table2  # of a trial: writes results/table2/table2.md
 
 Cells that are not finished are left out, and said to be.
 """
@@ -251,8 +252,8 @@ def render(folder: Path) -> str:
         "",
         "A claim of the paper is confirmed where the 95 % interval (t distribution over seeds) of the difference lies "
         "above its margin, not confirmed where it lies below, and else not decided by these seeds. *Contrastive* is "
-        "the mean of the samplings; only temperatures count at which all seeds have all cells that are compared, each "
-        "by itself and, where there are several, in the mean.",
+        "the mean of the samplings that were run; only temperatures count at which all seeds have all cells that are "
+        "compared, each by itself and, where there are several, in the mean.",
     ]
     floors = rows[rows["network"] == "no"]
     networks = [name for name in NETWORKS if name in set(rows["network"])]
@@ -289,11 +290,13 @@ def render(folder: Path) -> str:
 def main() -> None:
     """Print the page and write it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cells", type=Path, default=HERE / "table2")
-    parser.add_argument("--output", type=Path, default=HERE.parent / "docs" / "table2.md")
+    parser.add_argument("--cells", type=Path, default=HERE / "table2", help="folder of the finished cells")
+    parser.add_argument("--output", type=Path, help="the page; of other cells than the committed ones, beside them")
     args = parser.parse_args()
     page = render(args.cells)
-    args.output.write_text(page)
+    committed = args.cells.resolve() == (HERE / "table2").resolve()
+    output = args.output or (HERE.parent / "docs" / "table2.md" if committed else args.cells / "table2.md")
+    output.write_text(page)
     print(page)
 
 
