@@ -37,9 +37,11 @@ def all_clips(data: Data, size: str) -> dict[str, Bunch]:
 
 def encoder_or_network(text: str) -> Path | str:
     """Take the file of an encoder, or the name of a network."""
-    if text not in NETWORKS and not Path(text).is_file():
+    if text in NETWORKS:
+        return text
+    if not Path(text).is_file():
         raise argparse.ArgumentTypeError(f"must be a file that exists, or one of {list(NETWORKS)}, got {text!r}")
-    return text if text in NETWORKS else Path(text)
+    return Path(text)
 
 
 def end_to_end(network: str, tasks: list[str], clips: dict[str, Bunch], parameters: dict[str, Any]) -> list[dict]:

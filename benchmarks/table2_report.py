@@ -160,8 +160,10 @@ class Claim:
         of_task = rows[(rows["task"] == self.task) & (rows["test"] != "unseen rooms")]
         difference = paired(of_task, self.metric, high, self.low)
         columns = {f"{tau:g}": difference[tau] for tau in difference.columns}
-        if len(columns) != 1:
-            columns["mean" if columns else ""] = difference.mean(axis=1)
+        if not columns:
+            return [self.verdict("", np.empty(0))]
+        if len(columns) > 1:
+            columns["mean"] = difference.mean(axis=1)
         return [self.verdict(tau, of_seeds.dropna().to_numpy()) for tau, of_seeds in columns.items()]
 
     def verdict(self, tau: str, of_seeds: np.ndarray) -> str:

@@ -272,6 +272,11 @@ class RowWatcher(Callback):
         if len(net.history) == 1:
             self.seen[training].extend(batch[0][:, 0].tolist())
 
+    def rows(self, X):
+        """Return the places in `X` of the rows of training (True) and of validation (False)."""
+        first = ((X[:, 0] - X[:, 0].mean()) / X[:, 0].std()).astype(np.float32)
+        return {part: np.abs(first[:, None] - np.array(seen)).argmin(axis=0) for part, seen in self.seen.items()}
+
 
 @pytest.mark.parametrize("head", HEADS)
 @pytest.mark.parametrize("hold_out", ["source", "rir", "room"])
@@ -280,8 +285,7 @@ def test_whole_labels_of_what_is_named_are_held_out(head, hold_out):
     labels = {f"{name}_groups": wholes if name == hold_out else others for name in ("source", "rir", "room")}
     watcher = RowWatcher()
     head(**QUICK, hold_out=hold_out, callbacks=[watcher]).fit(X, targets(head, X), **labels)
-    first = ((X[:, 0] - X[:, 0].mean()) / X[:, 0].std()).astype(np.float32)
-    rows = {part: np.abs(first[:, None] - np.array(seen)).argmin(axis=0) for part, seen in watcher.seen.items()}
+    rows = watcher.rows(X)
     assert np.array_equal(np.sort(np.concatenate(list(rows.values()))), np.arange(300))
     assert not set(wholes[rows[True]]) & set(wholes[rows[False]])
     assert len(set(wholes[rows[False]])) == 3  # a tenth of 30
@@ -317,8 +321,7 @@ def test_estimates_of_bagged_heads_are_averaged_and_each_holds_out_other_whole_l
     alone = [one.predict(X) for one in several.estimators_]
     np.testing.assert_allclose(several.predict(X), np.mean(alone, axis=0), rtol=1e-6)
     assert np.std(alone, axis=0).min() > 0
-    first = ((X[:, 0] - X[:, 0].mean()) / X[:, 0].std()).astype(np.float32)
-    rows = {part: np.abs(first[:, None] - np.array(seen)).argmin(axis=0) for part, seen in watcher.seen.items()}
+    rows = watcher.rows(X)
     for part in np.split(rows[False], 3):
         assert len(part) == 30
         assert len(set(rir[part])) == 3

@@ -151,7 +151,11 @@ def test_cells_of_other_data_are_neither_gone_on_with_nor_reported_together(tmp_
     [
         ("table2.py", ["--speech", "/nonexistent"], "argument --speech: must be a folder that exists"),
         ("table2.py", ["--taus", "0"], "argument --taus: must be above 0, got '0'"),
-        ("held_out.py", ["bandwize"], "must be a file that exists, or one of ['paper', "),
+        (
+            "held_out.py",
+            ["bandwize"],
+            "argument encoder: must be a file that exists, or one of ['paper', 'pooled', 'bandwise'], got 'bandwize'",
+        ),
         ("plateau.py", ["--speech", "/nonexistent"], "argument --speech: must be a folder that exists"),
         ("more_rooms.py", ["bandwise"], "argument encoder: must be a file that exists, got 'bandwise'"),
     ],
