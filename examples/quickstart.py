@@ -114,10 +114,13 @@ def make_data(args: argparse.Namespace, size: Size) -> tuple[Bunch, dict[str, Bu
     }
 
 
-def fit_encoder(args: argparse.Namespace, upstream: Bunch, epochs: int) -> ContrastiveRoomEncoder:
+def fit_encoder(
+    args: argparse.Namespace, upstream: Bunch, epochs: int, sample_rate: int = 16_000
+) -> ContrastiveRoomEncoder:
     """Return an encoder trained by contrast; one of 0 epochs is left as it was initialised."""
     encoder = ContrastiveRoomEncoder(
         network=args.network,
+        sample_rate=sample_rate,
         max_epochs=epochs,
         patience=max(epochs, 1),  # the step size falls to zero over all epochs, so all of them are run
         callbacks=[LRScheduler("CosineAnnealingLR", T_max=max(epochs, 1))],

@@ -75,7 +75,7 @@ def resolve_compile(compile: str | bool, network: Any, device: torch.device, n_s
         )
     if compile != "auto":
         return bool(compile)
-    pays = getattr(network, "COMPILING_PAYS", False) and n_steps >= COMPILING_STEPS
+    pays = network.COMPILING_PAYS and n_steps >= COMPILING_STEPS
     return pays and device.type == "cpu" and has_compiler()
 
 

@@ -25,7 +25,7 @@ from roomacoustic_sk._validation import (
     check_sample_rate,
     describe,
 )
-from roomacoustic_sk.networks import NETWORKS
+from roomacoustic_sk.networks import NETWORKS, RoomNetwork
 
 
 class RowsEstimator(BaseEstimator):
@@ -138,35 +138,21 @@ class WaveformEstimator(RowsEstimator):
         )
 
 
-def build_network(network: str | Callable[[int], nn.Module], n_times: int) -> nn.Module:
-    """Return the network that a `network` parameter means, for segments of `n_times` samples."""
-    return _builder(network)(n_times)
-
-
 def spectrogram_cache(
-    network: nn.Module, rows: Rows, length: int, device: torch.device, autocast: bool
+    network: RoomNetwork, rows: Rows, length: int, device: torch.device, autocast: bool
 ) -> SpectrogramCache | None:
     """Return what gives a network its spectrograms in training, each computed once, where that is of use.
 
     It is for arrays whose rows are one segment each, for networks that take spectrograms, on a CPU. Of rows that are
     computed when asked for, all spectrograms must fit: they are too many otherwise to come up again.
     """
-    front_end = network.spectrogram if getattr(network, "TAKES_SPECTROGRAMS", False) else None
-    if not isinstance(front_end, nn.Module) or device.type != "cpu":
+    front_end = network.front_end
+    if front_end is None or device.type != "cpu":
         return None
     if isinstance(rows, list) or rows.shape[1] != length:
         return None
     cache = SpectrogramCache(rows, front_end, torch.bfloat16 if autocast else torch.float32)
     return cache if cache.holds_all or isinstance(rows, np.ndarray) else None
-
-
-def shortest_clip(network: str | Callable[[int], nn.Module]) -> int:
-    """Return the fewest samples that a network can be built for; 1 where it does not say."""
-    return getattr(_builder(network), "MIN_TIMES", 1)
-
-
-def _builder(network: str | Callable[[int], nn.Module]) -> Callable[[int], nn.Module]:
-    return NETWORKS[network] if isinstance(network, str) else network
 
 
 def count_outputs(network: nn.Module, n_times: int, *, caller: str) -> int:

@@ -19,15 +19,20 @@ from roomacoustic_sk._training import BatchLoader, RoomNet, TrainedNetMixin, tra
 from roomacoustic_sk._validation import Rows, check_choice, check_number
 from roomacoustic_sk._waveforms import (
     WaveformEstimator,
-    build_network,
     check_one_room_each,
     count_outputs,
-    shortest_clip,
     spectrogram_cache,
     warn_of_missing_targets,
 )
 from roomacoustic_sk.losses import SupConLoss, retrieval
-from roomacoustic_sk.networks import PartwiseProjection, ProjectionHead
+from roomacoustic_sk.networks import (
+    PartwiseProjection,
+    ProjectionHead,
+    RoomNetwork,
+    build_network,
+    shortest_clip,
+    without_contract,
+)
 from roomacoustic_sk.samplers import SAMPLINGS, MultiviewBatchSampler, hold_out, largest_batch
 
 SCORINGS = ("retrieval", "loss")
@@ -310,7 +315,7 @@ class ContrastiveRoomEncoder(TrainedNetMixin, ClassNamePrefixFeaturesOutMixin, T
         if not reset:
             self._check_warm_start()
         name = type(self).__name__
-        rows = self._check_rows(X, shortest_clip(self.network), reset=reset)
+        rows = self._check_rows(X, shortest_clip(self.network, self.sample_rate), reset=reset)
         groups = self._check_groups(labels, len(rows))
         if groups and "rir_groups" not in groups:
             raise ValueError(f"{name}: rir_groups must be given where {' and '.join(groups)} is, got None.")
@@ -335,7 +340,7 @@ class ContrastiveRoomEncoder(TrainedNetMixin, ClassNamePrefixFeaturesOutMixin, T
         segment_length = choose_segment_length(
             rows,
             self._samples_in(self.segment_duration) if start is None else self.segment_length_,
-            shortest_clip(self.network),
+            shortest_clip(self.network, self.sample_rate),
             self.sample_rate,
             caller=name,
             share=2 if unlabelled else 1,
@@ -355,9 +360,9 @@ class ContrastiveRoomEncoder(TrainedNetMixin, ClassNamePrefixFeaturesOutMixin, T
         autocast = resolve_autocast(self.precision, device)
         with seeded(random_state):
             if start is None:
-                network = build_network(self.network, segment_length)
+                network = build_network(self.network, segment_length, self.sample_rate)
                 n_features = count_outputs(network, segment_length, caller=name)
-                module = nn.Sequential(network, _projection(network, n_features))
+                module: Any = nn.Sequential(network, _projection(network, n_features))
             else:
                 module, n_features = start.module_, self._n_features_out
             spectrograms = spectrogram_cache(module[0], rows, segment_length, device, autocast)
@@ -428,22 +433,21 @@ class ContrastiveRoomEncoder(TrainedNetMixin, ClassNamePrefixFeaturesOutMixin, T
             Embeddings of norm 1.
         """
         check_is_fitted(self, "net_")
-        shortest = getattr(self.network_, "min_times", self.segment_length_)
+        network = self.net_.module_[0]
         features = self._apply(
-            self.network_, X, shortest=shortest, n_outputs=self._n_features_out, batch_size=self.batch_size
+            network, X, shortest=network.min_times, n_outputs=self._n_features_out, batch_size=self.batch_size
         )
         return features / np.linalg.norm(features, axis=1, keepdims=True)
 
     @property
     def network_(self) -> nn.Module:
         """The trained network, without the projection."""
-        return self.net_.module_[0]
+        return without_contract(self.net_.module_[0])
 
 
-def _projection(network: nn.Module, n_features: int) -> nn.Module:
+def _projection(network: RoomNetwork, n_features: int) -> nn.Module:
     """Return what stands between the embedding and the loss: a projection for each part, where there are several."""
-    parts = getattr(network, "parts", ())
-    return PartwiseProjection(parts) if len(parts) > 1 else ProjectionHead(n_features)
+    return PartwiseProjection(network.parts) if len(network.parts) > 1 else ProjectionHead(n_features)
 
 
 def _plateau_level(n_classes: int, n_views: int, tau: float) -> float:

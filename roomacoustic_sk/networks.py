@@ -1,11 +1,14 @@
-"""The networks: spectrogram front end, convolutional encoders, projection and head."""
+"""The networks: their contract, spectrogram front ends, convolutional encoders, projection and head."""
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
+from scipy.fft import next_fast_len
 from torch import Tensor, nn
 
 from roomacoustic_sk._fused import time_blocks
@@ -15,6 +18,72 @@ SPECTRUM_FLOOR_DB = -80.0
 """Spectrogram cells are floored at this level below the clip's mean power, in dB: digital silence has no logarithm."""
 
 CLIPS_AT_ONCE = 4
+
+
+class RoomNetwork(nn.Module):
+    """The contract of an encoder network: waveforms (n, n_times) in, embeddings (n, n_embedding) out.
+
+    Estimators build a network by ``network(n_times, sample_rate=sample_rate)`` and ask of it what is listed here,
+    nothing else. Derive your own network from this class to use the attributes; any other module works as well, and
+    is then called with the number of samples alone.
+
+    Parameters
+    ----------
+    n_times : int
+        Samples in the segments that it is trained on.
+    sample_rate : int
+        Sampling rate, in Hz.
+
+    Attributes
+    ----------
+    n_times, sample_rate : int
+        As above.
+    min_times : int
+        Samples in the shortest clip that `forward` takes: `n_times` unless the network pools over time.
+    parts : tuple of int
+        Lengths of the parts that make up the embedding, each of which has a contrastive loss of its own besides the
+        whole; empty, or one length, where there is only the whole.
+    TAKES_SPECTROGRAMS : bool
+        Whether `forward` takes the output of the module `spectrogram` instead of waveforms, so that training computes
+        it only once for each clip.
+    COMPILING_PAYS : bool
+        Whether long trainings on a CPU are faster compiled.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from torch import nn
+    >>> from roomacoustic_sk.networks import RoomNetwork
+    >>> class Levels(RoomNetwork):
+    ...     def __init__(self, n_times, sample_rate):
+    ...         super().__init__(n_times, sample_rate)
+    ...         self.linear = nn.Linear(1, 8)
+    ...
+    ...     def forward(self, waveforms):
+    ...         return self.linear(waveforms.square().mean(dim=1, keepdim=True).log())
+    >>> Levels(16_000, 8_000)(torch.randn(2, 16_000)).shape
+    torch.Size([2, 8])
+    """
+
+    TAKES_SPECTROGRAMS = False
+    COMPILING_PAYS = False
+    spectrogram: nn.Module
+
+    def __init__(self, n_times: int, sample_rate: int) -> None:
+        super().__init__()
+        self.n_times, self.sample_rate = n_times, sample_rate
+        self.min_times = n_times
+        self.parts: tuple[int, ...] = ()
+
+    @classmethod
+    def shortest_clip(cls, sample_rate: int) -> int:
+        """Return the fewest samples that such a network can be built for; raise where it is not made for the rate."""
+        return 1
+
+    @property
+    def front_end(self) -> nn.Module | None:
+        """The module that computes the spectrograms that `forward` takes, if it takes any."""
+        return self.spectrogram if self.TAKES_SPECTROGRAMS else None
 
 
 def _at_unit_power(waveforms: Tensor) -> Tensor:
@@ -127,7 +196,7 @@ def _block(
     return nn.Sequential(nn.Conv2d(n_in, n_out, kernel, stride, padding), nn.ReLU(inplace=True), nn.BatchNorm2d(n_out))
 
 
-class RoomCNN(nn.Module):
+class RoomCNN(RoomNetwork):
     """The paper's encoder: six convolutional blocks and one fully connected layer (Table 1).
 
     Parameters
@@ -140,18 +209,18 @@ class RoomCNN(nn.Module):
         Channels of every block. The paper does not say; 5 is what gives its 157 k parameters.
     dropout : float, default=0.1
         Dropout before the fully connected layer, in training mode.
+    sample_rate : int, default=16000
+        Sampling rate, in Hz. The paper defines the network at 16 kHz: others are refused.
 
     Attributes
     ----------
     MIN_TIMES : int
         Samples in the shortest clip that the six convolutions accept.
-    TAKES_SPECTROGRAMS : bool
-        True: training may pass what `spectrogram` gave instead of waveforms, so that it is computed only once.
 
     Raises
     ------
     ValueError
-        If a clip of `n_times` samples is too short for the six convolutions.
+        If a clip of `n_times` samples is too short for the six convolutions, or the sampling rate is not 16 kHz.
 
     Examples
     --------
@@ -168,12 +237,20 @@ class RoomCNN(nn.Module):
     STRIDES = ((1, 2), (1, 2), (1, 2), (1, 2), (1, 2), (2, 2))
     TAKES_SPECTROGRAMS = True
     MIN_TIMES = 32 + 16 * 189  # 190 frames leave one frame after the sixth block
+    SAMPLE_RATE = 16_000  # Hz
 
-    def __init__(self, n_times: int = 64_000, n_embedding: int = 64, n_channels: int = 5, dropout: float = 0.1) -> None:
-        super().__init__()
-        if n_times < self.MIN_TIMES:
+    def __init__(
+        self,
+        n_times: int = 64_000,
+        n_embedding: int = 64,
+        n_channels: int = 5,
+        dropout: float = 0.1,
+        *,
+        sample_rate: int = SAMPLE_RATE,
+    ) -> None:
+        super().__init__(n_times, sample_rate)
+        if n_times < self.shortest_clip(sample_rate):
             raise ValueError(f"RoomCNN: n_times must be at least {self.MIN_TIMES} samples, got {n_times}.")
-        self.n_times = self.min_times = n_times
         self.spectrogram = LogSpectrogram()
         channels = [1] + [n_channels] * len(self.KERNELS)
         self.blocks = nn.Sequential(*map(_block, channels[:-1], channels[1:], self.KERNELS, self.STRIDES))
@@ -183,6 +260,17 @@ class RoomCNN(nn.Module):
             n_frequencies = (n_frequencies - kernel[0]) // stride[0] + 1
             n_frames = (n_frames - kernel[1]) // stride[1] + 1
         self.linear = nn.Linear(n_channels * n_frequencies * n_frames, n_embedding)
+
+    @classmethod
+    def shortest_clip(cls, sample_rate: int) -> int:
+        """Return the fewest samples that the six convolutions accept."""
+        if sample_rate != cls.SAMPLE_RATE:
+            raise ValueError(
+                f'{cls.__name__}: sample_rate must be {cls.SAMPLE_RATE} Hz for network="paper", which the paper '
+                f'defines in samples at that rate, got {sample_rate} Hz. Use network="bandwise" or "pooled", or '
+                "resample."
+            )
+        return cls.MIN_TIMES
 
     def forward(self, waveforms: Tensor) -> Tensor:
         """Return unit-norm embeddings (n, n_embedding) of waveforms (n, n_times), or of their spectrograms."""
@@ -209,14 +297,25 @@ class BandSpectrogram(nn.Module):
 
     Parameters
     ----------
-    window : int, default=512
-        Length of the Hann window, in samples: 32 ms at 16 kHz, which tells the octave bands from 125 Hz up apart.
-    hop : int, default=128
-        Samples from one frame to the next.
+    window : int, optional
+        Length of the Hann window, in samples; 32 ms by default, which tells the octave bands from 125 Hz up apart.
+    hop : int, optional
+        Samples from one frame to the next; 8 ms by default.
     n_bands : int, default=40
-        Triangular bands, evenly spaced in :math:`\ln(1 + f / 300\,\mathrm{Hz})` from 60 Hz to 7.6 kHz.
+        Triangular bands, evenly spaced in :math:`\ln(1 + f / 300\,\mathrm{Hz})` from 60 Hz to 7.6 kHz. Those that
+        reach beyond half the sampling rate are left out.
     sample_rate : int, default=16000
-        Sampling rate, in Hz.
+        Sampling rate, in Hz; 8 kHz or more.
+
+    Attributes
+    ----------
+    n_bands : int
+        Bands that there are at this sampling rate: 40 of 40 from 15.2 kHz up, 31 at 8 kHz.
+
+    Raises
+    ------
+    ValueError
+        If the sampling rate is below 8 kHz.
 
     Notes
     -----
@@ -231,23 +330,43 @@ class BandSpectrogram(nn.Module):
     """
 
     LOWEST, HIGHEST, CORNER = 60.0, 7600.0, 300.0  # Hz; below the corner frequency bands are about evenly spaced
+    WINDOW_SECONDS, HOP_SECONDS = 0.032, 0.008
+    LOWEST_RATE = 8_000  # Hz; the rate of telephones, which still has bands in all ranges of `BandwiseRoomCNN`
     hann: Tensor
     weights: Tensor
 
-    def __init__(self, window: int = 512, hop: int = 128, n_bands: int = 40, sample_rate: int = 16_000) -> None:
+    def __init__(
+        self, window: int | None = None, hop: int | None = None, n_bands: int = 40, sample_rate: int = 16_000
+    ) -> None:
         super().__init__()
-        self.window = window
-        self.hop = hop
-        self.n_bands = n_bands
-        hann = torch.hann_window(window, periodic=True, dtype=torch.float64)
+        self.check_rate(sample_rate)
+        self.window = round(self.WINDOW_SECONDS * sample_rate) if window is None else window
+        self.hop = round(self.HOP_SECONDS * sample_rate) if hop is None else hop
+        self.n_fft = 2 * next_fast_len(-(-self.window // 2), real=True)  # the window itself at 8, 16 and 48 kHz
+        hann = torch.hann_window(self.window, periodic=True, dtype=torch.float64)
         self.register_buffer("hann", hann.float(), persistent=False)
-        self.register_buffer("weights", self._bands(sample_rate).float(), persistent=False)
+        edges = self.band_edges(sample_rate, n_bands)
+        self.n_bands = len(edges) - 2
+        self.register_buffer("weights", self._bands(edges, sample_rate).float(), persistent=False)
 
-    def _bands(self, sample_rate: int) -> Tensor:
+    @classmethod
+    def check_rate(cls, sample_rate: int) -> None:
+        """Refuse sampling rates at which too few of the bands are left."""
+        if sample_rate < cls.LOWEST_RATE:
+            raise ValueError(
+                f"{cls.__name__}: sample_rate must be at least {cls.LOWEST_RATE} Hz, got {sample_rate} Hz. Resample."
+            )
+
+    @classmethod
+    def band_edges(cls, sample_rate: int, n_bands: int = 40) -> Tensor:
+        """Return the edges below half the sampling rate, in Hz; a band reaches from one to the next but one."""
+        low, high = (math.log1p(f / cls.CORNER) for f in (cls.LOWEST, cls.HIGHEST))
+        edges = cls.CORNER * torch.linspace(low, high, n_bands + 2, dtype=torch.float64).expm1()
+        return edges[edges < sample_rate / 2]
+
+    def _bands(self, edges: Tensor, sample_rate: int) -> Tensor:
         """Return the share of each frequency bin in each band, shape (n_bands, n_bins)."""
-        bins = torch.arange(self.window // 2 + 1, dtype=torch.float64) * sample_rate / self.window
-        low, high = (math.log1p(f / self.CORNER) for f in (self.LOWEST, self.HIGHEST))
-        edges = self.CORNER * torch.linspace(low, high, self.n_bands + 2, dtype=torch.float64).expm1()
+        bins = torch.arange(self.n_fft // 2 + 1, dtype=torch.float64) * sample_rate / self.n_fft
         below, centre, above = edges[:-2, None], edges[1:-1, None], edges[2:, None]
         weights = torch.minimum((bins - below) / (centre - below), (above - bins) / (above - centre)).clamp_min(0)
         # The lowest bands may lie between two bins: each has at least the nearest one.
@@ -265,7 +384,7 @@ class BandSpectrogram(nn.Module):
         waveforms = _at_unit_power(waveforms)
         # torch.stft lays frames out along the last axis, which makes all that follows read memory in leaps.
         frames = waveforms.unfold(1, self.window, self.hop) * self.hann
-        real, imaginary = torch.view_as_real(torch.fft.rfft(frames)).unbind(-1)
+        real, imaginary = torch.view_as_real(torch.fft.rfft(frames, self.n_fft)).unbind(-1)
         power = real.square().addcmul_(imaginary, imaginary) @ self.weights.T
         level = power.transpose(1, 2).clamp_min(_floor(self.window)).log()
         deviation = _deviation(_centred(level))
@@ -303,7 +422,7 @@ class _PooledBlocks(nn.Module):
             return self.linear(self.dropout(pooled))
 
 
-class PooledRoomCNN(nn.Module):
+class PooledRoomCNN(RoomNetwork):
     """An encoder that pools mean and deviation over time, for clips of any length from 0.5 s up.
 
     Five convolutional blocks shorten time and frequency of a `BandSpectrogram` by 16 while the channels grow. What a
@@ -319,22 +438,22 @@ class PooledRoomCNN(nn.Module):
         Length of the embedding.
     dropout : float, default=0.1
         Dropout before the fully connected layer, in training mode.
+    sample_rate : int, default=16000
+        Sampling rate, in Hz; 8 kHz or more.
 
     Attributes
     ----------
     parts : tuple of int
         Lengths of the parts of the embedding that stand for themselves; one part, here.
-    MIN_TIMES : int
-        Samples in the shortest clip, 0.5 s at 16 kHz.
-    TAKES_SPECTROGRAMS : bool
-        True: training may pass what `spectrogram` gave instead of waveforms, so that it is computed only once.
+    MIN_SECONDS : float
+        Length of the shortest clip, in s.
     COMPILING_PAYS : bool
         True: on a CPU a compiled training step takes about two thirds of the time.
 
     Raises
     ------
     ValueError
-        If `n_times` is below `MIN_TIMES`, or `n_embedding` below the number of parts.
+        If `n_times` is below the shortest clip, `n_embedding` below the number of parts, or `sample_rate` below 8 kHz.
 
     Examples
     --------
@@ -346,35 +465,46 @@ class PooledRoomCNN(nn.Module):
     """
 
     GROUPS: tuple[int, ...] = (40,)
-    """Bands seen together, from the lowest up."""
+    """Bands seen together, from the lowest up; at low sampling rates the last group has fewer."""
     TAKES_SPECTROGRAMS = True
     COMPILING_PAYS = True
-    MIN_TIMES = 8_000
+    MIN_SECONDS = 0.5
+    MIN_TIMES = 8_000  # at 16 kHz
 
-    def __init__(self, n_times: int = 64_000, n_embedding: int = 64, dropout: float = 0.1) -> None:
-        super().__init__()
+    def __init__(
+        self, n_times: int = 64_000, n_embedding: int = 64, dropout: float = 0.1, *, sample_rate: int = 16_000
+    ) -> None:
+        super().__init__(n_times, sample_rate)
         name, n_parts = type(self).__name__, len(self.GROUPS)
-        if n_times < self.MIN_TIMES:
-            raise ValueError(f"{name}: n_times must be at least {self.MIN_TIMES} samples, got {n_times}.")
+        self.min_times = self.shortest_clip(sample_rate)
+        if n_times < self.min_times:
+            raise ValueError(f"{name}: n_times must be at least {self.min_times} samples, got {n_times}.")
         if n_embedding < n_parts:
             raise ValueError(f"{name}: n_embedding must be at least {n_parts}, one for each part, got {n_embedding}.")
-        self.min_times = self.MIN_TIMES
-        self.spectrogram = BandSpectrogram()
+        self.spectrogram = BandSpectrogram(sample_rate=sample_rate)
+        self.bands_of_groups = [*self.GROUPS[:-1], self.spectrogram.n_bands - sum(self.GROUPS[:-1])]
         self.parts = tuple((n_embedding + i) // n_parts for i in range(n_parts))
         self.groups = nn.ModuleList(
-            _PooledBlocks(bands, length, dropout) for bands, length in zip(self.GROUPS, self.parts, strict=True)
+            _PooledBlocks(bands, length, dropout)
+            for bands, length in zip(self.bands_of_groups, self.parts, strict=True)
         )
         self.standardise = nn.BatchNorm1d(n_embedding, affine=False)
 
+    @classmethod
+    def shortest_clip(cls, sample_rate: int) -> int:
+        """Return the samples in 0.5 s."""
+        BandSpectrogram.check_rate(sample_rate)
+        return round(cls.MIN_SECONDS * sample_rate)
+
     def forward(self, waveforms: Tensor) -> Tensor:
         """Return unit-norm embeddings (n, n_embedding) of waveforms (n, n_times), or of their spectrograms."""
-        if waveforms.ndim == 2 and waveforms.shape[1] < self.MIN_TIMES:
+        if waveforms.ndim == 2 and waveforms.shape[1] < self.min_times:
             raise ValueError(
-                f"{type(self).__name__}: waveforms must have at least {self.MIN_TIMES} samples, "
+                f"{type(self).__name__}: waveforms must have at least {self.min_times} samples, "
                 f"got {waveforms.shape[1]}."
             )
         spectrogram = self.spectrogram(waveforms) if waveforms.ndim == 2 else waveforms
-        of_groups = spectrogram.split(self.GROUPS, dim=2)
+        of_groups = spectrogram.split(self.bands_of_groups, dim=2)
         found = torch.cat([blocks(bands) for blocks, bands in zip(self.groups, of_groups, strict=True)], dim=1)
         with full_precision(found):
             return nn.functional.normalize(self.standardise(found), dim=1)
@@ -383,10 +513,11 @@ class PooledRoomCNN(nn.Module):
 class BandwiseRoomCNN(PooledRoomCNN):
     """A `PooledRoomCNN` for each of four frequency ranges, each with a quarter of the embedding to itself.
 
-    The ranges are about 60 to 220, 220 to 620, 620 to 2 000 and 2 000 to 7 600 Hz. The contrastive loss is asked of
-    every quarter of the embedding on its own, besides the whole (`PartwiseProjection`). A loss on the whole alone is
-    met by what tells rooms apart most easily, and that is not the decay at low frequencies, of which speech shows
-    little; but broadband reverberation time is that of the octave that decays most slowly, usually the lowest.
+    The ranges are about 60 to 220, 220 to 620, 620 to 2 000 and 2 000 to 7 600 Hz (to 3 900 Hz at 8 kHz). The
+    contrastive loss is computed on every quarter of the embedding, besides the whole (`PartwiseProjection`). A loss on
+    the full embedding alone rewards the cues that separate rooms most easily. Low-frequency decay is not one of them,
+    because speech has little energy there; but broadband reverberation time is that of the octave that decays most
+    slowly, usually the lowest.
 
     Parameters
     ----------
@@ -396,6 +527,8 @@ class BandwiseRoomCNN(PooledRoomCNN):
         Length of the embedding, 4 or more.
     dropout : float, default=0.1
         Dropout before the fully connected layers, in training mode.
+    sample_rate : int, default=16000
+        Sampling rate, in Hz; 8 kHz or more.
 
     Attributes
     ----------
@@ -503,9 +636,66 @@ class MLPHead(nn.Sequential):
         )
 
 
-NETWORKS: dict[str, Callable[[int], nn.Module]] = {
+NETWORKS: dict[str, type[RoomNetwork]] = {
     "paper": RoomCNN,
     "pooled": PooledRoomCNN,
     "bandwise": BandwiseRoomCNN,
 }
-"""The encoders that estimators know by name; each is called with the number of samples in a segment."""
+"""The encoders that estimators know by name."""
+
+
+class _Adapted(RoomNetwork):
+    """A module that does not derive from `RoomNetwork`, with the contract around it."""
+
+    def __init__(self, module: nn.Module, n_times: int, sample_rate: int) -> None:
+        super().__init__(n_times, sample_rate)
+        self.module: Any = module
+        # The one place that looks for attributes which a module may have or lack.
+        self.min_times = getattr(module, "min_times", n_times)
+        self.parts = tuple(getattr(module, "parts", ()))
+        self.TAKES_SPECTROGRAMS = getattr(module, "TAKES_SPECTROGRAMS", False)
+        self.COMPILING_PAYS = getattr(module, "COMPILING_PAYS", False)
+
+    @property
+    def front_end(self) -> nn.Module | None:
+        return self.module.spectrogram if self.TAKES_SPECTROGRAMS else None
+
+    def forward(self, waveforms: Tensor) -> Tensor:
+        return self.module(waveforms)
+
+
+def _builder(network: str | Callable[..., nn.Module]) -> Callable[..., nn.Module]:
+    return NETWORKS[network] if isinstance(network, str) else network
+
+
+def shortest_clip(network: str | Callable[..., nn.Module], sample_rate: int) -> int:
+    """Return the fewest samples that a network can be built for; 1 where it does not say."""
+    builder = _builder(network)
+    if isinstance(builder, type) and issubclass(builder, RoomNetwork):
+        return builder.shortest_clip(sample_rate)
+    return getattr(builder, "MIN_TIMES", 1)
+
+
+def build_network(network: str | Callable[..., nn.Module], n_times: int, sample_rate: int) -> RoomNetwork:
+    """Return the network that a `network` parameter means, for segments of `n_times` samples."""
+    builder = _builder(network)
+    knows_the_rate = "sample_rate" in inspect.signature(builder).parameters
+    built = builder(n_times, sample_rate=sample_rate) if knows_the_rate else builder(n_times)
+    return with_contract(built, n_times, sample_rate)
+
+
+def with_contract(network: nn.Module, n_times: int, sample_rate: int) -> RoomNetwork:
+    """Return a network that keeps the contract at this sampling rate as it is, another with the contract around it."""
+    if not isinstance(network, RoomNetwork):
+        return _Adapted(network, n_times, sample_rate)
+    if network.sample_rate != sample_rate:
+        raise ValueError(
+            f"network must be made for sample_rate={sample_rate} Hz, got a {type(network).__name__} for "
+            f"{network.sample_rate} Hz. Let what builds it take n_times and sample_rate."
+        )
+    return network
+
+
+def without_contract(network: RoomNetwork) -> nn.Module:
+    """Return the module that was built, without what may have been put around it."""
+    return network.module if isinstance(network, _Adapted) else network

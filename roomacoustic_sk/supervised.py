@@ -18,8 +18,15 @@ from roomacoustic_sk._targets import Classification, Regression
 from roomacoustic_sk._torch import draw_seed, resolve_autocast, resolve_compile, resolve_device, seeded
 from roomacoustic_sk._training import BatchLoader, ShuffledBatches, TrainedNetMixin, train_net
 from roomacoustic_sk._validation import check_choice, check_number, describe
-from roomacoustic_sk._waveforms import WaveformEstimator, build_network, count_outputs, shortest_clip, spectrogram_cache
-from roomacoustic_sk.networks import MLPHead
+from roomacoustic_sk._waveforms import WaveformEstimator, count_outputs, spectrogram_cache
+from roomacoustic_sk.networks import (
+    MLPHead,
+    RoomNetwork,
+    build_network,
+    shortest_clip,
+    with_contract,
+    without_contract,
+)
 from roomacoustic_sk.samplers import HELD_OUT, labels_to_hold_out, share_of_labels
 
 PREDICTION_BATCH = 32  # segments; fewer and more are slower on a CPU
@@ -30,7 +37,7 @@ class _Frozen(nn.Module):
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
-        self.network = network.requires_grad_(False)
+        self.network: Any = network.requires_grad_(False)
 
     def train(self, mode: bool = True) -> Self:
         return super().train(False)
@@ -121,7 +128,11 @@ class _SupervisedRoomEstimator(TrainedNetMixin, WaveformEstimator):
             raise ValueError(f"{name} requires y to be passed, but the target y is None.")
         start = getattr(self, "net_", None) if self.warm_start else None
         pretrained = self.encoder if start is None else self
-        shortest = shortest_clip(self.network) if self.encoder is None else _shortest_of(self.encoder)
+        shortest = (
+            shortest_clip(self.network, self.sample_rate)
+            if self.encoder is None
+            else _network_of(self.encoder).min_times
+        )
         rows = self._check_rows(X, shortest, reset=start is None)
         if len(rows) < 2:
             raise ValueError(f"{name}: X must have at least two rows, got one sample.")
@@ -190,37 +201,39 @@ class _SupervisedRoomEstimator(TrainedNetMixin, WaveformEstimator):
     def _new_module(self, segment_length: int, target: Regression | Classification) -> nn.Sequential:
         """Return an encoder, new or a copy of the given one, and a head on top of it."""
         if self.encoder is None:
-            network = build_network(self.network, segment_length)
+            network = build_network(self.network, segment_length, self.sample_rate)
         else:
-            network = copy.deepcopy(self.encoder.network_).cpu()
+            network = _network_of(copy.deepcopy(self.encoder)).cpu()
         n_features = count_outputs(network, segment_length, caller=type(self).__name__)
-        if self.freeze_encoder:
-            network = _Frozen(network)
-        return nn.Sequential(network, MLPHead(n_features, target.n_outputs, self.n_hidden), target.output_layer())
+        first: nn.Module = _Frozen(network) if self.freeze_encoder else network
+        return nn.Sequential(first, MLPHead(n_features, target.n_outputs, self.n_hidden), target.output_layer())
 
     def _outputs(self, X: Any) -> NDArray[np.float64]:
         """Return what the network says of recordings, averaged over their segments."""
         check_is_fitted(self, "net_")
-        shortest = _shortest_of(self)
         outputs = self._apply(
-            self.net_.module_, X, shortest=shortest, n_outputs=self._target.n_outputs, batch_size=PREDICTION_BATCH
+            self.net_.module_,
+            X,
+            shortest=_unfrozen(self.net_.module_[0]).min_times,
+            n_outputs=self._target.n_outputs,
+            batch_size=PREDICTION_BATCH,
         )
         return outputs.astype(np.float64)
 
     @property
     def network_(self) -> nn.Module:
         """The trained encoder, without the head."""
-        return _unfrozen(self.net_.module_[0])
+        return without_contract(_unfrozen(self.net_.module_[0]))
 
 
-def _unfrozen(network: nn.Module) -> nn.Module:
+def _unfrozen(network: Any) -> RoomNetwork:
     """Return the network that may be wrapped as frozen."""
     return network.network if isinstance(network, _Frozen) else network
 
 
-def _shortest_of(fitted: Any) -> int:
-    """Return the fewest samples that the network of a fitted estimator takes."""
-    return getattr(fitted.network_, "min_times", fitted.segment_length_)
+def _network_of(encoder: Any) -> RoomNetwork:
+    """Return the network of a fitted encoder, with the contract."""
+    return with_contract(encoder.network_, encoder.segment_length_, encoder.sample_rate)
 
 
 class SupervisedRoomRegressor(RegressorMixin, _SupervisedRoomEstimator):

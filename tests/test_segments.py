@@ -11,7 +11,7 @@ from roomacoustic_sk import ContrastiveRoomEncoder, SupervisedRoomRegressor
 from roomacoustic_sk._lazy import LazyRows
 from roomacoustic_sk._segments import SpectrogramCache
 from roomacoustic_sk._waveforms import spectrogram_cache
-from roomacoustic_sk.networks import PooledRoomCNN, RoomCNN
+from roomacoustic_sk.networks import PooledRoomCNN, RoomCNN, with_contract
 
 CLIP = 8_000
 
@@ -120,4 +120,4 @@ def test_rows_computed_when_asked_for_are_kept_only_where_all_fit(monkeypatch):
         assert spectrogram_cache(network, X.X, CLIP, cpu, True) is not None
     assert spectrogram_cache(network, list(X.X), CLIP, cpu, True) is None
     assert spectrogram_cache(network, X.X, CLIP - 1, cpu, True) is None
-    assert spectrogram_cache(nn.Identity(), X.X, CLIP, cpu, True) is None
+    assert spectrogram_cache(with_contract(nn.Identity(), CLIP, 16_000), X.X, CLIP, cpu, True) is None
