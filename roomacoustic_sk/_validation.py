@@ -1,13 +1,21 @@
-"""Checks of waveforms, group labels and numbers, all with one error shape.
+"""Numbers and choices, and one shape of errors and warnings.
 
-Every message says which argument of what, what was expected, what came, and the mend where there is one.
+A check raises "tau must be a number above 0, got 0."; the public function that the user called, marked by `door`, puts
+its name in front: "SupConLoss: tau must be ...". Each message names the argument, the expected value, the value received
+and, if there is one, a fix.
 """
 
 from __future__ import annotations
 
+import functools
 import numbers
-from collections.abc import Iterable, Sequence
-from typing import Any
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,8 +23,73 @@ from scipy.sparse import issparse
 
 from roomacoustic_sk._lazy import LazyRows
 
+P, R = ParamSpec("P"), TypeVar("R")
+
+PACKAGE = str(Path(__file__).parent) + os.sep
+
+_open_door: ContextVar[str] = ContextVar("open_door", default="")
+
+
+class NamedError(Exception):
+    """An error that begins with the name of the public function that the user called."""
+
+    door = ""
+
+    def __str__(self) -> str:
+        message = super().__str__()
+        return f"{self.door}: {message}" if self.door else message
+
+
+class ArgumentValueError(NamedError, ValueError):
+    """An argument has a value that it must not have."""
+
+
+class ArgumentTypeError(NamedError, TypeError):
+    """An argument is of the wrong kind."""
+
+
+class MissingFileError(NamedError, FileNotFoundError):
+    """A file or folder is not where an argument says."""
+
+
+def door(function: Callable[P, R]) -> Callable[P, R]:
+    """Mark a public function or method: errors and warnings from inside bear its name, or that of the method's class."""
+    is_method = "." in function.__qualname__.rpartition("<locals>.")[2]
+
+    @functools.wraps(function)
+    def opened(*args: P.args, **kwargs: P.kwargs) -> R:
+        if _open_door.get():  # one public function calls another: the user knows the first
+            return function(*args, **kwargs)
+        name = type(args[0]).__name__ if is_method else function.__name__
+        token = _open_door.set(name)
+        try:
+            return function(*args, **kwargs)
+        except NamedError as error:
+            error.door = name
+            raise
+        finally:
+            _open_door.reset(token)
+
+    return opened
+
+
+def warn(message: str, category: type[Warning] = UserWarning) -> None:
+    """Warn in the name of the public function that the user called, at the line that called it."""
+    name, frame = _open_door.get(), sys._getframe(1)
+    inside = level = 1
+    while frame.f_back is not None:
+        frame, level = frame.f_back, level + 1
+        if frame.f_code.co_filename.startswith(PACKAGE):
+            inside = level
+    warnings.warn(f"{name}: {message}" if name else message, category, stacklevel=inside + 2)
+
+
 Rows = NDArray[Any] | list[NDArray[Any]] | LazyRows
 """Waveforms: one 2-D array, a list of 1-D arrays of different lengths, or rows computed when asked for."""
+
+
+def _prefix(caller: str) -> str:
+    return f"{caller}: " if caller else ""
 
 
 def describe(value: Any) -> str:
@@ -41,8 +114,8 @@ def name_rows(indices: NDArray[Any], shown: int = 5) -> str:
 def check_number(
     value: Any,
     *,
-    caller: str,
     name: str,
+    caller: str = "",
     low: float = -np.inf,
     high: float = np.inf,
     integer: bool = False,
@@ -63,21 +136,21 @@ def check_number(
     )
     expected += f" and at most {high:g}" if np.isfinite(high) else ""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, kind):
-        raise TypeError(f"{caller}: {name} must be {expected}, got {describe(value)}.")
+        raise ArgumentTypeError(f"{_prefix(caller)}{name} must be {expected}, got {describe(value)}.")
     number = float(value)
     if not (low < number if low_open else low <= number) or not number <= high:
-        raise ValueError(f"{caller}: {name} must be {expected}, got {describe(value)}.")
+        raise ArgumentValueError(f"{_prefix(caller)}{name} must be {expected}, got {describe(value)}.")
     return value
 
 
-def check_choice(value: Any, options: Sequence[Any], *, caller: str, name: str) -> Any:
+def check_choice(value: Any, options: Sequence[Any], *, name: str, caller: str = "") -> Any:
     """Return `value` if it is one of `options`, else raise a ValueError that lists them."""
     if not any(value is option or (isinstance(value, str) and value == option) for option in options):
-        raise ValueError(f"{caller}: {name} must be one of {list(options)}, got {describe(value)}.")
+        raise ArgumentValueError(f"{_prefix(caller)}{name} must be one of {list(options)}, got {describe(value)}.")
     return value
 
 
-def check_callbacks(callbacks: Any, *, caller: str) -> None:
+def check_callbacks(callbacks: Any, *, caller: str = "") -> None:
     """Refuse what is no list of skorch callbacks, plain or as pairs of name and callback.
 
     Raises
@@ -85,27 +158,29 @@ def check_callbacks(callbacks: Any, *, caller: str) -> None:
     TypeError
         If it is neither None nor such a list.
     """
-    expected = f"{caller}: callbacks must be None or a list of skorch callbacks"
+    expected = f"{_prefix(caller)}callbacks must be None or a list of skorch callbacks"
     if callbacks is None:
         return
     if not isinstance(callbacks, (list, tuple)):
-        raise TypeError(f"{expected}, got {describe(callbacks)}. Put it into a list: [...].")
+        raise ArgumentTypeError(f"{expected}, got {describe(callbacks)}. Put it into a list: [...].")
     for item in callbacks:
         callback = item[1] if isinstance(item, tuple) and len(item) == 2 else item
         if isinstance(callback, type) or not hasattr(callback, "on_train_begin"):
-            raise TypeError(f"{expected}, got {describe(callback)} in it. Derive it from skorch.callbacks.Callback.")
+            raise ArgumentTypeError(
+                f"{expected}, got {describe(callback)} in it. Derive it from skorch.callbacks.Callback."
+            )
 
 
-def check_sample_rate(sample_rate: Any, *, caller: str, name: str = "sample_rate") -> int:
+def check_sample_rate(sample_rate: Any, *, name: str = "sample_rate", caller: str = "") -> int:
     """Return a sampling rate as a whole number of Hz, else raise."""
     check_number(sample_rate, caller=caller, name=f"{name} (in Hz)", low=0, low_open=True)
     if not float(sample_rate).is_integer():
-        raise ValueError(f"{caller}: {name} must be a whole number of Hz, got {describe(sample_rate)}.")
+        raise ArgumentValueError(f"{_prefix(caller)}{name} must be a whole number of Hz, got {describe(sample_rate)}.")
     return int(sample_rate)
 
 
 def check_rows(
-    X: Any, *, caller: str, name: str = "X", allow_silent: bool = False, allow_integers: bool = False
+    X: Any, *, caller: str = "", name: str = "X", allow_silent: bool = False, allow_integers: bool = False
 ) -> Rows:
     """Return waveforms as a 2-D array or a list of 1-D arrays, in the precision they came in.
 
@@ -135,25 +210,25 @@ def check_rows(
     """
     if isinstance(X, LazyRows) and len(X):
         return X
-    expected = f"{caller}: {name} must be a 2-D array (n_rows, n_times) or a list of 1-D arrays"
+    expected = f"{_prefix(caller)}{name} must be a 2-D array (n_rows, n_times) or a list of 1-D arrays"
     if issparse(X):
-        raise TypeError(f"{expected}, got a sparse one. Waveforms are dense: pass {name}.toarray().")
+        raise ArgumentTypeError(f"{expected}, got a sparse one. Waveforms are dense: pass {name}.toarray().")
     if hasattr(X, "to_numpy"):  # pandas and its like
         X = X.to_numpy()
     elif hasattr(X, "__array__"):
         X = np.asarray(X)
     if not isinstance(X, Iterable) or isinstance(X, str):
-        raise TypeError(f"{expected}, got {describe(X)}.")
+        raise ArgumentTypeError(f"{expected}, got {describe(X)}.")
     if isinstance(X, np.ndarray) and X.dtype == object and X.ndim == 2:
         # A frame of numbers of mixed kinds, or one column of arrays.
         X = X[:, 0] if X.shape[1] == 1 and X.size and np.ndim(X[0, 0]) == 1 else X.astype(np.float64)
     if isinstance(X, np.ndarray) and X.dtype != object:
         if X.ndim != 2:
             mend = f" Reshape your data with {name}.reshape(1, -1) if it is one recording." if X.ndim == 1 else ""
-            raise ValueError(f"{expected}, got {describe(X)}.{mend}")
+            raise ArgumentValueError(f"{expected}, got {describe(X)}.{mend}")
         if X.shape[1] == 0:
-            raise ValueError(
-                f"{caller}: {name} must have samples in every row, got 0 feature(s) (shape={X.shape}) while a minimum "
+            raise ArgumentValueError(
+                f"{_prefix(caller)}{name} must have samples in every row, got 0 feature(s) (shape={X.shape}) while a minimum "
                 "of 1 is required."
             )
         rows: Rows = X
@@ -161,20 +236,26 @@ def check_rows(
         rows = [np.asarray(row) for row in X]
         for i, row in enumerate(rows):
             if row.ndim != 1:
-                raise ValueError(f"{caller}: {name} must hold 1-D arrays, got {describe(row)} in row {i}.")
+                raise ArgumentValueError(
+                    f"{_prefix(caller)}{name} must hold 1-D arrays, got {describe(row)} in row {i}."
+                )
     if len(rows) == 0:
-        raise ValueError(f"{caller}: {name} must have at least one row, got none.")
+        raise ArgumentValueError(f"{_prefix(caller)}{name} must have at least one row, got none.")
     _check_dtypes(rows, caller=caller, name=name, allow_integers=allow_integers)
     empty = np.flatnonzero([row.size == 0 for row in rows])
     if len(empty):
-        raise ValueError(f"{caller}: {name} must have samples in every row, got {name_rows(empty)} without any.")
+        raise ArgumentValueError(
+            f"{_prefix(caller)}{name} must have samples in every row, got {name_rows(empty)} without any."
+        )
     peak = np.array([_peak(row) for row in rows])
     broken = np.flatnonzero(~np.isfinite(peak))
     if len(broken):
-        raise ValueError(f"{caller}: {name} must be finite, got NaN or infinity in {name_rows(broken)}.")
+        raise ArgumentValueError(f"{_prefix(caller)}{name} must be finite, got NaN or infinity in {name_rows(broken)}.")
     silent = np.flatnonzero(peak == 0)
     if len(silent) and not allow_silent:
-        raise ValueError(f"{caller}: {name} must not be silent, got nothing but zeros in {name_rows(silent)}.")
+        raise ArgumentValueError(
+            f"{_prefix(caller)}{name} must not be silent, got nothing but zeros in {name_rows(silent)}."
+        )
     return rows
 
 
@@ -188,7 +269,7 @@ def zero_of(dtype: np.dtype[Any]) -> int:
     return (np.iinfo(dtype).max + 1) // 2 if np.issubdtype(dtype, np.unsignedinteger) else 0
 
 
-def _check_dtypes(rows: Rows, *, caller: str, name: str, allow_integers: bool) -> None:
+def _check_dtypes(rows: Rows, *, caller: str = "", name: str, allow_integers: bool) -> None:
     """Refuse samples that are no real numbers, and integers whose full scale matters and is not known."""
     allowed = (np.floating, np.integer) if allow_integers else (np.floating,)
     dtype = next((row.dtype for row in rows if not issubclass(row.dtype.type, allowed)), None)
@@ -200,11 +281,13 @@ def _check_dtypes(rows: Rows, *, caller: str, name: str, allow_integers: bool) -
         )
         kinds = "floating-point or integer" if allow_integers else "floating-point"
         if np.issubdtype(dtype, np.complexfloating):
-            raise ValueError(f"{caller}: {name} must hold real samples, got dtype {dtype}. Complex data not supported.")
-        raise TypeError(f"{caller}: {name} must hold {kinds} samples, got dtype {dtype}.{mend}")
+            raise ArgumentValueError(
+                f"{_prefix(caller)}{name} must hold real samples, got dtype {dtype}. Complex data not supported."
+            )
+        raise ArgumentTypeError(f"{_prefix(caller)}{name} must hold {kinds} samples, got dtype {dtype}.{mend}")
 
 
-def check_groups(groups: ArrayLike, n_rows: int, *, caller: str, name: str) -> NDArray[Any]:
+def check_groups(groups: ArrayLike, n_rows: int, *, name: str, caller: str = "") -> NDArray[Any]:
     """Return group labels as a 1-D array with one label a row, else raise.
 
     Raises
@@ -214,7 +297,9 @@ def check_groups(groups: ArrayLike, n_rows: int, *, caller: str, name: str) -> N
     """
     labels = np.asarray(groups)
     if labels.ndim != 1 or len(labels) != n_rows:
-        raise ValueError(f"{caller}: {name} must be 1-D with one label a row ({n_rows} rows), got {describe(labels)}.")
+        raise ArgumentValueError(
+            f"{_prefix(caller)}{name} must be 1-D with one label a row ({n_rows} rows), got {describe(labels)}."
+        )
     if labels.dtype == object:
         from pandas import isna  # knows None, NaN, NaT and NA
 
@@ -222,5 +307,7 @@ def check_groups(groups: ArrayLike, n_rows: int, *, caller: str, name: str) -> N
     else:
         missing = np.flatnonzero(labels != labels)
     if len(missing):
-        raise ValueError(f"{caller}: {name} must not have missing labels, got some in {name_rows(missing)}.")
+        raise ArgumentValueError(
+            f"{_prefix(caller)}{name} must not have missing labels, got some in {name_rows(missing)}."
+        )
     return labels
