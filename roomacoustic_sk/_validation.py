@@ -1,8 +1,8 @@
 """Numbers and choices, and one shape of errors and warnings.
 
 A check raises "tau must be a number above 0, got 0."; the public function that the user called, marked by `door`, puts
-its name in front: "SupConLoss: tau must be ...". Each message names the argument, the expected value, the value received
-and, if there is one, a fix.
+its name in front: "SupConLoss: tau must be ...". Each message names the argument, the expected value, the value
+received and, if there is one, a fix.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from scipy.sparse import issparse
 
 from roomacoustic_sk._lazy import LazyRows
 
-P, R = ParamSpec("P"), TypeVar("R")
+P = ParamSpec("P")
+R = TypeVar("R")
 
 PACKAGE = str(Path(__file__).parent) + os.sep
 
@@ -53,7 +54,7 @@ class MissingFileError(NamedError, FileNotFoundError):
 
 
 def door(function: Callable[P, R]) -> Callable[P, R]:
-    """Mark a public function or method: errors and warnings from inside bear its name, or that of the method's class."""
+    """Mark a public function or method: errors and warnings from inside bear its name, or that of its class."""
     is_method = "." in function.__qualname__.rpartition("<locals>.")[2]
 
     @functools.wraps(function)
@@ -228,8 +229,8 @@ def check_rows(
             raise ArgumentValueError(f"{expected}, got {describe(X)}.{mend}")
         if X.shape[1] == 0:
             raise ArgumentValueError(
-                f"{_prefix(caller)}{name} must have samples in every row, got 0 feature(s) (shape={X.shape}) while a minimum "
-                "of 1 is required."
+                f"{_prefix(caller)}{name} must have samples in every row, got 0 feature(s) (shape={X.shape}) while a "
+                "minimum of 1 is required."
             )
         rows: Rows = X
     else:
