@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,10 +12,12 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import maximum_bipartite_matching
 from sklearn.utils import check_random_state
 
-from roomacoustic_sk._validation import check_choice, check_groups, check_number
+from roomacoustic_sk._labels import HELD_OUT, GroupLabels, held_out_if_enough, share_of_labels
+from roomacoustic_sk._validation import ArgumentValueError, check_choice, check_number, door
+
+__all__ = ["HELD_OUT", "MultiviewBatchSampler", "hold_out", "labels_to_hold_out", "largest_batch", "share_of_labels"]
 
 SAMPLINGS = ("soft", "hard", "position_independent")
-_CALLER = "MultiviewBatchSampler"
 _MAX_TRIES = 50
 
 
@@ -73,6 +75,7 @@ class MultiviewBatchSampler:
     (array([2, 2, 1, 1]), array([0, 2, 0, 2]))
     """
 
+    @door
     def __init__(
         self,
         rir_groups: ArrayLike,
@@ -85,19 +88,30 @@ class MultiviewBatchSampler:
         n_batches: int = 128,
         random_state: Any = None,
     ) -> None:
-        self.sampling = check_choice(sampling, SAMPLINGS, caller=_CALLER, name="sampling")
-        self.n_classes = check_number(n_classes, caller=_CALLER, name="n_classes", low=2, integer=True)
-        self.n_views = check_number(n_views, caller=_CALLER, name="n_views", low=2, integer=True)
-        self.n_batches = check_number(n_batches, caller=_CALLER, name="n_batches", low=1, integer=True)
+        check_choice(sampling, SAMPLINGS, name="sampling")
+        n_rows = len(np.atleast_1d(rir_groups))
+        views = Views.of(GroupLabels.checked(n_rows, rir_groups, source_groups, room_groups), sampling)
+        self._draw_from(views, n_classes, n_views, n_batches, random_state)
+
+    @classmethod
+    def of_views(cls, views: Views, n_classes: int, n_views: int, n_batches: int, random_state: Any) -> Self:
+        """Return batches of views that were looked up before."""
+        sampler = cls.__new__(cls)
+        sampler._draw_from(views, n_classes, n_views, n_batches, random_state)
+        return sampler
+
+    def _draw_from(self, views: Views, n_classes: int, n_views: int, n_batches: int, random_state: Any) -> None:
+        self.sampling, self.labels, self._views = views.sampling, views.labels, views
+        self.n_classes = check_number(n_classes, name="n_classes", low=2, integer=True)
+        self.n_views = check_number(n_views, name="n_views", low=2, integer=True)
+        self.n_batches = check_number(n_batches, name="n_batches", low=1, integer=True)
         self.random_state = random_state
-        self._rows = _rows_for(sampling, rir_groups, source_groups, room_groups)
-        self.labels = self._rows.labels
-        if self.n_classes > self._rows.n_classes:
-            raise ValueError(
-                f"{_CALLER}: n_classes must be at most the {self._rows.n_classes} classes with a view in the labels "
-                f"for sampling={sampling!r}, got {n_classes}."
+        if self.n_classes > views.n_classes:
+            raise ArgumentValueError(
+                f"n_classes must be at most the {views.n_classes} classes with a view in the labels for "
+                f"sampling={views.sampling!r}, got {n_classes}."
             )
-        self._rows.draw(self.n_classes, self.n_views, np.random.RandomState(0))  # raises where it cannot
+        views.draw(self.n_classes, self.n_views, np.random.RandomState(0))  # raises where it cannot
 
     def __len__(self) -> int:
         return self.n_batches
@@ -105,9 +119,10 @@ class MultiviewBatchSampler:
     def __iter__(self) -> Iterator[NDArray[np.intp]]:
         random_state = check_random_state(self.random_state)
         for _ in range(self.n_batches):
-            yield self._rows.draw(self.n_classes, self.n_views, random_state)
+            yield self._views.draw(self.n_classes, self.n_views, random_state)
 
 
+@door
 def largest_batch(
     rir_groups: ArrayLike,
     *,
@@ -146,14 +161,12 @@ def largest_batch(
     >>> largest_batch([0, 0, 1, 1, 2, 2])
     (3, 2)
     """
-    rows = _rows_for(sampling, rir_groups, source_groups, room_groups)
-    for views in range(n_views, 1, -1):
-        classes = min(n_classes, rows.most_classes(views))
-        if classes >= 2:
-            return classes, views
-    raise rows.impossible(2, 2)
+    n_rows = len(np.atleast_1d(rir_groups))
+    labels = GroupLabels.checked(n_rows, rir_groups, source_groups, room_groups)
+    return Views.of(labels, sampling).largest_batch(n_classes, n_views)
 
 
+@door
 def hold_out(
     groups: dict[str, Any],
     fraction: float,
@@ -195,37 +208,44 @@ def hold_out(
     >>> np.unique(source[held_out])
     array([2, 8])
     """
-    rir = groups["rir_groups"]
+    labels = GroupLabels.checked(len(groups["rir_groups"]), **groups)
+    return hold_out_views(labels, fraction, sampling, random_state, whole_rirs=whole_rirs)
+
+
+def hold_out_views(
+    labels: GroupLabels, fraction: float, sampling: str, random_state: np.random.RandomState, *, whole_rirs: bool
+) -> NDArray[np.bool_]:
+    """Choose the views for validation, as `hold_out` says, from labels that were checked."""
+    rir = labels.rir
+    if rir is None:
+        raise ArgumentValueError("rir_groups must be given to hold out views, got None.")
     if fraction == 0:
         return np.zeros(len(rir), dtype=bool)
-    if "source_groups" in groups:
-        held_out = share_of_labels(groups["source_groups"], fraction, random_state)
-    elif not whole_rirs and np.bincount(_codes(rir, len(rir), "rir_groups")).min() * fraction >= 2:
+    if labels.source is not None:
+        held_out = share_of_labels(labels.source, fraction, random_state)
+    elif not whole_rirs and np.bincount(rir).min() * fraction >= 2:
         held_out = np.zeros(len(rir), dtype=bool)
-        for label in np.unique(rir):
-            (rows,) = np.nonzero(rir == label)
-            held_out[rows] = share_of_labels(rows, fraction, random_state)
+        for indices in _split_by(rir):
+            held_out[indices] = share_of_labels(indices, fraction, random_state)
     else:
         held_out = share_of_labels(rir, fraction, random_state)
-    try:
-        for part in (held_out, ~held_out):
-            largest_batch(**{name: labels[part] for name, labels in groups.items()}, sampling=sampling)
-    except ValueError:
-        largest_batch(**groups, sampling=sampling)  # raises what is wrong with the labels as a whole
-        warnings.warn(
-            f"{_CALLER}: no validation: the labels are too few to hold out {fraction:g} of the sources and still draw "
-            f"batches from both parts for sampling={sampling!r}. The training loss decides when to stop.",
-            UserWarning,
-            stacklevel=4,
-        )
-        return np.zeros(len(rir), dtype=bool)
-    return held_out
+
+    def problem(held_out: NDArray[np.bool_]) -> str:
+        try:
+            for part in (held_out, ~held_out):
+                Views.of(labels.take(part), sampling).largest_batch(2, 2)
+        except ValueError:
+            Views.of(labels, sampling).largest_batch(2, 2)  # raises what is wrong with the labels as a whole
+            return (
+                f"the labels are too few to hold out {fraction:g} of the sources and still draw batches from both "
+                f"parts for sampling={sampling!r}"
+            )
+        return ""
+
+    return held_out_if_enough(held_out, problem)
 
 
-HELD_OUT = {"source": "source_groups", "rir": "rir_groups", "room": "room_groups"}
-
-
-def labels_to_hold_out(hold_out: str, groups: dict[str, NDArray[Any]], n_rows: int, *, caller: str) -> NDArray[Any]:
+def labels_to_hold_out(hold_out: str, groups: dict[str, Any], n_rows: int, *, caller: str = "") -> NDArray[Any]:
     """Return the labels of which whole ones are held out to stop the training of an estimate early.
 
     Parameters
@@ -237,7 +257,7 @@ def labels_to_hold_out(hold_out: str, groups: dict[str, NDArray[Any]], n_rows: i
     n_rows : int
         Rows in all.
     caller : str
-        Whom an error names.
+        Ignored.
 
     Returns
     -------
@@ -252,81 +272,12 @@ def labels_to_hold_out(hold_out: str, groups: dict[str, NDArray[Any]], n_rows: i
     Examples
     --------
     >>> from roomacoustic_sk.samplers import labels_to_hold_out
-    >>> labels_to_hold_out("source", {}, 3, caller="RoomRegressor")
+    >>> labels_to_hold_out("source", {}, 3)
     array([0, 1, 2])
     """
-    name = HELD_OUT[hold_out]
-    if hold_out == "source":
-        return groups.get(name, np.arange(n_rows))
-    if name not in groups:
-        raise ValueError(f"{caller}: {name} must be given where hold_out={hold_out!r}, got None.")
-    n_labels = len(np.unique(groups[name]))
-    if n_labels < 3:
-        raise ValueError(
-            f"{caller}: {name} must have at least 3 different labels where hold_out={hold_out!r}, for two of them are "
-            f"held out, got {n_labels}."
-        )
-    return groups[name]
-
-
-def share_of_labels(labels: NDArray[Any], fraction: float, random_state: np.random.RandomState) -> NDArray[np.bool_]:
-    """Mark the rows of a random share of the labels, two labels at least unless the share is 0.
-
-    Parameters
-    ----------
-    labels : ndarray of shape (n_rows,)
-        Labels of any kind.
-    fraction : float
-        Share of the different labels.
-    random_state : RandomState
-        Draws them.
-
-    Returns
-    -------
-    ndarray of shape (n_rows,) of bool
-        True for the rows of the drawn labels.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from roomacoustic_sk.samplers import share_of_labels
-    >>> share_of_labels(np.array(list("aabbccdd")), 0.5, np.random.RandomState(0)).sum()
-    np.int64(4)
-    """
-    names = np.unique(labels)
-    n_chosen = min(max(round(fraction * len(names)), 2 if fraction else 0), len(names))
-    return np.isin(labels, random_state.choice(names, n_chosen, replace=False))
-
-
-def _rows_for(
-    sampling: str, rir_groups: ArrayLike, source_groups: ArrayLike | None, room_groups: ArrayLike | None
-) -> _SoftRows | _SharedSourceRows:
-    """Look up rows by their labels, in the way the sampling strategy needs."""
-    check_choice(sampling, SAMPLINGS, caller=_CALLER, name="sampling")
-    n_rows = len(np.atleast_1d(rir_groups))
-    rir = _codes(rir_groups, n_rows, "rir_groups")
-    if sampling == "soft":
-        return _SoftRows(rir, None if source_groups is None else _codes(source_groups, n_rows, "source_groups"))
-    source = _codes(_given(source_groups, "source_groups", sampling), n_rows, "source_groups")
-    if sampling == "hard":
-        return _SharedSourceRows(rir, source, sampling=sampling)
-    room = _codes(_given(room_groups, "room_groups", sampling), n_rows, "room_groups")
-    return _SharedSourceRows(room, source, rir=rir, sampling=sampling)
-
-
-def _given(groups: ArrayLike | None, name: str, sampling: str) -> ArrayLike:
-    """Refuse a missing label that the sampling strategy needs."""
-    if groups is None:
-        raise ValueError(
-            f"{_CALLER}: {name} must be given for sampling={sampling!r}, got None. "
-            'Pass one label a row, or use sampling="soft", which needs rir_groups alone.'
-        )
-    return groups
-
-
-def _codes(groups: ArrayLike, n_rows: int, name: str) -> NDArray[np.intp]:
-    """Return the labels, checked, as numbers from 0 up."""
-    return np.unique(check_groups(groups, n_rows, caller=_CALLER, name=name), return_inverse=True)[1]
+    check_choice(hold_out, list(HELD_OUT), name="hold_out")
+    found = GroupLabels.checked(n_rows, **groups).to_hold_out(hold_out)
+    return np.asarray(groups.get(HELD_OUT[hold_out], found))
 
 
 def _split_by(codes: NDArray[np.intp]) -> list[NDArray[np.intp]]:
@@ -334,11 +285,62 @@ def _split_by(codes: NDArray[np.intp]) -> list[NDArray[np.intp]]:
     return np.split(np.argsort(codes, kind="stable"), np.cumsum(np.bincount(codes))[:-1])
 
 
-class _SoftRows:
+class Views(ABC):
+    """The recordings of each class, looked up once, from which batches are drawn."""
+
+    sampling: str
+    labels: NDArray[np.intp]
+    n_classes: int
+
+    @staticmethod
+    def of(labels: GroupLabels, sampling: str) -> Views:
+        """Look up recordings by their labels, in the way that the sampling strategy needs."""
+        check_choice(sampling, SAMPLINGS, name="sampling")
+        rir = _given(labels.rir, "rir_groups", sampling)
+        if sampling == "soft":
+            return _SoftViews(rir, labels.source)
+        source = _given(labels.source, "source_groups", sampling)
+        if sampling == "hard":
+            return _SharedSourceViews(rir, source, sampling=sampling)
+        return _SharedSourceViews(_given(labels.room, "room_groups", sampling), source, rir=rir, sampling=sampling)
+
+    @abstractmethod
+    def most_classes(self, n_views: int) -> int:
+        """Count the classes that can be in one batch with so many views each."""
+
+    @abstractmethod
+    def impossible(self, n_classes: int, n_views: int) -> ValueError:
+        """Return the error that says why such a batch cannot be drawn."""
+
+    @abstractmethod
+    def draw(self, n_classes: int, n_views: int, random_state: np.random.RandomState) -> NDArray[np.intp]:
+        """Return the indices of a batch, class by class."""
+
+    def largest_batch(self, n_classes: int, n_views: int) -> tuple[int, int]:
+        """Return the most classes and views, not above those asked for, that a batch can have."""
+        for views in range(n_views, 1, -1):
+            classes = min(n_classes, self.most_classes(views))
+            if classes >= 2:
+                return classes, views
+        raise self.impossible(2, 2)
+
+
+def _given(groups: NDArray[np.intp] | None, name: str, sampling: str) -> NDArray[np.intp]:
+    """Refuse a missing label that the sampling strategy needs."""
+    if groups is None:
+        raise ArgumentValueError(
+            f"{name} must be given for sampling={sampling!r}, got None. "
+            'Pass one label a row, or use sampling="soft", which needs rir_groups alone.'
+        )
+    return groups
+
+
+class _SoftViews(Views):
     """Rows of each class; the views of a class are drawn independently of the other classes."""
 
     def __init__(self, labels: NDArray[np.intp], source: NDArray[np.intp] | None) -> None:
         self.labels = labels
+        self.sampling = "soft"
         self._source = source
         self._rows_of = _split_by(labels)
         self.n_classes = len(self._rows_of)
@@ -355,8 +357,8 @@ class _SoftRows:
         return int(np.sum(self._n_views_of >= n_views))
 
     def impossible(self, n_classes: int, n_views: int) -> ValueError:
-        return ValueError(
-            f"MultiviewBatchSampler: rir_groups must have at least {n_classes} RIRs with {n_views} different rows each "
+        return ArgumentValueError(
+            f"rir_groups must have at least {n_classes} RIRs with {n_views} different rows each "
             f'{self._distinct}for sampling="soft", got {self.most_classes(n_views)} such RIRs of {self.n_classes}. '
             "Contrast needs at least two RIRs with two recordings each."
         )
@@ -376,7 +378,7 @@ class _SoftRows:
         return shuffled[random_state.choice(first, n_views, replace=False)]
 
 
-class _SharedSourceRows:
+class _SharedSourceViews(Views):
     """Rows of each (class, source) cell; all classes in a batch are seen with the same sources.
 
     With `rir`, a class is a room, and its views come from different RIRs of it wherever possible.
@@ -431,8 +433,8 @@ class _SharedSourceRows:
         return classes, sources
 
     def impossible(self, n_classes: int, n_views: int) -> ValueError:
-        return ValueError(
-            f"{_CALLER}: source_groups must have {n_views} sources that {n_classes} classes share for "
+        return ArgumentValueError(
+            f"source_groups must have {n_views} sources that {n_classes} classes share for "
             f"sampling={self.sampling!r}, got {self.most_classes(n_views)} classes that share as many, of "
             f"{self.n_classes} classes and {self._n_sources} sources. Record each source through several RIRs (a grid "
             'of RIRs and sources), ask for fewer classes or views, or use sampling="soft".'

@@ -1,0 +1,194 @@
+"""Group labels: which recordings share a transmission path, a dry source or a room."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+from numpy.random import RandomState
+from numpy.typing import ArrayLike, NDArray
+
+from roomacoustic_sk._validation import ArgumentValueError, check_number, describe, name_rows, warn
+
+HELD_OUT = {"source": "source_groups", "rir": "rir_groups", "room": "room_groups"}
+"""What `hold_out` names, and the labels that say it."""
+
+
+def check_groups(groups: ArrayLike, n_recordings: int, *, name: str) -> NDArray[Any]:
+    """Return group labels as a 1-D array with one label a recording, else raise.
+
+    Raises
+    ------
+    ValueError
+        If the labels are not 1-D, not as many as the recordings, missing (NaN or None), or of kinds that cannot be
+        compared, such as 1 and "1".
+    """
+    listed: Any = groups if isinstance(groups, (list, tuple)) else []
+    labels = np.asarray(groups)
+    if labels.ndim != 1 or len(labels) != n_recordings:
+        raise ArgumentValueError(
+            f"{name} must be 1-D with one label a row ({n_recordings} rows), got {describe(labels)}."
+        )
+    if labels.dtype == object:
+        from pandas import isna  # knows None, NaN, NaT and NA
+
+        missing = np.flatnonzero(isna(labels))
+        listed = labels[~isna(labels)]
+    else:
+        missing = np.flatnonzero(labels != labels)
+    if len(missing):
+        raise ArgumentValueError(f"{name} must not have missing labels, got some in {name_rows(missing)}.")
+    # numpy makes strings of a list that mixes strings and numbers: 1 and "1" would become one label.
+    if len({isinstance(label, (str, bytes)) for label in listed}) > 1:
+        kinds = " and ".join(sorted({type(label).__name__ for label in listed}))
+        raise ArgumentValueError(f"{name} must hold labels of one kind, got {kinds}. Convert them all to str.")
+    return labels
+
+
+class GroupLabels(NamedTuple):
+    """The three labels of recordings, as numbers from 0 up; None where a label is not given.
+
+    Labels are checked and coded once, by `checked`; parts of them are taken by `take`.
+    """
+
+    n_recordings: int
+    rir: NDArray[np.intp] | None = None
+    source: NDArray[np.intp] | None = None
+    room: NDArray[np.intp] | None = None
+
+    @classmethod
+    def checked(
+        cls,
+        n_recordings: int,
+        rir_groups: ArrayLike | None = None,
+        source_groups: ArrayLike | None = None,
+        room_groups: ArrayLike | None = None,
+        *,
+        one_room_each: bool = False,
+    ) -> Self:
+        """Return labels as users pass them, checked and coded; with `one_room_each`, no response is in two rooms.
+
+        Raises
+        ------
+        ValueError
+            If labels are not as many as the recordings, missing, of mixed kinds, or, where that is asked for, put a response
+            into two rooms.
+        """
+        given = {"rir_groups": rir_groups, "source_groups": source_groups, "room_groups": room_groups}
+        labels = {
+            name: None if groups is None else check_groups(groups, n_recordings, name=name)
+            for name, groups in given.items()
+        }
+        rir, source, room = (None if found is None else _codes(found) for found in labels.values())
+        if one_room_each and rir is not None and room is not None:
+            _check_one_room_each(rir, room, labels)
+        return cls(n_recordings, rir, source, room)
+
+    def take(self, indices: NDArray[Any]) -> Self:
+        """Return the labels of some recordings, by index or mask, coded from 0 up again."""
+        parts = [None if codes is None else _codes(codes[indices]) for codes in (self.rir, self.source, self.room)]
+        return type(self)(len(np.arange(self.n_recordings)[indices]), *parts)
+
+    @property
+    def given(self) -> list[str]:
+        """Names of the labels that are given."""
+        codes = {"rir_groups": self.rir, "source_groups": self.source, "room_groups": self.room}
+        return [name for name, found in codes.items() if found is not None]
+
+    def to_hold_out(self, hold_out: str) -> NDArray[np.intp]:
+        """Return the labels of which whole ones are held out: sources, responses or rooms.
+
+        Without source labels every recording is a source of its own.
+
+        Raises
+        ------
+        ValueError
+            If responses or rooms are to be held out and their labels are not given, or fewer than three of them.
+        """
+        name, labels = HELD_OUT[hold_out], {"source": self.source, "rir": self.rir, "room": self.room}[hold_out]
+        if hold_out == "source":
+            return np.arange(self.n_recordings) if labels is None else labels
+        if labels is None:
+            raise ArgumentValueError(f"{name} must be given where hold_out={hold_out!r}, got None.")
+        n_labels = int(labels.max()) + 1
+        if n_labels < 3:
+            raise ArgumentValueError(
+                f"{name} must have at least 3 different labels where hold_out={hold_out!r}, for two of them are held "
+                f"out, got {n_labels}."
+            )
+        return labels
+
+
+def _codes(labels: NDArray[Any]) -> NDArray[np.intp]:
+    """Return labels as numbers from 0 up, in their sorted order."""
+    return np.unique(labels, return_inverse=True)[1].astype(np.intp, copy=False)
+
+
+def _check_one_room_each(rir: NDArray[np.intp], room: NDArray[np.intp], labels: dict[str, Any]) -> None:
+    """Refuse labels that put one response into several rooms, as when the two are mixed up."""
+    first = np.full(rir.max() + 1, -1)
+    first[rir[::-1]] = room[::-1]  # the room of each response's first recording
+    wrong = np.flatnonzero(first[rir] != room)
+    if not len(wrong):
+        return
+    several = rir[wrong[0]]
+    rooms = list(dict.fromkeys(labels["room_groups"][rir == several].tolist()))
+    (name,) = labels["rir_groups"][wrong[:1]].tolist()
+    raise ArgumentValueError(
+        f"room_groups must name one room for each RIR, got {len(rooms)} rooms for RIR {name!r} "
+        f"({', '.join(map(repr, rooms[:3]))}{', ...' if len(rooms) > 3 else ''}). Are the two mixed up?"
+    )
+
+
+def share_of_labels(labels: NDArray[Any], fraction: float, random_state: RandomState) -> NDArray[np.bool_]:
+    """Mark the recordings of a random share of the labels, two labels at least unless the share is 0.
+
+    Parameters
+    ----------
+    labels : ndarray of shape (n_recordings,)
+        Labels of any kind.
+    fraction : float
+        Share of the different labels.
+    random_state : RandomState
+        Draws them.
+
+    Returns
+    -------
+    ndarray of shape (n_recordings,) of bool
+        True for the recordings of the drawn labels.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from roomacoustic_sk.samplers import share_of_labels
+    >>> share_of_labels(np.array(list("aabbccdd")), 0.5, np.random.RandomState(0)).sum()
+    np.int64(4)
+    """
+    check_number(fraction, name="fraction", low=0, high=1)
+    names = np.unique(labels)
+    n_chosen = min(max(round(fraction * len(names)), 2 if fraction else 0), len(names))
+    return np.isin(labels, random_state.choice(names, n_chosen, replace=False))
+
+
+def held_out_if_enough(held_out: NDArray[np.bool_], problem: Callable[[NDArray[np.bool_]], str]) -> NDArray[np.bool_]:
+    """Return what is held out for validation if it and the rest serve their purpose; else nothing, with a warning.
+
+    Parameters
+    ----------
+    held_out : ndarray of shape (n_recordings,) of bool
+        What is proposed.
+    problem : callable
+        Says what is lacking, "the labels are too few to ...", or "".
+
+    Returns
+    -------
+    ndarray of shape (n_recordings,) of bool
+    """
+    if not held_out.any():
+        return held_out
+    reason = problem(held_out)
+    if not reason:
+        return held_out
+    warn(f"no validation: {reason}. The training loss decides when to stop.")
+    return np.zeros_like(held_out)
