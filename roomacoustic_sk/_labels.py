@@ -72,8 +72,8 @@ class GroupLabels(NamedTuple):
         Raises
         ------
         ValueError
-            If labels are not as many as the recordings, missing, of mixed kinds, or, where that is asked for, put a response
-            into two rooms.
+            If labels are not as many as the recordings, missing, of mixed kinds, or, where that is asked for, put a
+            response into two rooms.
         """
         given = {"rir_groups": rir_groups, "source_groups": source_groups, "room_groups": room_groups}
         labels = {

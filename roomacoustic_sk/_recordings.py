@@ -177,6 +177,8 @@ class Recordings(ABC):
         Samples in each recording.
     sample_rate : int
         Sampling rate, in Hz.
+    n_times : int, optional
+        Samples in every recording, where they are the rows of an array.
 
     Attributes
     ----------
@@ -187,8 +189,8 @@ class Recordings(ABC):
     dtype = np.dtype(np.float32)
     origin: NDArray[np.intp] | None = None
 
-    def __init__(self, lengths: NDArray[np.intp], sample_rate: int) -> None:
-        self.lengths, self.sample_rate = lengths, sample_rate
+    def __init__(self, lengths: NDArray[np.intp], sample_rate: int, n_times: int | None = None) -> None:
+        self.lengths, self.sample_rate, self.n_times = lengths, sample_rate, n_times
 
     @abstractmethod
     def _read(
@@ -223,13 +225,8 @@ class Recordings(ABC):
         return name_rows(np.unique(indices))
 
     @property
-    def n_times(self) -> int | None:
-        """Samples in every recording; None where they differ."""
-        return int(self.lengths[0]) if len(self.lengths) and (self.lengths == self.lengths[0]).all() else None
-
-    @property
     def shape(self) -> tuple[int, ...]:
-        """Number of recordings and, where they all have as many, of samples."""
+        """Number of recordings and, for the rows of an array, of samples."""
         return (len(self),) if self.n_times is None else (len(self), self.n_times)
 
     @property
@@ -298,11 +295,8 @@ class RecordingsInMemory(Recordings):
 
     def __init__(self, waveforms: NDArray[Any] | list[NDArray[Any]], sample_rate: int) -> None:
         self.waveforms = waveforms
-        if isinstance(waveforms, np.ndarray):
-            lengths = np.full(waveforms.shape[0], waveforms.shape[1])
-        else:
-            lengths = np.array([len(waveform) for waveform in waveforms])
-        super().__init__(lengths, sample_rate)
+        lengths = np.array([len(waveform) for waveform in waveforms])
+        super().__init__(lengths, sample_rate, waveforms.shape[1] if isinstance(waveforms, np.ndarray) else None)
 
     def _read(self, indices: NDArray[np.intp], starts: NDArray[np.intp], n_times: int) -> list[NDArray[np.float32]]:
         return [cut_segment(self.waveforms[i], start, n_times) for i, start in zip(indices, starts, strict=True)]
@@ -338,7 +332,7 @@ class StoredRecordings(Recordings):
     def __init__(self, array: Any, sample_rate: int, indices: NDArray[np.intp] | None = None) -> None:
         self.array = array
         self.indices = np.arange(array.shape[0]) if indices is None else indices
-        super().__init__(np.full(len(self.indices), array.shape[1]), sample_rate)
+        super().__init__(np.full(len(self.indices), array.shape[1]), sample_rate, array.shape[1])
         self._takes_slices = self._check_slices()
 
     def _check_slices(self) -> bool:

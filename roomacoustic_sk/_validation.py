@@ -21,8 +21,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import issparse
 
-from roomacoustic_sk._lazy import LazyRows
-
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -85,7 +83,7 @@ def warn(message: str, category: type[Warning] = UserWarning) -> None:
     warnings.warn(f"{name}: {message}" if name else message, category, stacklevel=inside + 2)
 
 
-Rows = NDArray[Any] | list[NDArray[Any]] | LazyRows
+Rows = NDArray[Any] | list[NDArray[Any]]
 """Waveforms: one 2-D array, a list of 1-D arrays of different lengths, or rows computed when asked for."""
 
 
@@ -209,8 +207,6 @@ def check_rows(
     ValueError
         If the shape is wrong, there is no row, a row is empty, silent or not finite.
     """
-    if isinstance(X, LazyRows) and len(X):
-        return X
     expected = f"{_prefix(caller)}{name} must be a 2-D array (n_rows, n_times) or a list of 1-D arrays"
     if issparse(X):
         raise ArgumentTypeError(f"{expected}, got a sparse one. Waveforms are dense: pass {name}.toarray().")

@@ -2,44 +2,39 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
+import pandas as pd
+import torch
+from numpy.random import RandomState
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
-from roomacoustic_sk._segments import SegmentDataset, choose_segment_length
-from roomacoustic_sk._torch import draw_seed, resolve_autocast, resolve_compile, resolve_device, seeded
-from roomacoustic_sk._training import BatchLoader, RoomNet, TrainedNetMixin, train_net
-from roomacoustic_sk._validation import Rows, check_choice, check_number
-from roomacoustic_sk._waveforms import (
-    WaveformEstimator,
-    check_one_room_each,
-    count_outputs,
-    spectrogram_cache,
-    warn_of_missing_targets,
-)
-from roomacoustic_sk.losses import SupConLoss, retrieval
+from roomacoustic_sk._labels import GroupLabels
+from roomacoustic_sk._recordings import Recordings, choose_segment_length, warn_of_repeats
+from roomacoustic_sk._torch.batches import BatchLoader, SegmentSource, spectrogram_cache
+from roomacoustic_sk._torch.estimator import Groups, RecordingEstimator, Streams, Task
+from roomacoustic_sk._torch.training import Objective, RoomNet, Score
+from roomacoustic_sk._validation import ArgumentValueError, check_choice, check_number, door, warn
+from roomacoustic_sk.losses import SupConLoss, plateau_level, retrieval
 from roomacoustic_sk.networks import (
-    PartwiseProjection,
-    ProjectionHead,
-    RoomNetwork,
     build_network,
+    check_network,
+    count_outputs,
+    projection_for,
     shortest_clip,
     without_contract,
 )
-from roomacoustic_sk.samplers import SAMPLINGS, MultiviewBatchSampler, hold_out, largest_batch
+from roomacoustic_sk.samplers import SAMPLINGS, MultiviewBatchSampler, Views, hold_out_views
 
 SCORINGS = ("retrieval", "loss")
-_PLATEAU_MARGIN = 0.02  # share of the way from chance to perfect separation that counts as having left the plateau
 
 
-class ContrastiveRoomEncoder(TrainedNetMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, WaveformEstimator):
+class ContrastiveRoomEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, RecordingEstimator):
     """Learn to describe the room that speech was recorded in, by contrast between rooms.
 
     Recordings through the same room impulse response (RIR) are pulled together, recordings through different ones
@@ -174,7 +169,7 @@ class ContrastiveRoomEncoder(TrainedNetMixin, ClassNamePrefixFeaturesOutMixin, T
     def __init__(
         self,
         *,
-        network: str | Callable[[int], nn.Module] = "bandwise",
+        network: str | Callable[..., nn.Module] = "bandwise",
         tau: float = 0.1,
         sampling: str = "soft",
         n_classes: int = 24,
@@ -223,13 +218,13 @@ class ContrastiveRoomEncoder(TrainedNetMixin, ClassNamePrefixFeaturesOutMixin, T
         self.verbose = verbose
 
     _n_features_out: int
-    _measured = ("train_loss", "valid_loss", "valid_retrieval")
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float32"]
         return tags
 
+    @door
     def fit(
         self,
         X: Any,
@@ -259,12 +254,15 @@ class ContrastiveRoomEncoder(TrainedNetMixin, ClassNamePrefixFeaturesOutMixin, T
         ContrastiveRoomEncoder
             Itself.
         """
-        warn_of_missing_targets(y, caller=type(self).__name__)
+        _warn_of_missing_targets(y)
         start = getattr(self, "net_", None) if self.warm_start else None
-        labels = {"rir_groups": rir_groups, "source_groups": source_groups, "room_groups": room_groups}
-        rows, groups = self._check_training_data(X, labels, reset=start is None)
-        return self._fit(rows, groups, start, self.max_epochs, self.validation_fraction)
+        with self._fitting():
+            self._check_parameters()
+            groups = rir_groups, source_groups, room_groups
+            self._fit(X, groups, start, self.max_epochs, self.validation_fraction)
+        return self
 
+    @door
     def partial_fit(
         self,
         X: Any,
@@ -293,132 +291,76 @@ class ContrastiveRoomEncoder(TrainedNetMixin, ClassNamePrefixFeaturesOutMixin, T
             Itself.
         """
         start = getattr(self, "net_", None)
-        labels = {"rir_groups": rir_groups, "source_groups": source_groups, "room_groups": room_groups}
-        rows, groups = self._check_training_data(X, labels, reset=start is None)
-        return self._fit(rows, groups, start, 1, 0.0)
+        with self._fitting():
+            self._check_parameters()
+            groups = rir_groups, source_groups, room_groups
+            self._fit(X, groups, start, 1, 0.0)
+        return self
 
     def _check_parameters(self) -> None:
+        check_network(self.network)
         super()._check_parameters()
-        name = type(self).__name__
-        check_choice(self.sampling, SAMPLINGS, caller=name, name="sampling")
-        check_choice(self.scoring, SCORINGS, caller=name, name="scoring")
-        check_number(self.tau, caller=name, name="tau", low=0, low_open=True)
+        check_choice(self.sampling, SAMPLINGS, name="sampling")
+        check_choice(self.scoring, SCORINGS, name="scoring")
+        check_number(self.tau, name="tau", low=0, low_open=True)
         for parameter in ("n_classes", "n_views"):
-            check_number(getattr(self, parameter), caller=name, name=parameter, low=2, integer=True)
+            check_number(getattr(self, parameter), name=parameter, low=2, integer=True)
         for parameter in ("steps_per_epoch", "validation_steps"):
-            check_number(getattr(self, parameter), caller=name, name=parameter, low=1, integer=True)
-
-    def _check_training_data(
-        self, X: Any, labels: dict[str, ArrayLike | None], *, reset: bool
-    ) -> tuple[Rows, dict[str, NDArray[Any]]]:
-        self._check_parameters()
-        if not reset:
-            self._check_warm_start()
-        name = type(self).__name__
-        rows = self._check_rows(X, shortest_clip(self.network, self.sample_rate), reset=reset)
-        groups = self._check_groups(labels, len(rows))
-        if groups and "rir_groups" not in groups:
-            raise ValueError(f"{name}: rir_groups must be given where {' and '.join(groups)} is, got None.")
-        if len(np.unique(groups.get("rir_groups", np.arange(len(rows))))) < 2:
-            given = "one RIR" if groups else "one sample and no rir_groups (so that each row is an RIR of its own)"
-            raise ValueError(f"{name}: rir_groups must name at least two RIRs to tell apart, got {given}.")
-        if "room_groups" in groups:
-            check_one_room_each(groups["rir_groups"], groups["room_groups"], caller=name)
-        return rows, groups
+            check_number(getattr(self, parameter), name=parameter, low=1, integer=True)
 
     def _fit(
         self,
-        rows: Rows,
-        groups: dict[str, NDArray[Any]],
+        X: Any,
+        groups: Groups,
         start: RoomNet | None,
         max_epochs: int,
         validation_fraction: float,
-    ) -> Self:
-        name, unlabelled = type(self).__name__, not groups
-        random_state = check_random_state(self.random_state)
-        device = resolve_device(self.device, caller=name)
-        segment_length = choose_segment_length(
-            rows,
-            self._samples_in(self.segment_duration) if start is None else self.segment_length_,
-            shortest_clip(self.network, self.sample_rate),
-            self.sample_rate,
-            caller=name,
-            share=2 if unlabelled else 1,
-            fixed=start is not None,
-        )
-        items = np.arange(len(rows))
-        if unlabelled:  # each row is an RIR of its own: as many items as views, each a random segment of the row
-            items = np.repeat(items, self.n_views)
-            groups = {"rir_groups": items}
-        held_out = hold_out(
-            groups, validation_fraction, sampling=self.sampling, random_state=random_state, whole_rirs=unlabelled
-        )
-        # What follows goes on from epoch to epoch, while the same sources are held out in every call.
-        seed, n_epochs = draw_seed(random_state), 0 if start is None else len(start.history)
-        random_state = np.random.RandomState([seed, n_epochs])
+    ) -> None:
+        if start is not None:
+            self._check_warm_start()
+        shortest = shortest_clip(self.network, self.sample_rate)
+        recordings = self._check_recordings(X, shortest, reset=start is None)
+        items = self._items(GroupLabels.checked(len(recordings), *groups, one_room_each=True), recordings)
+        segment_length = self._segment_length(recordings, items, shortest) if start is None else self.segment_length_
+        warn_of_repeats(recordings, segment_length)
+        task = _Contrast(self, recordings, items, segment_length, validation_fraction, start)
+        net = self._train(task, max_epochs)
+        self._keep(task, net, net.module_[0])
+        self.segment_length_ = segment_length
+        self.n_classes_, self.n_views_ = task.batch_size
+        if start is None:
+            self._n_features_out = task.n_features
+            self._built_with = {"network": self.network, "segment_duration": self.segment_duration}
 
-        autocast = resolve_autocast(self.precision, device)
-        with seeded(random_state):
-            if start is None:
-                network = build_network(self.network, segment_length, self.sample_rate)
-                n_features = count_outputs(network, segment_length, caller=name)
-                module: Any = nn.Sequential(network, _projection(network, n_features))
-            else:
-                module, n_features = start.module_, self._n_features_out
-            spectrograms = spectrogram_cache(module[0], rows, segment_length, device, autocast)
+    def _items(self, labels: GroupLabels, recordings: Recordings) -> _Items:
+        """Return what views are drawn from: labelled recordings, or random segments of unlabelled ones."""
+        indices = np.arange(len(recordings))
+        if labels.rir is None and labels.given:
+            raise ArgumentValueError(f"rir_groups must be given where {' and '.join(labels.given)} is, got None.")
+        if labels.rir is not None:
+            _check_two_rirs(labels.rir, "one RIR")
+            return _Items(indices, labels, labelled=True)
+        # Segments of one recording are of one transmission path; without longer recordings, each is its own.
+        origin = indices if recordings.origin is None else recordings.origin
+        _check_two_rirs(origin, "one sample and no rir_groups (so that each row is an RIR of its own)")
+        if np.unique(origin, return_counts=True)[1].min() < self.n_views:
+            indices = np.repeat(indices, self.n_views)  # as many items as views, each a random segment
+        return _Items(indices, GroupLabels.checked(len(indices), origin[indices]), labelled=False)
 
-            def loader(chosen: NDArray[np.bool_], n_batches: int, random_state: Any, purpose: str) -> BatchLoader:
-                sampler = self._sampler({k: v[chosen] for k, v in groups.items()}, n_batches, random_state, purpose)
-                dataset = SegmentDataset(rows, sampler.labels, items[chosen], segment_length, spectrograms)
-                return BatchLoader(dataset, sampler, random_state)
-
-            train = loader(~held_out, self.steps_per_epoch, random_state, "training")
-            valid = loader(held_out, self.validation_steps, seed, "validation") if held_out.any() else None
-            self.net_ = train_net(
-                module,
-                SupConLoss(self.tau),
-                train,
-                valid,
-                lr=self.lr,
-                max_epochs=max_epochs,
-                patience=self.patience,
-                plateau=_plateau_level(train.batch_sampler.n_classes, train.batch_sampler.n_views, self.tau),
-                score=retrieval,
-                monitor=self.scoring,
-                device=device,
-                autocast=autocast,
-                compiled=resolve_compile(self.compile, module[0], device, max_epochs * len(train), caller=name),
-                callbacks=self.callbacks,
-                verbose=self.verbose,
-                label="encoder",
-                start=start,
+    def _segment_length(self, recordings: Recordings, items: _Items, shortest: int) -> int:
+        """Return the samples in a segment; random segments of a recording must differ to be views of it."""
+        repeated, wanted = len(items.indices) > len(recordings), self._samples_in(self.segment_duration)
+        length = choose_segment_length(recordings, wanted, shortest, share=2 if repeated else 1)
+        longest = int(recordings.lengths.max())
+        if repeated and longest <= length:
+            warn(
+                f"X should have recordings longer than {length / self.sample_rate:g} s where there are no rir_groups, "
+                f"for their views are random segments of them, got {longest / self.sample_rate:g} s at most. The "
+                "views of a recording are all the same now, and teach next to nothing."
             )
-        self.segment_length_, self._n_features_out = segment_length, n_features
-        self._built_with = {"network": self.network, "segment_duration": self.segment_duration}
-        self.n_classes_, self.n_views_ = train.batch_sampler.n_classes, train.batch_sampler.n_views
-        return self
+        return length
 
-    def _sampler(
-        self, groups: dict[str, NDArray[Any]], n_batches: int, random_state: Any, purpose: str
-    ) -> MultiviewBatchSampler:
-        """Return batches as large as the labels allow."""
-        size = largest_batch(**groups, sampling=self.sampling, n_classes=self.n_classes, n_views=self.n_views)
-        if size != (self.n_classes, self.n_views):
-            warnings.warn(
-                f"{type(self).__name__}: batches for {purpose} reduced from {self.n_classes} classes x {self.n_views} "
-                f"views to {size[0]} x {size[1]}: the group labels have no more for sampling={self.sampling!r}.",
-                UserWarning,
-                stacklevel=5,
-            )
-        return MultiviewBatchSampler(
-            **groups,
-            sampling=self.sampling,
-            n_classes=size[0],
-            n_views=size[1],
-            n_batches=n_batches,
-            random_state=random_state,
-        )
-
+    @door
     def transform(self, X: Any) -> NDArray[np.float32]:
         """Describe the rooms of recordings.
 
@@ -432,30 +374,115 @@ class ContrastiveRoomEncoder(TrainedNetMixin, ClassNamePrefixFeaturesOutMixin, T
         ndarray of shape (n_rows, 64)
             Embeddings of norm 1.
         """
-        check_is_fitted(self, "net_")
-        network = self.net_.module_[0]
-        features = self._apply(
-            network, X, shortest=network.min_times, n_outputs=self._n_features_out, batch_size=self.batch_size
-        )
+        check_is_fitted(self, "module_")
+        features = self._apply(X, self.module_.min_times, self._n_features_out, self.batch_size)
         return features / np.linalg.norm(features, axis=1, keepdims=True)
 
     @property
     def network_(self) -> nn.Module:
         """The trained network, without the projection."""
-        return without_contract(self.net_.module_[0])
+        return without_contract(self.module_)
 
 
-def _projection(network: RoomNetwork, n_features: int) -> nn.Module:
-    """Return what stands between the embedding and the loss: a projection for each part, where there are several."""
-    return PartwiseProjection(network.parts) if len(network.parts) > 1 else ProjectionHead(n_features)
+class _Items(NamedTuple):
+    """What views are drawn from."""
+
+    indices: NDArray[np.intp]  # the recording of each item
+    labels: GroupLabels  # of the items
+    labelled: bool  # whether the user told the transmission paths
 
 
-def _plateau_level(n_classes: int, n_views: int, tau: float) -> float:
-    """Return the loss below which training has visibly left its start.
+class _Contrast(Task):
+    """A contrastive training."""
 
-    At chance every other row is as likely as any: ln(NM - 1). At best positives are alike and negatives orthogonal.
-    """
-    n_negatives = (n_classes - 1) * n_views
-    chance = np.log(n_negatives + n_views - 1)
-    best = np.log(n_views - 1 + n_negatives * np.exp(-1 / tau))
-    return float(chance - _PLATEAU_MARGIN * (chance - best))
+    label = "encoder"
+    measured = ("train_loss", "valid_loss", "valid_retrieval")
+
+    def __init__(
+        self,
+        encoder: ContrastiveRoomEncoder,
+        recordings: Recordings,
+        items: _Items,
+        segment_length: int,
+        validation_fraction: float,
+        start: RoomNet | None,
+    ) -> None:
+        super().__init__(start)
+        self.encoder, self.recordings, self.items = encoder, recordings, items
+        self.segment_length, self.validation_fraction = segment_length, validation_fraction
+        self.n_features = 0  # known when the network is built
+        self.batch_size = 0, 0  # classes and views, known when batches are
+
+    def hold_out(self, random_state: RandomState) -> NDArray[np.bool_]:
+        """Hold out whole sources, or recordings where sources are not known."""
+        sampling, whole_rirs = self.encoder.sampling, not self.items.labelled
+        return hold_out_views(
+            self.items.labels, self.validation_fraction, sampling, random_state, whole_rirs=whole_rirs
+        )
+
+    def build(self) -> nn.Module:
+        """Return the network followed by the projection on which the loss works."""
+        network = build_network(self.encoder.network, self.segment_length, self.encoder.sample_rate)
+        self.n_features = count_outputs(network, self.segment_length)
+        return nn.Sequential(network, projection_for(network, self.n_features))
+
+    def loaders(
+        self, module: Any, device: torch.device, autocast: bool, held_out: NDArray[np.bool_], streams: Streams
+    ) -> tuple[BatchLoader, BatchLoader | None]:
+        """Return batches as large as the labels allow."""
+        encoder = self.encoder
+        cache = spectrogram_cache(module[0].front_end, self.recordings, self.segment_length, device, autocast)
+
+        def sampler(part: NDArray[np.bool_], n_batches: int, random_state: Any, purpose: str) -> MultiviewBatchSampler:
+            views = Views.of(self.items.labels.take(part), encoder.sampling)
+            size = views.largest_batch(encoder.n_classes, encoder.n_views)
+            if size != (encoder.n_classes, encoder.n_views):
+                warn(
+                    f"batches for {purpose} reduced from {encoder.n_classes} classes x {encoder.n_views} views to "
+                    f"{size[0]} x {size[1]}: the group labels have no more for sampling={encoder.sampling!r}."
+                )
+            return MultiviewBatchSampler.of_views(views, *size, n_batches, random_state)
+
+        def loader(part: NDArray[np.bool_], batches: MultiviewBatchSampler) -> BatchLoader:
+            indices, length = self.items.indices[part], self.segment_length
+            source = SegmentSource(self.recordings, indices, batches.labels, length, cache)
+            return BatchLoader(source, batches, batches.random_state)
+
+        batches = sampler(~held_out, encoder.steps_per_epoch, streams.training, "training")
+        self.batch_size = batches.n_classes, batches.n_views
+        train = loader(~held_out, batches)
+        if not held_out.any():
+            return train, None
+        return train, loader(held_out, sampler(held_out, encoder.validation_steps, streams.validation, "validation"))
+
+    def objective(self, train: BatchLoader) -> Objective:
+        """Return the contrastive loss, watched by the share of views that are found again."""
+        return Objective(
+            SupConLoss(self.encoder.tau),
+            plateau_level(*self.batch_size, self.encoder.tau),
+            Score("retrieval", retrieval),
+            monitors_score=self.encoder.scoring == "retrieval",
+        )
+
+    def compiling_pays(self, module: Any) -> bool:
+        """Tell what the network says."""
+        return module[0].COMPILING_PAYS
+
+
+def _check_two_rirs(rir: NDArray[np.intp], got: str) -> None:
+    """Refuse labels of one class only: there is nothing to tell apart."""
+    if (rir == rir[0]).all():
+        raise ArgumentValueError(f"rir_groups must name at least two RIRs to tell apart, got {got}.")
+
+
+def _warn_of_missing_targets(y: Any) -> None:
+    """Warn before the encoder is trained, for minutes, that what follows it will not take these targets."""
+    if y is None:
+        return
+    missing = pd.isna(np.asarray(y))
+    n_missing = int(missing.reshape(len(missing), -1).any(axis=1).sum())
+    if n_missing:
+        warn(
+            f"y has missing targets in {n_missing} of {len(missing)} rows. The encoder needs no y, but an estimator "
+            "after it will refuse them: drop these rows, e.g. X[keep] with keep = ~numpy.isnan(y)."
+        )

@@ -11,19 +11,19 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.signal import butter, sosfilt
 from sklearn.base import TransformerMixin
 
-from roomacoustic_sk._segments import cut_segment, row_lengths, take_rows, warn_of_repeats
-from roomacoustic_sk._validation import check_number
-from roomacoustic_sk._waveforms import RowsEstimator
+from roomacoustic_sk._base import RoomEstimator
+from roomacoustic_sk._recordings import warn_of_repeats
+from roomacoustic_sk._validation import ArgumentValueError, check_number, check_sample_rate, door
 
 FRAME = 0.01  # s
 FLOOR_DB = 80.0  # below the band's loudest frame: digital silence has no logarithm
-ROWS_AT_ONCE = 16
+RECORDINGS_AT_ONCE = 16
 LEVEL_PERCENTILES = (5, 50)
 
 __all__ = ["DecaySlopeFeatures"]
 
 
-class DecaySlopeFeatures(TransformerMixin, RowsEstimator):
+class DecaySlopeFeatures(TransformerMixin, RoomEstimator):
     r"""Percentiles of the slopes with which levels rise and fall, band by band.
 
     Speech stops a few times a second, and then the level falls as the room lets it. Over all short windows of a clip,
@@ -103,22 +103,22 @@ class DecaySlopeFeatures(TransformerMixin, RowsEstimator):
         return tags
 
     def _check_parameters(self) -> None:
-        name = type(self).__name__
-        self._check_sample_rate()
+        check_sample_rate(self.sample_rate)
         for parameter in ("bands", "windows", "percentiles"):
             if not len(getattr(self, parameter)):
-                raise ValueError(f"{name}: {parameter} must have at least one number, got none.")
+                raise ArgumentValueError(f"{parameter} must have at least one number, got none.")
         for band in self.bands:
             highest = self.sample_rate / 2**1.5
-            check_number(band, caller=name, name="bands (in Hz)", low=0, low_open=True, high=highest)
+            check_number(band, name="bands (in Hz)", low=0, low_open=True, high=highest)
         for window in self.windows:
-            check_number(window, caller=name, name="windows (in s)", low=3 * FRAME)
+            check_number(window, name="windows (in s)", low=3 * FRAME)
         for percentile in self.percentiles:
-            check_number(percentile, caller=name, name="percentiles", low=0, high=100)
+            check_number(percentile, name="percentiles", low=0, high=100)
 
     def _shortest(self) -> int:
         return round(2 * max(self.windows) * self.sample_rate)
 
+    @door
     def fit(
         self,
         X: Any,
@@ -145,9 +145,10 @@ class DecaySlopeFeatures(TransformerMixin, RowsEstimator):
             Itself.
         """
         self._check_parameters()
-        self._check_rows(X, self._shortest(), reset=True, allow_silent=True)
+        self._check_recordings(X, self._shortest(), reset=True, allow_silent=True)
         return self
 
+    @door
     def transform(self, X: Any) -> NDArray[np.float64]:
         """Describe recordings.
 
@@ -162,22 +163,25 @@ class DecaySlopeFeatures(TransformerMixin, RowsEstimator):
             For each band the percentiles of the slopes in dB/s, window by window, then two level percentiles in dB.
         """
         self._check_parameters()
-        rows = self._check_rows(X, self._shortest(), reset=False, allow_silent=True)
-        lengths = row_lengths(rows)
         shortest = self._shortest()
-        warn_of_repeats(lengths, shortest, self.sample_rate, caller=type(self).__name__, stacklevel=3)
+        recordings = self._check_recordings(X, shortest, reset=False, allow_silent=True)
+        warn_of_repeats(recordings, shortest)
         filters = [
             butter(4, [band / 2**0.5, band * 2**0.5], "bandpass", fs=self.sample_rate, output="sos")
             for band in self.bands
         ]
+        lengths = np.maximum(recordings.lengths, shortest)
+
+        def read(indices: NDArray[np.intp]) -> NDArray[np.float32]:
+            return recordings.read(indices, np.zeros_like(indices), int(lengths[indices[0]]), allow_silent=True)
 
         def describe(first: int) -> NDArray[np.float64]:
-            numbers = np.arange(first, min(first + ROWS_AT_ONCE, len(lengths)))
-            taken = zip(take_rows(rows, numbers), lengths[numbers], strict=True)
-            clips = [cut_segment(row, 0, max(length, shortest)) for row, length in taken]
+            indices = np.arange(first, min(first + RECORDINGS_AT_ONCE, len(lengths)))
+            same = (lengths[indices] == lengths[first]).all()
+            clips = read(indices) if same else [read(indices[i : i + 1])[0] for i in range(len(indices))]
             return np.array([self._describe(clip, filters) for clip in clips])
 
-        starts = range(0, len(lengths), ROWS_AT_ONCE)
+        starts = range(0, len(lengths), RECORDINGS_AT_ONCE)
         return np.concatenate(Parallel(n_jobs=self.n_jobs, prefer="threads")(delayed(describe)(i) for i in starts))
 
     def get_feature_names_out(self, input_features: ArrayLike | None = None) -> NDArray[np.object_]:

@@ -6,125 +6,118 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
+from numpy.random import RandomState
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
-from sklearn.utils import check_random_state
+from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import nn
 
-from roomacoustic_sk._targets import Classification, Regression
-from roomacoustic_sk._torch import resolve_device, seeded
-from roomacoustic_sk._training import ArrayDataset, BatchLoader, ShuffledBatches, TrainedNetMixin, train_net
-from roomacoustic_sk._validation import check_callbacks, check_choice, check_groups, check_number
+from roomacoustic_sk._labels import HELD_OUT, GroupLabels, held_out_if_enough, share_of_labels
+from roomacoustic_sk._torch.batches import BatchLoader, FeatureSource, ShuffledBatches
+from roomacoustic_sk._torch.estimator import Groups, Streams, Task, TrainedEstimator
+from roomacoustic_sk._torch.targets import Classification, Regression
+from roomacoustic_sk._torch.training import Objective
+from roomacoustic_sk._validation import check_choice, check_number, door
 from roomacoustic_sk.networks import MLPHead
-from roomacoustic_sk.samplers import HELD_OUT, labels_to_hold_out, share_of_labels
 
 VALIDATION_BATCH = 1024
 MIN_HELD_OUT = 10
-"""With fewer rows to hold out, their loss says little: then the training loss decides."""
+"""With fewer embeddings held out, their loss is too noisy: then the training loss decides."""
 
 
-class _RoomHead(TrainedNetMixin, BaseEstimator):
-    """What both heads share: parameters, and the training of a standardising MLP."""
+class _RoomHead(TrainedEstimator):
+    """What both heads share: the training of a standardising MLP, and its application."""
 
     # Group labels are taken without being asked for, where metadata routing is enabled.
     __metadata_request__fit: ClassVar = {"rir_groups": True, "source_groups": True, "room_groups": True}
 
-    def __init__(
-        self,
-        *,
-        n_hidden: int = 256,
-        lr: float = 1e-3,
-        batch_size: int = 16,
-        max_epochs: int = 100,
-        validation_fraction: float = 0.1,
-        hold_out: str = "source",
-        patience: int = 10,
-        device: Any = "auto",
-        callbacks: list[Any] | None = None,
-        random_state: Any = None,
-        verbose: int = 0,
-    ) -> None:
-        self.n_hidden = n_hidden
-        self.lr = lr
-        self.batch_size = batch_size
-        self.max_epochs = max_epochs
-        self.validation_fraction = validation_fraction
-        self.hold_out = hold_out
-        self.patience = patience
-        self.device = device
-        self.callbacks = callbacks
-        self.random_state = random_state
-        self.verbose = verbose
-
-    def _check_parameters(self) -> None:
-        name = type(self).__name__
-        for parameter in ("n_hidden", "batch_size", "max_epochs", "patience"):
-            check_number(getattr(self, parameter), caller=name, name=parameter, low=1, integer=True)
-        check_callbacks(self.callbacks, caller=name)
-        check_number(self.lr, caller=name, name="lr", low=0, low_open=True)
-        check_number(self.validation_fraction, caller=name, name="validation_fraction", low=0, high=0.9)
-        check_choice(self.hold_out, list(HELD_OUT), caller=name, name="hold_out")
-
+    n_hidden: int
+    hold_out: str
     _target: Any  # how the targets are learned
 
-    def _fit_net(
-        self,
-        X: NDArray[Any],
-        y: NDArray[Any],
-        labels: dict[str, ArrayLike | None],
-        target: Regression | Classification,
-    ) -> Self:
-        """Train an MLP on standardised features, with rows held out for early stopping."""
-        name = type(self).__name__
-        groups = {
-            key: check_groups(given, len(X), caller=name, name=key)
-            for key, given in labels.items()
-            if given is not None
-        }
-        wholes = labels_to_hold_out(self.hold_out, groups, len(X), caller=name)
-        random_state = check_random_state(self.random_state)
-        device = resolve_device(self.device, caller=name)
-        self._feature_mean, deviation = X.mean(axis=0), X.std(axis=0)
-        self._feature_scale = np.where(deviation > 0, deviation, 1.0)
-        X, y = self._standardise(X), target.encode(y)
-        held_out = share_of_labels(wholes, self.validation_fraction, random_state)
-        if not MIN_HELD_OUT <= held_out.sum() < len(X):
-            held_out[:] = False
-        dataset = ArrayDataset(X, y)
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        check_number(self.max_epochs, name="max_epochs", low=1, integer=True)
+        check_number(self.n_hidden, name="n_hidden", low=1, integer=True)
+        check_choice(self.hold_out, list(HELD_OUT), name="hold_out")
 
-        def loader(items: NDArray[np.intp], batch_size: int, random_state: Any) -> BatchLoader:
-            return BatchLoader(dataset, ShuffledBatches(items, batch_size, random_state), random_state)
-
-        train = loader(np.flatnonzero(~held_out), self.batch_size, random_state)
-        valid = loader(np.flatnonzero(held_out), VALIDATION_BATCH, 0) if held_out.any() else None
-        with seeded(random_state):
-            self.net_ = train_net(
-                nn.Sequential(MLPHead(X.shape[1], target.n_outputs, self.n_hidden), target.output_layer()),
-                target.loss(),
-                train,
-                valid,
-                lr=self.lr,
-                max_epochs=self.max_epochs,
-                patience=self.patience,
-                device=device,
-                callbacks=self.callbacks,
-                verbose=self.verbose,
-                label="head",
-            )
+    def _fit(self, X: NDArray[Any], y: NDArray[Any], groups: Groups, target: Any) -> None:
+        """Train an MLP on standardised features."""
+        labels = GroupLabels.checked(len(X), *groups)
+        deviation = X.std(axis=0)
+        self._feature_mean, self._feature_scale = X.mean(axis=0), np.where(deviation > 0, deviation, 1.0)
+        task = _HeadTask(self, self._standardised(X), target.encode(y), labels, target)
+        net = self._train(task)
+        self._keep(task, net, net.module_)
         self._target = target
-        return self
 
-    def _standardise(self, X: NDArray[Any]) -> NDArray[np.float32]:
+    def _standardised(self, X: NDArray[Any]) -> NDArray[np.float32]:
         return ((X - self._feature_mean) / self._feature_scale).astype(np.float32)
 
     def _outputs(self, X: Any) -> NDArray[np.float64]:
         """Run the trained network on features."""
-        check_is_fitted(self, "net_")
-        features = self._standardise(validate_data(self, X, reset=False, dtype=[np.float64, np.float32]))
-        device = next(self.net_.module_.parameters()).device
+        check_is_fitted(self, "module_")
+        features = self._standardised(validate_data(self, X, reset=False, dtype=[np.float64, np.float32]))
+        device = next(self.module_.parameters()).device
         with torch.inference_mode():
-            return self.net_.module_(torch.from_numpy(features).to(device)).double().cpu().numpy()
+            return self.module_(torch.from_numpy(features).to(device)).double().cpu().numpy()
+
+
+class _HeadTask(Task):
+    """The training of a head on standardised features."""
+
+    label = "head"
+
+    def __init__(
+        self,
+        head: _RoomHead,
+        X: NDArray[np.float32],
+        y: NDArray[Any],
+        labels: GroupLabels,
+        target: Regression | Classification,
+    ) -> None:
+        super().__init__()
+        self.head, self.source, self.labels, self.target = head, FeatureSource(X, y), labels, target
+        self.n_features = X.shape[1]
+
+    def hold_out(self, random_state: RandomState) -> NDArray[np.bool_]:
+        """Hold out whole sources, responses or rooms, if that leaves enough of both parts."""
+        wholes = self.labels.to_hold_out(self.head.hold_out)
+
+        def problem(held_out: NDArray[np.bool_]) -> str:
+            if MIN_HELD_OUT <= held_out.sum() < len(held_out):
+                return ""
+            return (
+                f"validation_fraction={self.head.validation_fraction:g} holds out {held_out.sum()} of "
+                f"{len(held_out)} rows, and needs at least {MIN_HELD_OUT} of them and a rest"
+            )
+
+        return held_out_if_enough(share_of_labels(wholes, self.head.validation_fraction, random_state), problem)
+
+    def streams(self, random_state: RandomState) -> Streams:
+        """Return where to draw from: a head is never resumed."""
+        return Streams(random_state, 0)
+
+    def build(self) -> nn.Module:
+        """Return an MLP."""
+        mlp = MLPHead(self.n_features, self.target.n_outputs, self.head.n_hidden)
+        return nn.Sequential(mlp, self.target.output_layer())
+
+    def loaders(
+        self, module: Any, device: torch.device, autocast: bool, held_out: NDArray[np.bool_], streams: Streams
+    ) -> tuple[BatchLoader, BatchLoader | None]:
+        """Return all features once an epoch, in random order."""
+
+        def loader(part: NDArray[np.bool_], batch_size: int, random_state: Any) -> BatchLoader:
+            sampler = ShuffledBatches(np.flatnonzero(part), batch_size, random_state)
+            return BatchLoader(self.source, sampler, random_state)
+
+        train = loader(~held_out, self.head.batch_size, streams.training)
+        return train, loader(held_out, VALIDATION_BATCH, streams.validation) if held_out.any() else None
+
+    def objective(self, train: BatchLoader) -> Objective:
+        """Return the target's loss."""
+        return Objective(self.target.loss())
 
 
 class RoomRegressor(RegressorMixin, _RoomHead):
@@ -205,25 +198,24 @@ class RoomRegressor(RegressorMixin, _RoomHead):
         verbose: int = 0,
     ) -> None:
         self.non_negative = non_negative
-        super().__init__(
-            n_hidden=n_hidden,
-            lr=lr,
-            batch_size=batch_size,
-            max_epochs=max_epochs,
-            validation_fraction=validation_fraction,
-            hold_out=hold_out,
-            patience=patience,
-            device=device,
-            callbacks=callbacks,
-            random_state=random_state,
-            verbose=verbose,
-        )
+        self.n_hidden = n_hidden
+        self.lr = lr
+        self.batch_size = batch_size
+        self.max_epochs = max_epochs
+        self.validation_fraction = validation_fraction
+        self.hold_out = hold_out
+        self.patience = patience
+        self.device = device
+        self.callbacks = callbacks
+        self.random_state = random_state
+        self.verbose = verbose
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
         return tags
 
+    @door
     def fit(
         self,
         X: Any,
@@ -250,13 +242,16 @@ class RoomRegressor(RegressorMixin, _RoomHead):
         RoomRegressor
             Itself.
         """
-        self._check_parameters()
-        X, y = validate_data(
-            self, X, y, dtype=[np.float64, np.float32], multi_output=True, y_numeric=True, ensure_min_samples=2
-        )
-        labels = {"rir_groups": rir_groups, "source_groups": source_groups, "room_groups": room_groups}
-        return self._fit_net(X, y, labels, Regression(y, self.non_negative))
+        with self._fitting():
+            self._check_parameters()
+            X, y = validate_data(
+                self, X, y, dtype=[np.float64, np.float32], multi_output=True, y_numeric=True, ensure_min_samples=2
+            )
+            groups = rir_groups, source_groups, room_groups
+            self._fit(X, y, groups, Regression(y, self.non_negative))
+        return self
 
+    @door
     def predict(self, X: Any) -> NDArray[np.float64]:
         """Estimate the targets.
 
@@ -333,6 +328,34 @@ class RoomClassifier(ClassifierMixin, _RoomHead):
     ((200, 2), True)
     """
 
+    def __init__(
+        self,
+        *,
+        n_hidden: int = 256,
+        lr: float = 1e-3,
+        batch_size: int = 16,
+        max_epochs: int = 100,
+        validation_fraction: float = 0.1,
+        hold_out: str = "source",
+        patience: int = 10,
+        device: Any = "auto",
+        callbacks: list[Any] | None = None,
+        random_state: Any = None,
+        verbose: int = 0,
+    ) -> None:
+        self.n_hidden = n_hidden
+        self.lr = lr
+        self.batch_size = batch_size
+        self.max_epochs = max_epochs
+        self.validation_fraction = validation_fraction
+        self.hold_out = hold_out
+        self.patience = patience
+        self.device = device
+        self.callbacks = callbacks
+        self.random_state = random_state
+        self.verbose = verbose
+
+    @door
     def fit(
         self,
         X: Any,
@@ -359,13 +382,16 @@ class RoomClassifier(ClassifierMixin, _RoomHead):
         RoomClassifier
             Itself.
         """
-        self._check_parameters()
-        X, y = validate_data(self, X, y, dtype=[np.float64, np.float32], ensure_min_samples=2)
-        target = Classification(y, caller="RoomClassifier")
-        self.classes_ = target.classes
-        labels = {"rir_groups": rir_groups, "source_groups": source_groups, "room_groups": room_groups}
-        return self._fit_net(X, y, labels, target)
+        with self._fitting():
+            self._check_parameters()
+            X, y = validate_data(self, X, y, dtype=[np.float64, np.float32], ensure_min_samples=2)
+            target = Classification(y)
+            groups = rir_groups, source_groups, room_groups
+            self._fit(X, y, groups, target)
+            self.classes_ = target.classes
+        return self
 
+    @door
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
         """Estimate the probability of each class.
 
@@ -382,6 +408,7 @@ class RoomClassifier(ClassifierMixin, _RoomHead):
         outputs = self._outputs(X)
         return self._target.probabilities(outputs)
 
+    @door
     def predict(self, X: Any) -> NDArray[Any]:
         """Estimate the class.
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
-from roomacoustic_sk._torch import full_precision
+from roomacoustic_sk._torch.runtime import full_precision
 from roomacoustic_sk._validation import check_choice, check_number
+
+PLATEAU_MARGIN = 0.02
+"""Share of the way from chance to perfect separation that counts as having left the plateau."""
 
 
 class SupConLoss(nn.Module):
@@ -130,3 +135,14 @@ def retrieval(embeddings: Tensor, labels: Tensor) -> Tensor:
         itself = torch.eye(len(labels), dtype=torch.bool, device=z.device)
         nearest = (z @ z.mT).masked_fill(itself, -torch.inf).argmax(dim=-1)
         return (labels[nearest] == labels).float().mean()
+
+
+def plateau_level(n_classes: int, n_views: int, tau: float) -> float:
+    """Return the loss below which a contrastive training has visibly left its start.
+
+    At chance every other row is as likely as any: ln(NM - 1). At best positives are alike and negatives orthogonal.
+    """
+    n_negatives = (n_classes - 1) * n_views
+    chance = math.log(n_negatives + n_views - 1)
+    best = math.log(n_views - 1 + n_negatives * math.exp(-1 / tau))
+    return chance - PLATEAU_MARGIN * (chance - best)

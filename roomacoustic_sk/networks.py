@@ -11,8 +11,9 @@ import torch
 from scipy.fft import next_fast_len
 from torch import Tensor, nn
 
-from roomacoustic_sk._fused import time_blocks
-from roomacoustic_sk._torch import full_precision
+from roomacoustic_sk._torch.runtime import full_precision
+from roomacoustic_sk._torch.time_blocks import time_blocks
+from roomacoustic_sk._validation import ArgumentTypeError, ArgumentValueError, check_choice, door
 
 SPECTRUM_FLOOR_DB = -80.0
 """Spectrogram cells are floored at this level below the clip's mean power, in dB: digital silence has no logarithm."""
@@ -239,6 +240,7 @@ class RoomCNN(RoomNetwork):
     MIN_TIMES = 32 + 16 * 189  # 190 frames leave one frame after the sixth block
     SAMPLE_RATE = 16_000  # Hz
 
+    @door
     def __init__(
         self,
         n_times: int = 64_000,
@@ -250,7 +252,7 @@ class RoomCNN(RoomNetwork):
     ) -> None:
         super().__init__(n_times, sample_rate)
         if n_times < self.shortest_clip(sample_rate):
-            raise ValueError(f"RoomCNN: n_times must be at least {self.MIN_TIMES} samples, got {n_times}.")
+            raise ArgumentValueError(f"n_times must be at least {self.MIN_TIMES} samples, got {n_times}.")
         self.spectrogram = LogSpectrogram()
         channels = [1] + [n_channels] * len(self.KERNELS)
         self.blocks = nn.Sequential(*map(_block, channels[:-1], channels[1:], self.KERNELS, self.STRIDES))
@@ -265,8 +267,8 @@ class RoomCNN(RoomNetwork):
     def shortest_clip(cls, sample_rate: int) -> int:
         """Return the fewest samples that the six convolutions accept."""
         if sample_rate != cls.SAMPLE_RATE:
-            raise ValueError(
-                f'{cls.__name__}: sample_rate must be {cls.SAMPLE_RATE} Hz for network="paper", which the paper '
+            raise ArgumentValueError(
+                f'sample_rate must be {cls.SAMPLE_RATE} Hz for network="paper", which the paper '
                 f'defines in samples at that rate, got {sample_rate} Hz. Use network="bandwise" or "pooled", or '
                 "resample."
             )
@@ -335,6 +337,7 @@ class BandSpectrogram(nn.Module):
     hann: Tensor
     weights: Tensor
 
+    @door
     def __init__(
         self, window: int | None = None, hop: int | None = None, n_bands: int = 40, sample_rate: int = 16_000
     ) -> None:
@@ -353,8 +356,8 @@ class BandSpectrogram(nn.Module):
     def check_rate(cls, sample_rate: int) -> None:
         """Refuse sampling rates at which too few of the bands are left."""
         if sample_rate < cls.LOWEST_RATE:
-            raise ValueError(
-                f"{cls.__name__}: sample_rate must be at least {cls.LOWEST_RATE} Hz, got {sample_rate} Hz. Resample."
+            raise ArgumentValueError(
+                f"sample_rate must be at least {cls.LOWEST_RATE} Hz, got {sample_rate} Hz. Resample."
             )
 
     @classmethod
@@ -471,16 +474,17 @@ class PooledRoomCNN(RoomNetwork):
     MIN_SECONDS = 0.5
     MIN_TIMES = 8_000  # at 16 kHz
 
+    @door
     def __init__(
         self, n_times: int = 64_000, n_embedding: int = 64, dropout: float = 0.1, *, sample_rate: int = 16_000
     ) -> None:
         super().__init__(n_times, sample_rate)
-        name, n_parts = type(self).__name__, len(self.GROUPS)
+        n_parts = len(self.GROUPS)
         self.min_times = self.shortest_clip(sample_rate)
         if n_times < self.min_times:
-            raise ValueError(f"{name}: n_times must be at least {self.min_times} samples, got {n_times}.")
+            raise ArgumentValueError(f"n_times must be at least {self.min_times} samples, got {n_times}.")
         if n_embedding < n_parts:
-            raise ValueError(f"{name}: n_embedding must be at least {n_parts}, one for each part, got {n_embedding}.")
+            raise ArgumentValueError(f"n_embedding must be at least {n_parts}, one for each part, got {n_embedding}.")
         self.spectrogram = BandSpectrogram(sample_rate=sample_rate)
         self.bands_of_groups = [*self.GROUPS[:-1], self.spectrogram.n_bands - sum(self.GROUPS[:-1])]
         self.parts = tuple((n_embedding + i) // n_parts for i in range(n_parts))
@@ -689,7 +693,7 @@ def with_contract(network: nn.Module, n_times: int, sample_rate: int) -> RoomNet
     if not isinstance(network, RoomNetwork):
         return _Adapted(network, n_times, sample_rate)
     if network.sample_rate != sample_rate:
-        raise ValueError(
+        raise ArgumentValueError(
             f"network must be made for sample_rate={sample_rate} Hz, got a {type(network).__name__} for "
             f"{network.sample_rate} Hz. Let what builds it take n_times and sample_rate."
         )
@@ -699,3 +703,33 @@ def with_contract(network: nn.Module, n_times: int, sample_rate: int) -> RoomNet
 def without_contract(network: RoomNetwork) -> nn.Module:
     """Return the module that was built, without what may have been put around it."""
     return network.module if isinstance(network, _Adapted) else network
+
+
+def count_outputs(network: nn.Module, n_times: int) -> int:
+    """Return the length of a network's embedding, by a trial, or raise if its output is no embedding."""
+    network.eval()
+    with torch.inference_mode():
+        output = network(torch.zeros(2, n_times))
+    if output.ndim != 2 or len(output) != 2:
+        raise ArgumentValueError(
+            f"network must map waveforms (n, n_times) to features (n, n_features), "
+            f"got an output of shape {tuple(output.shape)} for an input of shape (2, {n_times})."
+        )
+    return output.shape[1]
+
+
+def check_network(network: Any) -> None:
+    """Refuse a `network` parameter that is neither the name of a network nor builds one."""
+    if isinstance(network, nn.Module):
+        given = type(network).__name__
+        raise ArgumentTypeError(
+            f"network must be a class that is called with the samples in a segment, got a {given} that is built "
+            f"already. Pass {given} itself."
+        )
+    if not callable(network):
+        check_choice(network, list(NETWORKS), name="network")
+
+
+def projection_for(network: RoomNetwork, n_features: int) -> nn.Module:
+    """Return the projection between embedding and loss: one for each part, where there are several."""
+    return PartwiseProjection(network.parts) if len(network.parts) > 1 else ProjectionHead(n_features)

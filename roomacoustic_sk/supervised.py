@@ -7,27 +7,31 @@ from collections.abc import Callable
 from typing import Any, ClassVar, Self
 
 import numpy as np
+import torch
+from numpy.random import RandomState
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import ClassifierMixin, RegressorMixin
-from sklearn.utils import check_random_state, column_or_1d
+from sklearn.utils import column_or_1d
 from sklearn.utils.validation import assert_all_finite, check_array, check_consistent_length, check_is_fitted
 from torch import Tensor, nn
 
-from roomacoustic_sk._segments import SegmentDataset, choose_segment_length
-from roomacoustic_sk._targets import Classification, Regression
-from roomacoustic_sk._torch import draw_seed, resolve_autocast, resolve_compile, resolve_device, seeded
-from roomacoustic_sk._training import BatchLoader, ShuffledBatches, TrainedNetMixin, train_net
-from roomacoustic_sk._validation import check_choice, check_number, describe
-from roomacoustic_sk._waveforms import WaveformEstimator, count_outputs, spectrogram_cache
+from roomacoustic_sk._labels import HELD_OUT, GroupLabels, held_out_if_enough, share_of_labels
+from roomacoustic_sk._recordings import Recordings, choose_segment_length, warn_of_repeats
+from roomacoustic_sk._torch.batches import BatchLoader, SegmentSource, ShuffledBatches, spectrogram_cache
+from roomacoustic_sk._torch.estimator import Groups, RecordingEstimator, Streams, Task
+from roomacoustic_sk._torch.targets import Classification, Regression
+from roomacoustic_sk._torch.training import Objective, RoomNet
+from roomacoustic_sk._validation import ArgumentValueError, check_choice, check_number, describe, door
 from roomacoustic_sk.networks import (
     MLPHead,
     RoomNetwork,
     build_network,
+    check_network,
+    count_outputs,
     shortest_clip,
     with_contract,
     without_contract,
 )
-from roomacoustic_sk.samplers import HELD_OUT, labels_to_hold_out, share_of_labels
 
 PREDICTION_BATCH = 32  # segments; fewer and more are slower on a CPU
 
@@ -46,184 +50,158 @@ class _Frozen(nn.Module):
         return self.network(waveforms)
 
 
-class _SupervisedRoomEstimator(TrainedNetMixin, WaveformEstimator):
-    """What both supervised estimators share: parameters, and the training from waveforms to targets."""
-
-    _target: Any  # how the targets are learned
+class _SupervisedRoomEstimator(RecordingEstimator):
+    """What both supervised estimators share: the training from recordings to targets, and its application."""
 
     # Group labels go where they are of use without being asked for, where metadata routing is enabled.
     __metadata_request__fit: ClassVar = {"rir_groups": True, "source_groups": True, "room_groups": True}
 
-    def __init__(
-        self,
-        *,
-        network: str | Callable[[int], nn.Module] = "bandwise",
-        encoder: Any = None,
-        freeze_encoder: bool = False,
-        n_hidden: int = 256,
-        sample_rate: int = 16_000,
-        segment_duration: float = 4.0,
-        hop_duration: float | None = None,
-        lr: float = 1e-3,
-        batch_size: int = 16,
-        max_epochs: int = 100,
-        validation_fraction: float = 0.2,
-        hold_out: str = "source",
-        patience: int = 4,
-        precision: str = "auto",
-        compile: str | bool = "auto",
-        device: Any = "auto",
-        callbacks: list[Any] | None = None,
-        warm_start: bool = False,
-        random_state: Any = None,
-        verbose: int = 0,
-    ) -> None:
-        self.network = network
-        self.encoder = encoder
-        self.freeze_encoder = freeze_encoder
-        self.n_hidden = n_hidden
-        self.sample_rate = sample_rate
-        self.segment_duration = segment_duration
-        self.hop_duration = hop_duration
-        self.lr = lr
-        self.batch_size = batch_size
-        self.max_epochs = max_epochs
-        self.validation_fraction = validation_fraction
-        self.hold_out = hold_out
-        self.patience = patience
-        self.precision = precision
-        self.compile = compile
-        self.device = device
-        self.callbacks = callbacks
-        self.warm_start = warm_start
-        self.random_state = random_state
-        self.verbose = verbose
+    encoder: Any
+    freeze_encoder: bool
+    n_hidden: int
+    hold_out: str
+    _target: Any  # how the targets are learned
 
     def _check_parameters(self) -> None:
+        check_network(self.network)
         super()._check_parameters()
-        name = type(self).__name__
-        check_number(self.batch_size, caller=name, name="batch_size", low=2, integer=True)
-        check_choice(self.hold_out, list(HELD_OUT), caller=name, name="hold_out")
-        check_number(self.n_hidden, caller=name, name="n_hidden", low=1, integer=True)
-        check_choice(self.freeze_encoder, [True, False], caller=name, name="freeze_encoder")
+        check_number(self.batch_size, name="batch_size", low=2, integer=True)
+        check_choice(self.hold_out, list(HELD_OUT), name="hold_out")
+        check_number(self.n_hidden, name="n_hidden", low=1, integer=True)
+        check_choice(self.freeze_encoder, [True, False], name="freeze_encoder")
         if self.encoder is None:
             if self.freeze_encoder:
-                raise ValueError(f"{name}: encoder must be given where freeze_encoder is True, got None.")
+                raise ArgumentValueError("encoder must be given where freeze_encoder is True, got None.")
             return
         if not hasattr(self.encoder, "network_"):
-            raise ValueError(
-                f"{name}: encoder must be a fitted ContrastiveRoomEncoder, got {describe(self.encoder)} without "
-                "weights. Fit it first, and wrap it in sklearn.frozen.FrozenEstimator, for cloning makes an estimator "
-                "unfitted."
+            raise ArgumentValueError(
+                f"encoder must be a fitted ContrastiveRoomEncoder, got {describe(self.encoder)} without weights. Fit "
+                "it first, and wrap it in sklearn.frozen.FrozenEstimator, for cloning makes an estimator unfitted."
             )
         if self.encoder.sample_rate != self.sample_rate:
-            raise ValueError(
-                f"{name}: sample_rate must be the encoder's, {self.encoder.sample_rate} Hz, got {self.sample_rate} Hz."
+            raise ArgumentValueError(
+                f"sample_rate must be the encoder's, {self.encoder.sample_rate} Hz, got {self.sample_rate} Hz."
             )
 
-    def _fit(self, X: Any, y: Any, labels: dict[str, ArrayLike | None]) -> Self:
+    def _check_targets(self, y: Any) -> NDArray[Any]:
+        raise NotImplementedError
+
+    def _learn_target(self, y: NDArray[Any]) -> Regression | Classification:
+        raise NotImplementedError
+
+    def _fit(self, X: Any, y: Any, groups: Groups) -> None:
         self._check_parameters()
-        name = type(self).__name__
         if y is None:
-            raise ValueError(f"{name} requires y to be passed, but the target y is None.")
+            raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None.")
         start = getattr(self, "net_", None) if self.warm_start else None
-        pretrained = self.encoder if start is None else self
-        shortest = (
-            shortest_clip(self.network, self.sample_rate)
-            if self.encoder is None
-            else _network_of(self.encoder).min_times
-        )
-        rows = self._check_rows(X, shortest, reset=start is None)
-        if len(rows) < 2:
-            raise ValueError(f"{name}: X must have at least two rows, got one sample.")
+        if self.encoder is None:
+            shortest = shortest_clip(self.network, self.sample_rate)
+        else:
+            shortest = _network_of(self.encoder).min_times
+        recordings = self._check_recordings(X, shortest, reset=start is None)
+        if len(recordings) < 2:
+            raise ArgumentValueError("X must have at least two rows, got one sample.")
         y = self._check_targets(y)
         check_consistent_length(X, y)
-        wholes = labels_to_hold_out(self.hold_out, self._check_groups(labels, len(rows)), len(rows), caller=name)
-
-        random_state = check_random_state(self.random_state)
-        device = resolve_device(self.device, caller=name)
-        segment_length = choose_segment_length(
-            rows,
-            self._samples_in(self.segment_duration) if pretrained is None else pretrained.segment_length_,
-            shortest,
-            self.sample_rate,
-            caller=name,
-            fixed=pretrained is not None,
-        )
+        labels = GroupLabels.checked(len(recordings), *groups)
+        segment_length = self._segment_length(recordings, shortest, start)
+        warn_of_repeats(recordings, segment_length)
         if start is None:
             target = self._learn_target(y)
         else:
             self._check_warm_start()
             target = self._target
-            target.check_same_kind(y, caller=name)
-        held_out = share_of_labels(wholes, self.validation_fraction, random_state)
-        if np.sum(~held_out) < 2:
-            held_out[:] = False
-        # What follows goes on from epoch to epoch, while the same rows are held out in every call.
-        seed, n_epochs = draw_seed(random_state), 0 if start is None else len(start.history)
-        random_state = np.random.RandomState([seed, n_epochs])
-        autocast = resolve_autocast(self.precision, device)
-        with seeded(random_state):
-            module: Any = self._new_module(segment_length, target) if start is None else start.module_
-            spectrograms = spectrogram_cache(_unfrozen(module[0]), rows, segment_length, device, autocast)
-            dataset = SegmentDataset(rows, target.encode(y), np.arange(len(rows)), segment_length, spectrograms)
-
-            def loader(items: NDArray[np.intp], batch_size: int, random_state: Any) -> BatchLoader:
-                # Batch normalisation needs two rows.
-                return BatchLoader(dataset, ShuffledBatches(items, batch_size, random_state, smallest=2), random_state)
-
-            train = loader(np.flatnonzero(~held_out), self.batch_size, random_state)
-            self.net_ = train_net(
-                module,
-                target.loss(),
-                train,
-                loader(np.flatnonzero(held_out), PREDICTION_BATCH, seed) if held_out.any() else None,
-                lr=self.lr,
-                max_epochs=self.max_epochs,
-                patience=self.patience,
-                device=device,
-                autocast=autocast,
-                compiled=resolve_compile(
-                    self.compile, _unfrozen(module[0]), device, self.max_epochs * len(train), caller=name
-                ),
-                callbacks=self.callbacks,
-                verbose=self.verbose,
-                label="supervised",
-                start=start,
-            )
+            target.check_same_kind(y)
+        source = SegmentSource(recordings, np.arange(len(recordings)), target.encode(y), segment_length)
+        task = _Supervision(self, source, labels, target, start)
+        net = self._train(task)
+        self._keep(task, net, net.module_)
         self.segment_length_, self._target = segment_length, target
-        self._built_with = {
-            name: getattr(self, name)
-            for name in ("network", "encoder", "freeze_encoder", "segment_duration", "n_hidden")
-        }
-        return self
+        built_with = ("network", "encoder", "freeze_encoder", "segment_duration", "n_hidden")
+        self._built_with = {name: getattr(self, name) for name in built_with}
 
-    def _new_module(self, segment_length: int, target: Regression | Classification) -> nn.Sequential:
-        """Return an encoder, new or a copy of the given one, and a head on top of it."""
-        if self.encoder is None:
-            network = build_network(self.network, segment_length, self.sample_rate)
-        else:
-            network = _network_of(copy.deepcopy(self.encoder)).cpu()
-        n_features = count_outputs(network, segment_length, caller=type(self).__name__)
-        first: nn.Module = _Frozen(network) if self.freeze_encoder else network
-        return nn.Sequential(first, MLPHead(n_features, target.n_outputs, self.n_hidden), target.output_layer())
+    def _segment_length(self, recordings: Recordings, shortest: int, start: RoomNet | None) -> int:
+        """Return the samples in a segment, settled where there are weights already."""
+        if start is not None:
+            return self.segment_length_
+        if self.encoder is not None:
+            return self.encoder.segment_length_
+        return choose_segment_length(recordings, self._samples_in(self.segment_duration), shortest)
 
     def _outputs(self, X: Any) -> NDArray[np.float64]:
-        """Return what the network says of recordings, averaged over their segments."""
-        check_is_fitted(self, "net_")
-        outputs = self._apply(
-            self.net_.module_,
-            X,
-            shortest=_unfrozen(self.net_.module_[0]).min_times,
-            n_outputs=self._target.n_outputs,
-            batch_size=PREDICTION_BATCH,
-        )
-        return outputs.astype(np.float64)
+        """Return the network's output, averaged over the segments of each recording."""
+        check_is_fitted(self, "module_")
+        shortest = _unfrozen(self.module_[0]).min_times
+        return self._apply(X, shortest, self._target.n_outputs, PREDICTION_BATCH).astype(np.float64)
 
     @property
     def network_(self) -> nn.Module:
         """The trained encoder, without the head."""
-        return without_contract(_unfrozen(self.net_.module_[0]))
+        return without_contract(_unfrozen(self.module_[0]))
+
+
+class _Supervision(Task):
+    """The training of an encoder and a head on targets."""
+
+    label = "supervised"
+
+    def __init__(
+        self,
+        estimator: _SupervisedRoomEstimator,
+        source: SegmentSource,
+        labels: GroupLabels,
+        target: Regression | Classification,
+        start: RoomNet | None,
+    ) -> None:
+        super().__init__(start)
+        self.estimator, self.source, self.labels, self.target = estimator, source, labels, target
+
+    def hold_out(self, random_state: RandomState) -> NDArray[np.bool_]:
+        """Hold out whole sources, responses or rooms, if that leaves enough to train on."""
+        wholes, fraction = self.labels.to_hold_out(self.estimator.hold_out), self.estimator.validation_fraction
+
+        def problem(held_out: NDArray[np.bool_]) -> str:
+            n_left = int(np.sum(~held_out))
+            if n_left >= 2:
+                return ""
+            return f"validation_fraction={fraction:g} leaves {n_left} of {len(held_out)} rows, and training needs two"
+
+        return held_out_if_enough(share_of_labels(wholes, fraction, random_state), problem)
+
+    def build(self) -> nn.Module:
+        """Return an encoder, new or a copy of the given one, and a head on top of it."""
+        estimator, length = self.estimator, self.source.length
+        if estimator.encoder is None:
+            network = build_network(estimator.network, length, estimator.sample_rate)
+        else:
+            network = copy.deepcopy(_network_of(estimator.encoder)).cpu()
+        n_features = count_outputs(network, length)
+        first: nn.Module = _Frozen(network) if estimator.freeze_encoder else network
+        head = MLPHead(n_features, self.target.n_outputs, estimator.n_hidden)
+        return nn.Sequential(first, head, self.target.output_layer())
+
+    def loaders(
+        self, module: Any, device: torch.device, autocast: bool, held_out: NDArray[np.bool_], streams: Streams
+    ) -> tuple[BatchLoader, BatchLoader | None]:
+        """Return all recordings once an epoch, in random order."""
+        front_end, source = _unfrozen(module[0]).front_end, self.source
+        source.spectrograms = spectrogram_cache(front_end, source.recordings, source.length, device, autocast)
+
+        def loader(part: NDArray[np.bool_], batch_size: int, random_state: Any) -> BatchLoader:
+            # Batch normalisation needs two recordings.
+            sampler = ShuffledBatches(np.flatnonzero(part), batch_size, random_state, smallest=2)
+            return BatchLoader(source, sampler, random_state)
+
+        train = loader(~held_out, self.estimator.batch_size, streams.training)
+        return train, loader(held_out, PREDICTION_BATCH, streams.validation) if held_out.any() else None
+
+    def objective(self, train: BatchLoader) -> Objective:
+        """Return the target's loss."""
+        return Objective(self.target.loss())
+
+    def compiling_pays(self, module: Any) -> bool:
+        """Tell what the encoder's network says."""
+        return _unfrozen(module[0]).COMPILING_PAYS
 
 
 def _unfrozen(network: Any) -> RoomNetwork:
@@ -332,7 +310,7 @@ class SupervisedRoomRegressor(RegressorMixin, _SupervisedRoomEstimator):
     def __init__(
         self,
         *,
-        network: str | Callable[[int], nn.Module] = "bandwise",
+        network: str | Callable[..., nn.Module] = "bandwise",
         encoder: Any = None,
         freeze_encoder: bool = False,
         non_negative: bool = False,
@@ -354,29 +332,27 @@ class SupervisedRoomRegressor(RegressorMixin, _SupervisedRoomEstimator):
         random_state: Any = None,
         verbose: int = 0,
     ) -> None:
+        self.network = network
+        self.encoder = encoder
+        self.freeze_encoder = freeze_encoder
         self.non_negative = non_negative
-        super().__init__(
-            network=network,
-            encoder=encoder,
-            freeze_encoder=freeze_encoder,
-            n_hidden=n_hidden,
-            sample_rate=sample_rate,
-            segment_duration=segment_duration,
-            hop_duration=hop_duration,
-            lr=lr,
-            batch_size=batch_size,
-            max_epochs=max_epochs,
-            validation_fraction=validation_fraction,
-            hold_out=hold_out,
-            patience=patience,
-            precision=precision,
-            compile=compile,
-            device=device,
-            callbacks=callbacks,
-            warm_start=warm_start,
-            random_state=random_state,
-            verbose=verbose,
-        )
+        self.n_hidden = n_hidden
+        self.sample_rate = sample_rate
+        self.segment_duration = segment_duration
+        self.hop_duration = hop_duration
+        self.lr = lr
+        self.batch_size = batch_size
+        self.max_epochs = max_epochs
+        self.validation_fraction = validation_fraction
+        self.hold_out = hold_out
+        self.patience = patience
+        self.precision = precision
+        self.compile = compile
+        self.device = device
+        self.callbacks = callbacks
+        self.warm_start = warm_start
+        self.random_state = random_state
+        self.verbose = verbose
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -384,6 +360,7 @@ class SupervisedRoomRegressor(RegressorMixin, _SupervisedRoomEstimator):
         tags.regressor_tags.poor_score = True  # on rows of a few numbers, where there is no room to hear
         return tags
 
+    @door
     def fit(
         self,
         X: Any,
@@ -410,8 +387,10 @@ class SupervisedRoomRegressor(RegressorMixin, _SupervisedRoomEstimator):
         SupervisedRoomRegressor
             Itself.
         """
-        labels = {"rir_groups": rir_groups, "source_groups": source_groups, "room_groups": room_groups}
-        return self._fit(X, y, labels)
+        groups = rir_groups, source_groups, room_groups
+        with self._fitting():
+            self._fit(X, y, groups)
+        return self
 
     def _check_targets(self, y: Any) -> NDArray[np.float64]:
         return check_array(y, ensure_2d=False, dtype=np.float64, input_name="y", estimator=self)
@@ -419,6 +398,7 @@ class SupervisedRoomRegressor(RegressorMixin, _SupervisedRoomEstimator):
     def _learn_target(self, y: NDArray[np.float64]) -> Regression:
         return Regression(y, self.non_negative)
 
+    @door
     def predict(self, X: Any) -> NDArray[np.float64]:
         """Estimate the targets.
 
@@ -528,11 +508,57 @@ class SupervisedRoomClassifier(ClassifierMixin, _SupervisedRoomEstimator):
     (40, 2)
     """
 
+    def __init__(
+        self,
+        *,
+        network: str | Callable[..., nn.Module] = "bandwise",
+        encoder: Any = None,
+        freeze_encoder: bool = False,
+        n_hidden: int = 256,
+        sample_rate: int = 16_000,
+        segment_duration: float = 4.0,
+        hop_duration: float | None = None,
+        lr: float = 1e-3,
+        batch_size: int = 16,
+        max_epochs: int = 100,
+        validation_fraction: float = 0.2,
+        hold_out: str = "source",
+        patience: int = 4,
+        precision: str = "auto",
+        compile: str | bool = "auto",
+        device: Any = "auto",
+        callbacks: list[Any] | None = None,
+        warm_start: bool = False,
+        random_state: Any = None,
+        verbose: int = 0,
+    ) -> None:
+        self.network = network
+        self.encoder = encoder
+        self.freeze_encoder = freeze_encoder
+        self.n_hidden = n_hidden
+        self.sample_rate = sample_rate
+        self.segment_duration = segment_duration
+        self.hop_duration = hop_duration
+        self.lr = lr
+        self.batch_size = batch_size
+        self.max_epochs = max_epochs
+        self.validation_fraction = validation_fraction
+        self.hold_out = hold_out
+        self.patience = patience
+        self.precision = precision
+        self.compile = compile
+        self.device = device
+        self.callbacks = callbacks
+        self.warm_start = warm_start
+        self.random_state = random_state
+        self.verbose = verbose
+
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.classifier_tags.poor_score = True  # on rows of a few numbers, where there is no room to hear
         return tags
 
+    @door
     def fit(
         self,
         X: Any,
@@ -559,9 +585,10 @@ class SupervisedRoomClassifier(ClassifierMixin, _SupervisedRoomEstimator):
         SupervisedRoomClassifier
             Itself.
         """
-        labels = {"rir_groups": rir_groups, "source_groups": source_groups, "room_groups": room_groups}
-        self._fit(X, y, labels)
-        self.classes_ = self._target.classes
+        groups = rir_groups, source_groups, room_groups
+        with self._fitting():
+            self._fit(X, y, groups)
+            self.classes_ = self._target.classes
         return self
 
     def _check_targets(self, y: Any) -> NDArray[Any]:
@@ -570,8 +597,9 @@ class SupervisedRoomClassifier(ClassifierMixin, _SupervisedRoomEstimator):
         return y
 
     def _learn_target(self, y: NDArray[Any]) -> Classification:
-        return Classification(y, caller=type(self).__name__)
+        return Classification(y)
 
+    @door
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
         """Estimate the probability of each class.
 
@@ -588,6 +616,7 @@ class SupervisedRoomClassifier(ClassifierMixin, _SupervisedRoomEstimator):
         outputs = self._outputs(X)
         return self._target.probabilities(outputs)
 
+    @door
     def predict(self, X: Any) -> NDArray[Any]:
         """Estimate the class.
 

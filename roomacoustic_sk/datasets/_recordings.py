@@ -4,43 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import Bunch
 from tqdm.auto import tqdm
 
-from roomacoustic_sk._lazy import LazyRows
-from roomacoustic_sk._validation import check_number, check_sample_rate, describe
+from roomacoustic_sk._recordings import Recordings, cut_segment
+from roomacoustic_sk._validation import ArgumentValueError, check_number, check_sample_rate, describe, door
 from roomacoustic_sk.datasets._audio import AudioInfo, audio_info, list_audio_files, read_audio
 
-CALLER = "load_recordings"
 
-
+@door
 def load_recordings(
     source: str | Path | Iterable[str | Path],
     *,
-    duration: float = 4.0,
+    duration: float | None = 4.0,
     hop_duration: float | None = None,
     sample_rate: int = 16000,
     lazy: bool = True,
     verbose: int = 0,
 ) -> Bunch:
-    """Cut recordings into segments of one length, which are read from disk when they are asked for.
+    """Find recordings, whole or cut into segments of one length, which are read from disk when they are asked for.
 
-    For recordings that are reverberant already: to describe their rooms, or to train an encoder on them with each file,
-    or what is known of it, as a transmission path of its own (``rir_groups``).
+    For recordings that are reverberant already: to describe their rooms, or to train an encoder on them. Segments of
+    one file count as of one transmission path, unless `rir_groups` says otherwise.
 
     Parameters
     ----------
     source : str, Path or iterable of them
         Folder with WAV, FLAC, OGG and MP3 files in it or below it, or the files themselves.
-    duration : float, default=4.0
-        Length of a segment in seconds. Shorter files are passed over.
+    duration : float or None, default=4.0
+        Length of a segment in seconds. Shorter files are passed over. None takes whole recordings, of any length.
     hop_duration : float, default=None
         Seconds from one segment of a file to the next; None takes `duration`. What is left at a file's end is passed
-        over.
+        over. Without `duration` it has no use.
     sample_rate : int, default=16000
         Sampling rate of the segments in Hz; files at other rates are resampled, channels averaged.
     lazy : bool, default=True
@@ -51,7 +50,8 @@ def load_recordings(
     Returns
     -------
     Bunch
-        - data : array-like of shape (n_segments, n_times), float32
+        - data : array-like of shape (n_segments, n_times), float32; of shape (n_files,) with ``duration=None``, each
+          entry of which is a recording
         - file : ndarray of str, shape (n_segments,), path of the segment's file, below `source` if that is a folder
         - start : ndarray of shape (n_segments,), begin of the segment in its file in seconds
         - sample_rate : int, in Hz
@@ -62,7 +62,8 @@ def load_recordings(
     FileNotFoundError
         If the folder or a file does not exist.
     ValueError
-        If there are no audio files, one is empty, truncated or no audio, or none is long enough.
+        If there are no audio files, one is empty, truncated or no audio, or none is long enough. Reading raises it
+        for samples that are not finite, and names the file.
 
     Examples
     --------
@@ -77,89 +78,123 @@ def load_recordings(
     ...     recordings.data.shape, recordings.data[3].shape, recordings.file.tolist()
     ((4, 16000), (16000,), ['hall.wav', 'hall.wav', 'office.wav', 'office.wav'])
     """
-    sample_rate = check_sample_rate(sample_rate, caller=CALLER)
-    check_number(duration, caller=CALLER, name="duration (in s)", low=0, low_open=True)
-    hop_duration = duration if hop_duration is None else hop_duration
-    check_number(hop_duration, caller=CALLER, name="hop_duration (in s)", low=0, low_open=True)
+    sample_rate = check_sample_rate(sample_rate)
+    if duration is not None:
+        check_number(duration, name="duration (in s)", low=0, low_open=True)
+    if hop_duration is not None:
+        check_number(hop_duration, name="hop_duration (in s)", low=0, low_open=True)
+    paths, names = _find(source)
+    infos = [audio_info(path) for path in tqdm(paths, desc="headers", disable=not verbose)]
+    lengths = np.array([info.n_times_at(sample_rate) for info in infos])
+    if duration is None:
+        n_times, file, start = None, np.arange(len(paths)), np.zeros(len(paths), dtype=np.intp)
+        description = f"{len(paths)} whole recordings at {sample_rate} Hz."
+    else:
+        n_times, hop = round(duration * sample_rate), duration if hop_duration is None else hop_duration
+        file, start = _grid(lengths, n_times, max(round(hop * sample_rate), 1))
+        n_short = int(np.sum(lengths < n_times))
+        description = (
+            f"{len(file)} segments of {duration:g} s at {sample_rate} Hz, {hop:g} s apart, from "
+            f"{len(paths) - n_short} files.\nLeft out: {n_short} files shorter than {duration:g} s."
+        )
+        lengths = np.full(len(file), n_times)
+    if not len(file):
+        longest = max(info.n_times_at(sample_rate) for info in infos) / sample_rate
+        raise ArgumentValueError(
+            f"source must have files of {duration:g} s at least, got {longest:.3g} s at most. Use a shorter duration."
+        )
+    data: Any = AudioRecordings(AudioFiles(paths, infos), file, start, lengths, sample_rate, n_times)
+    if not lazy:
+        data = list(data) if n_times is None else np.asarray(data)
+    return Bunch(
+        data=data,
+        file=np.array(names)[file],
+        start=start / sample_rate,
+        sample_rate=sample_rate,
+        DESCR=f"Recordings: {description}",
+    )
+
+
+def _find(source: str | Path | Iterable[str | Path]) -> tuple[list[Path], list[str]]:
+    """Return the files, by paths that hold in any working directory, and their names."""
     if isinstance(source, (str, Path)):
         root = Path(source).expanduser()
-        paths = list_audio_files(root, caller=CALLER)
+        paths = list_audio_files(root)
         names = [path.relative_to(root).as_posix() for path in paths]
     else:
         paths = [Path(path).expanduser() for path in source]
         names = [path.as_posix() for path in paths]
     if not paths:
-        raise ValueError(f"{CALLER}: source must be a folder or name files, got {describe(source)}.")
-    infos = [audio_info(path, caller=CALLER) for path in tqdm(paths, desc="headers", disable=not verbose)]
-    n_times, hop = round(duration * sample_rate), max(round(hop_duration * sample_rate), 1)
-    starts = [np.arange(0, info.n_times_at(sample_rate) - n_times + 1, hop) for info in infos]
-    file = np.repeat(np.arange(len(paths)), [len(these) for these in starts])
-    if not len(file):
-        longest = max(info.n_times_at(sample_rate) for info in infos) / sample_rate
-        raise ValueError(
-            f"{CALLER}: source must have files of {duration:g} s at least, got {longest:.3g} s at most. Use a shorter "
-            "duration."
-        )
-    start = np.concatenate(starts)
-    data: Any = AudioRows(paths, infos, file, start, n_times, sample_rate)
-    n_short = sum(len(these) == 0 for these in starts)
-    return Bunch(
-        data=data if lazy else np.asarray(data),
-        file=np.array(names)[file],
-        start=start / sample_rate,
-        sample_rate=sample_rate,
-        DESCR=(
-            f"Recordings: {len(file)} segments of {duration:g} s at {sample_rate} Hz, {hop_duration:g} s apart, from "
-            f"{len(paths) - n_short} files.\nLeft out: {n_short} files shorter than {duration:g} s."
-        ),
-    )
+        raise ArgumentValueError(f"source must be a folder or name files, got {describe(source)}.")
+    return [path.absolute() for path in paths], names
 
 
-class AudioRows(LazyRows):
-    """Segments of audio files that are read when they are asked for.
+def _grid(lengths: NDArray[np.intp], n_times: int, hop: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return the file and the first sample of every segment."""
+    starts = [np.arange(0, length - n_times + 1, hop) for length in lengths]
+    return np.repeat(np.arange(len(lengths)), [len(these) for these in starts]), np.concatenate(starts)
+
+
+class AudioFiles(NamedTuple):
+    """Files and their headers."""
+
+    paths: list[Path]
+    infos: list[AudioInfo]
+
+
+class AudioRecordings(Recordings):
+    """Stretches of audio files, or whole ones, that are read when they are asked for.
 
     Parameters
     ----------
-    paths : list of Path
-        Files.
-    infos : list of AudioInfo
-        Their headers.
-    file, start : ndarray of shape (n_rows,)
-        Which file each segment is from, and its first sample at `sample_rate`.
-    n_times, sample_rate : int
-        Samples in a segment, and their rate in Hz.
+    files : AudioFiles
+        Files and their headers.
+    origin, start, lengths : ndarray of shape (n_recordings,)
+        Which file each stretch is from, its first sample and its samples at `sample_rate`.
+    sample_rate : int
+        Sampling rate, in Hz; files at others are resampled.
+    n_times : int, optional
+        Samples in every stretch, where they are all as long.
     """
 
     def __init__(
         self,
-        paths: list[Path],
-        infos: list[AudioInfo],
-        file: NDArray[np.intp],
+        files: AudioFiles,
+        origin: NDArray[np.intp],
         start: NDArray[np.intp],
-        n_times: int,
+        lengths: NDArray[np.intp],
         sample_rate: int,
+        n_times: int | None,
     ) -> None:
-        self.paths, self.infos, self.file, self.start = paths, infos, file, start
-        self.n_times, self.sample_rate = n_times, sample_rate
+        super().__init__(lengths, sample_rate, n_times)
+        self.files, self.start = files, start
+        self.origin: NDArray[np.intp] = origin
 
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Number of segments, samples in a segment."""
-        return len(self.file), self.n_times
+    def _read(
+        self, indices: NDArray[np.intp], starts: NDArray[np.intp], n_times: int
+    ) -> NDArray[np.float32] | list[NDArray[np.float32]]:
+        return [self._read_one(int(i), int(start), n_times) for i, start in zip(indices, starts, strict=True)]
 
-    def gather(self, rows: NDArray[np.intp]) -> NDArray[np.float32]:
-        """Return these segments as an array of shape (n_rows, n_times)."""
-        result = np.empty((len(rows), self.n_times), dtype=np.float32)
-        for segment, file, start in zip(result, self.file[rows], self.start[rows], strict=True):
-            segment[:] = read_audio(
-                self.paths[file],
-                self.sample_rate,
-                start=int(start),
-                n_times=self.n_times,
-                info=self.infos[file],
-                caller=CALLER,
-            )
-        return result
+    def _read_one(self, index: int, start: int, n_times: int) -> NDArray[np.float32]:
+        file, there = self.origin[index], min(n_times, int(self.lengths[index]) - start)
+        samples = read_audio(
+            self.files.paths[file],
+            self.sample_rate,
+            start=int(self.start[index]) + start,
+            n_times=there,
+            info=self.files.infos[file],
+        )
+        return cut_segment(samples, 0, n_times)
 
-    def _take(self, rows: NDArray[np.intp]) -> AudioRows:
-        return AudioRows(self.paths, self.infos, self.file[rows], self.start[rows], self.n_times, self.sample_rate)
+    def where(self, indices: NDArray[np.intp], starts: NDArray[np.intp]) -> str:
+        """Name the files and the seconds."""
+        named = [
+            f"{self.files.paths[self.origin[i]]} at {(self.start[i] + start) / self.sample_rate:.2f} s"
+            for i, start in zip(indices[:3], starts, strict=False)
+        ]
+        return ", ".join(named) + (f", ... ({len(indices)} in all)" if len(indices) > 3 else "")
+
+    def take(self, indices: NDArray[np.intp]) -> AudioRecordings:
+        """Return some of the recordings, not read."""
+        parts = self.origin[indices], self.start[indices], self.lengths[indices]
+        return AudioRecordings(self.files, *parts, self.sample_rate, self.n_times)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from joblib import Parallel, delayed
@@ -14,14 +14,16 @@ from scipy.fft import irfft, next_fast_len, rfft
 from sklearn.utils import Bunch, check_random_state
 from tqdm.auto import tqdm
 
-from roomacoustic_sk._lazy import LazyRows
+from roomacoustic_sk._labels import check_groups
+from roomacoustic_sk._recordings import Recordings, check_waveforms, cut_segment
 from roomacoustic_sk._validation import (
+    ArgumentTypeError,
+    ArgumentValueError,
     check_choice,
-    check_groups,
     check_number,
-    check_rows,
     check_sample_rate,
     describe,
+    door,
 )
 
 TILE = 8  # a block of work is up to 8 RIRs x 8 segments: 80 spectra for 64 clips, about 100 MB at 4 s and 16 kHz
@@ -29,6 +31,7 @@ TINY = float(np.finfo(np.float32).tiny)  # a clip of zeros stays one
 ONSET_LEVEL = 0.1  # the response starts where it comes within 20 dB of its peak (ISO 3382-1:2009, 5.3.3)
 
 
+@door
 def make_reverberant_speech(
     rooms: Bunch | Mapping[str, Any],
     speech: Bunch | Mapping[str, Any],
@@ -119,30 +122,29 @@ def make_reverberant_speech(
     >>> data.data.shape, data.target["rt60"].tolist(), data.synthetic
     ((6, 16000), [0.3, 0.3, 0.3, 0.6, 0.6, 0.6], True)
     """
-    caller = "make_reverberant_speech"
-    check_choice(normalize, (None, "rms", "peak"), caller=caller, name="normalize")
+    check_choice(normalize, (None, "rms", "peak"), name="normalize")
     if snr is not None:
-        check_number(snr, caller=caller, name="snr (in dB)", low=-200, high=200)
-    rooms = _check_rooms(rooms, caller)
-    speech = _check_speech(speech, caller)
+        check_number(snr, name="snr (in dB)", low=-200, high=200)
+    rooms = _check_rooms(rooms)
+    speech = _check_speech(speech)
     if rooms.sample_rate != speech.sample_rate:
-        raise ValueError(
-            f"{caller}: rooms and speech must have the same sampling rate, got {rooms.sample_rate} Hz and "
+        raise ArgumentValueError(
+            f"rooms and speech must have the same sampling rate, got {rooms.sample_rate} Hz and "
             f"{speech.sample_rate} Hz. Load or simulate one of them at the other's rate."
         )
     rng: RandomState = check_random_state(random_state)
-    rir, source = _pairs(len(rooms.rirs), len(speech.segments), pairing, n_samples, rng, caller)
-    noise_seed = int(rng.randint(np.iinfo(np.int32).max))
+    rir, source = _pairs(len(rooms.rirs), len(speech.segments), pairing, n_samples, rng)
 
     n_times = speech.segments.shape[1]
     rirs = [_cut(h, n_times, remove_delay) for h in rooms.rirs]
     late = np.flatnonzero([not h.any() for h in rirs])
     if len(late):
-        raise ValueError(
-            f"{caller}: rooms.rirs must sound within the length of the segments ({n_times / rooms.sample_rate:g} s), "
+        raise ArgumentValueError(
+            f"rooms.rirs must sound within the length of the segments ({n_times / rooms.sample_rate:g} s), "
             f"got nothing but zeros until then in row {late[0]}. Use remove_delay=True or longer segments."
         )
-    data: Any = ReverberantRows(speech.segments, rirs, source, rir, snr, normalize, noise_seed)
+    mixing = Mixing(snr, normalize, int(rng.randint(np.iinfo(np.int32).max)))
+    data: Any = ReverberantSpeech(speech.segments, speech.sample_rate, rirs, source, rir, mixing)
     if not lazy:
         data = _compute(data, n_jobs, verbose)
     return Bunch(
@@ -154,73 +156,76 @@ def make_reverberant_speech(
         speaker=speech.speaker[source],
         sample_rate=speech.sample_rate,
         synthetic=speech.synthetic,
-        DESCR=_describe_data(rooms, speech, data, pairing, snr, normalize, remove_delay),
+        DESCR=_describe_data(rooms, speech, data, mixing, pairing, remove_delay),
     )
 
 
-class ReverberantRows(LazyRows):
+class Mixing(NamedTuple):
+    """What is done to a clip after its convolution."""
+
+    snr: float | None  # dB
+    normalize: str | None
+    noise_seed: int  # seeds the noise, together with the clip's number
+
+
+class ReverberantSpeech(Recordings):
     """Clips that are convolved when they are asked for.
 
     Parameters
     ----------
     segments : ndarray of shape (n_segments, n_times)
         Dry speech.
+    sample_rate : int
+        Sampling rate, in Hz.
     rirs : list of ndarray
         Responses, none longer than a segment.
-    source, rir : ndarray of shape (n_rows,)
-        Which segment and which response makes each row.
-    snr, normalize
-        As for `make_reverberant_speech`.
-    noise_seed : int
-        Seeds the noise, together with the row's number.
-    numbers : ndarray of shape (n_rows,), optional
-        The rows' numbers, for subsets of rows.
+    source, rir : ndarray of shape (n_clips,)
+        Which segment and which response make each clip.
+    mixing : Mixing
+        Noise and level.
+    numbers : ndarray of shape (n_clips,), optional
+        The clips' numbers, for some of them.
     """
 
     def __init__(
         self,
         segments: NDArray[np.float32],
+        sample_rate: int,
         rirs: list[NDArray[np.float32]],
         source: NDArray[np.intp],
         rir: NDArray[np.intp],
-        snr: float | None,
-        normalize: str | None,
-        noise_seed: int,
+        mixing: Mixing,
         numbers: NDArray[np.intp] | None = None,
     ) -> None:
-        self.segments, self.rirs, self.source, self.rir = segments, rirs, source, rir
-        self.snr, self.normalize, self.noise_seed = snr, normalize, noise_seed
+        n_times = segments.shape[1]
+        super().__init__(np.full(len(rir), n_times), sample_rate, n_times)
+        self.segments, self.rirs, self.source, self.rir, self.mixing = segments, rirs, source, rir, mixing
         self.numbers = np.arange(len(rir)) if numbers is None else numbers
 
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Number of clips, samples in a clip."""
-        return len(self.rir), self.segments.shape[1]
-
-    def gather(self, rows: NDArray[np.intp]) -> NDArray[np.float32]:
-        """Return these clips as an array of shape (n_rows, n_times)."""
-        clips = _convolve(self.segments, self.rirs, self.source[rows], self.rir[rows])
-        if self.snr is None and self.normalize is None:
+    def gather(self, indices: NDArray[np.intp]) -> NDArray[np.float32]:
+        """Return whole clips, shape (n_clips, n_times)."""
+        clips = _convolve(self.segments, self.rirs, self.source[indices], self.rir[indices])
+        if self.mixing.snr is None and self.mixing.normalize is None:
             return clips
-        for i, number in enumerate(self.numbers[rows]):
-            rng = np.random.default_rng([self.noise_seed, int(number)])
-            clips[i] = _finish(clips[i], self.snr, self.normalize, rng)
+        for i, number in enumerate(self.numbers[indices]):
+            clips[i] = _finish(clips[i], self.mixing, int(number))
         return clips
 
-    def _take(self, rows: NDArray[np.intp]) -> ReverberantRows:
-        return ReverberantRows(
-            self.segments,
-            self.rirs,
-            self.source[rows],
-            self.rir[rows],
-            self.snr,
-            self.normalize,
-            self.noise_seed,
-            self.numbers[rows],
-        )
+    def _read(
+        self, indices: NDArray[np.intp], starts: NDArray[np.intp], n_times: int
+    ) -> NDArray[np.float32] | list[NDArray[np.float32]]:
+        clips = self.gather(indices)
+        if n_times == self.n_times:
+            return clips
+        return [cut_segment(clip, start, n_times) for clip, start in zip(clips, starts, strict=True)]
+
+    def take(self, indices: NDArray[np.intp]) -> ReverberantSpeech:
+        """Return some of the clips, not computed."""
+        parts = self.source[indices], self.rir[indices], self.mixing, self.numbers[indices]
+        return ReverberantSpeech(self.segments, self.sample_rate, self.rirs, *parts)
 
 
-def _compute(clips: ReverberantRows, n_jobs: int | None, verbose: int) -> NDArray[np.float32]:
+def _compute(clips: ReverberantSpeech, n_jobs: int | None, verbose: int) -> NDArray[np.float32]:
     """Return all clips, computed in threads."""
     data = np.empty(clips.shape, dtype=np.float32)
 
@@ -232,70 +237,70 @@ def _compute(clips: ReverberantRows, n_jobs: int | None, verbose: int) -> NDArra
     return data
 
 
-def _fields(bunch: Any, names: tuple[str, ...], caller: str, argument: str) -> dict[str, Any]:
+def _fields(bunch: Any, names: tuple[str, ...], argument: str) -> dict[str, Any]:
     """Return the named fields of a Bunch or mapping, else raise an error that lists those missing."""
     if not isinstance(bunch, Mapping):
-        raise TypeError(f"{caller}: {argument} must be a Bunch with {', '.join(names)}, got {describe(bunch)}.")
+        raise ArgumentTypeError(f"{argument} must be a Bunch with {', '.join(names)}, got {describe(bunch)}.")
     missing = [name for name in names if name not in bunch]
     if missing:
-        raise ValueError(f"{caller}: {argument} must have {', '.join(names)}, got none of: {', '.join(missing)}.")
+        raise ArgumentValueError(f"{argument} must have {', '.join(names)}, got none of: {', '.join(missing)}.")
     return {name: bunch[name] for name in names}
 
 
-def _check_rooms(rooms: Any, caller: str) -> Bunch:
+def _check_rooms(rooms: Any) -> Bunch:
     """Return the responses with checked samples, ids and rate."""
-    checked = Bunch(**_fields(rooms, ("rirs", "sample_rate", "target", "rir", "room"), caller, "rooms"))
-    checked.rirs = check_rows(checked.rirs, caller=caller, name="rooms.rirs")
+    checked = Bunch(**_fields(rooms, ("rirs", "sample_rate", "target", "rir", "room"), "rooms"))
+    checked.rirs = check_waveforms(checked.rirs, name="rooms.rirs")
     n_rirs = len(checked.rirs)
-    checked.sample_rate = check_sample_rate(checked.sample_rate, caller=caller, name="rooms.sample_rate")
+    checked.sample_rate = check_sample_rate(checked.sample_rate, name="rooms.sample_rate")
     for name in ("rir", "room"):
-        checked[name] = check_groups(checked[name], n_rirs, caller=caller, name=f"rooms.{name}")
+        checked[name] = check_groups(checked[name], n_rirs, name=f"rooms.{name}")
     if not hasattr(checked.target, "iloc") or len(checked.target) != n_rirs:
-        raise ValueError(
-            f"{caller}: rooms.target must be a DataFrame of one row a response ({n_rirs}), "
+        raise ArgumentValueError(
+            f"rooms.target must be a DataFrame of one row a response ({n_rirs}), "
             f"got {describe(checked.target)}"
             + (f" of {len(checked.target)} rows." if hasattr(checked.target, "iloc") else ".")
         )
     return checked
 
 
-def _check_speech(speech: Any, caller: str) -> Bunch:
+def _check_speech(speech: Any) -> Bunch:
     """Return the segments as one float32 array, with checked ids and rate."""
-    checked = Bunch(**_fields(speech, ("segments", "sample_rate", "source", "speaker"), caller, "speech"))
-    rows = check_rows(checked.segments, caller=caller, name="speech.segments")
+    checked = Bunch(**_fields(speech, ("segments", "sample_rate", "source", "speaker"), "speech"))
+    rows = check_waveforms(checked.segments, name="speech.segments")
     lengths = {len(row) for row in rows}
     if len(lengths) > 1:
-        raise ValueError(
-            f"{caller}: speech.segments must all have one length, got {min(lengths)} to {max(lengths)} samples."
+        raise ArgumentValueError(
+            f"speech.segments must all have one length, got {min(lengths)} to {max(lengths)} samples."
         )
     checked.segments = np.asarray(rows, dtype=np.float32)
     n_labels = np.size(checked.source)
     if len(rows) != n_labels == checked.segments.shape[1]:
-        raise ValueError(
-            f"{caller}: speech.segments must be of shape (n_segments, n_times), got {checked.segments.shape} for "
+        raise ArgumentValueError(
+            f"speech.segments must be of shape (n_segments, n_times), got {checked.segments.shape} for "
             f"{n_labels} sources, which looks like time along the rows. Use speech.segments.T."
         )
-    checked.sample_rate = check_sample_rate(checked.sample_rate, caller=caller, name="speech.sample_rate")
+    checked.sample_rate = check_sample_rate(checked.sample_rate, name="speech.sample_rate")
     for name in ("source", "speaker"):
-        checked[name] = check_groups(checked[name], len(rows), caller=caller, name=f"speech.{name}")
+        checked[name] = check_groups(checked[name], len(rows), name=f"speech.{name}")
     checked.synthetic = bool(speech.get("synthetic", False))
     return checked
 
 
 def _pairs(
-    n_rirs: int, n_segments: int, pairing: str, n_samples: int | None, rng: RandomState, caller: str
+    n_rirs: int, n_segments: int, pairing: str, n_samples: int | None, rng: RandomState
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Return which response and which segment makes each clip."""
-    check_choice(pairing, ("grid", "random"), caller=caller, name="pairing")
+    check_choice(pairing, ("grid", "random"), name="pairing")
     if pairing == "grid":
         if n_samples is not None:
-            raise ValueError(
-                f"{caller}: n_samples must be None for pairing='grid', got {describe(n_samples)}. "
+            raise ArgumentValueError(
+                f"n_samples must be None for pairing='grid', got {describe(n_samples)}. "
                 "Use pairing='random' for a number of pairs."
             )
         return np.repeat(np.arange(n_rirs), n_segments), np.tile(np.arange(n_segments), n_rirs)
     name = f"n_samples (of {n_rirs} responses x {n_segments} segments)"
-    n_samples = check_number(n_samples, caller=caller, name=name, low=1, high=n_rirs * n_segments, integer=True)
+    n_samples = check_number(n_samples, name=name, low=1, high=n_rirs * n_segments, integer=True)
     # A diagonal walk over the grid, stepping aside after each closed loop, meets every pair once and rows and columns
     # in turn: different pairs, each response and segment equally often. Two permutations make it random.
     step = np.arange(n_samples, dtype=np.intp)
@@ -332,16 +337,15 @@ def _convolve(
     return irfft(spectra, n_fft, overwrite_x=True)[:, :n_times]
 
 
-def _finish(
-    clip: NDArray[np.float32], snr: float | None, normalize: str | None, rng: np.random.Generator
-) -> NDArray[np.float32]:
+def _finish(clip: NDArray[np.float32], mixing: Mixing, number: int) -> NDArray[np.float32]:
     """Add noise to one clip and set its level."""
-    if snr is not None:
-        power = np.mean(np.square(clip, dtype=np.float64)) * 10 ** (-snr / 10)
+    if mixing.snr is not None:
+        rng = np.random.default_rng([mixing.noise_seed, number])
+        power = np.mean(np.square(clip, dtype=np.float64)) * 10 ** (-mixing.snr / 10)
         clip = clip + np.float32(math.sqrt(power)) * rng.standard_normal(len(clip), dtype=np.float32)
-    if normalize == "rms":
+    if mixing.normalize == "rms":
         clip = clip * (0.1 / max(TINY, math.sqrt(np.mean(np.square(clip, dtype=np.float64)))))
-    elif normalize == "peak":
+    elif mixing.normalize == "peak":
         clip = clip * (0.9 / max(TINY, float(np.abs(clip).max())))
     return clip
 
@@ -350,9 +354,8 @@ def _describe_data(
     rooms: Bunch,
     speech: Bunch,
     data: Any,
+    mixing: Mixing,
     pairing: str,
-    snr: float | None,
-    normalize: str | None,
     remove_delay: bool,
 ) -> str:
     kind = "SYNTHETIC speech (no recordings)" if speech.synthetic else "speech"
@@ -361,7 +364,7 @@ def _describe_data(
         f"Reverberant speech: {len(data)} clips of {data.shape[1] / rate:g} s at {rate} Hz, y = x * h + n.\n"
         f"{len(speech.segments)} segments of {kind} by {len(np.unique(speech.speaker))} speakers, {len(rooms.rirs)} "
         f"responses of {len(np.unique(rooms.room))} rooms, pairing: {pairing}.\n"
-        f"Noise: {'none' if snr is None else f'white, {snr:g} dB below the reverberant speech'}. "
-        f"Level: {'as convolved' if normalize is None else f'each clip scaled by its {normalize}'}. "
+        f"Noise: {'none' if mixing.snr is None else f'white, {mixing.snr:g} dB below the reverberant speech'}. "
+        f"Level: {'as convolved' if mixing.normalize is None else f'each clip scaled by its {mixing.normalize}'}. "
         f"Propagation delay: {'removed' if remove_delay else 'kept'}."
     )

@@ -17,7 +17,7 @@ from scipy.signal import resample_poly
 from sklearn.utils import Bunch, check_random_state
 from tqdm.auto import tqdm
 
-from roomacoustic_sk._lazy import LazyRows
+from roomacoustic_sk._recordings import Recordings
 from roomacoustic_sk._validation import check_choice, check_groups, check_number, check_sample_rate, describe
 from roomacoustic_sk.datasets._audio import AudioInfo, audio_info, list_audio_files, read_audio
 
@@ -415,7 +415,7 @@ def _rows(bunch: Bunch, chosen: NDArray[np.bool_]) -> Bunch:
     """Return a Bunch with the chosen rows of its arrays and frames, other fields unchanged."""
     part = Bunch(**bunch)
     for name, value in bunch.items():
-        if isinstance(value, (np.ndarray, LazyRows)) and len(value) == len(chosen):
+        if isinstance(value, (np.ndarray, Recordings)) and len(value) == len(chosen):
             part[name] = value[chosen]
         elif isinstance(value, pd.DataFrame) and len(value) == len(chosen):
             part[name] = value[chosen].reset_index(drop=True)

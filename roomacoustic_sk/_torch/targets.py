@@ -11,6 +11,8 @@ from scipy.special import softmax
 from sklearn.utils.multiclass import check_classification_targets
 from torch import Tensor, nn
 
+from roomacoustic_sk._validation import ArgumentValueError
+
 
 class Regression:
     """Targets of a regression, standardised so that s, dB and m3 may be learned alike.
@@ -31,7 +33,13 @@ class Regression:
     def __init__(self, y: NDArray[Any], non_negative: bool) -> None:
         self._single, self.non_negative = y.ndim == 1, non_negative
         targets = y.reshape(len(y), -1).astype(np.float64)
-        deviation = targets.std(axis=0)
+        with np.errstate(over="ignore", invalid="ignore"):
+            deviation = targets.std(axis=0)
+        if not np.isfinite(deviation).all():
+            raise ArgumentValueError(
+                f"y must have values whose squares are finite, got a largest one of {np.abs(targets).max():.3g}. "
+                "Scale it."
+            )
         self._mean, self._scale = targets.mean(axis=0), np.where(deviation > 0, deviation, 1.0)
         self.n_outputs = targets.shape[1]
 
@@ -39,11 +47,11 @@ class Regression:
         """Return targets of shape (n_rows, n_outputs) for the loss."""
         return ((y.reshape(len(y), -1) - self._mean) / self._scale).astype(np.float32)
 
-    def check_same_kind(self, y: NDArray[Any], *, caller: str) -> None:
+    def check_same_kind(self, y: NDArray[Any]) -> None:
         """Refuse further targets that are not as many as the first ones."""
         if (y.ndim == 1) != self._single or y.reshape(len(y), -1).shape[1] != self.n_outputs:
-            raise ValueError(
-                f"{caller}: y must be of the shape that the first fit had, (n_rows"
+            raise ArgumentValueError(
+                f"y must be of the shape that the first fit had, (n_rows"
                 f"{',' if self._single else f', {self.n_outputs}'}), to go on from there, got {y.shape}. Use "
                 "warm_start=False to start anew."
             )
@@ -72,8 +80,6 @@ class Classification:
     ----------
     y : ndarray of shape (n_rows,)
         Class labels of any kind.
-    caller : str
-        Who asks.
 
     Attributes
     ----------
@@ -88,25 +94,23 @@ class Classification:
         If the labels are continuous or all of one class.
     """
 
-    def __init__(self, y: NDArray[Any], *, caller: str) -> None:
+    def __init__(self, y: NDArray[Any]) -> None:
         check_classification_targets(y)
         self.classes = np.unique(y)
         self.n_outputs = len(self.classes)
         if self.n_outputs < 2:
-            raise ValueError(
-                f"{caller}: y must have at least two classes, got one class, {self.classes.tolist()[0]!r}."
-            )
+            raise ArgumentValueError(f"y must have at least two classes, got one class, {self.classes.tolist()[0]!r}.")
 
     def encode(self, y: NDArray[Any]) -> NDArray[np.int64]:
         """Return the codes of labels, for the loss."""
         return np.searchsorted(self.classes, y).astype(np.int64)
 
-    def check_same_kind(self, y: NDArray[Any], *, caller: str) -> None:
+    def check_same_kind(self, y: NDArray[Any]) -> None:
         """Refuse further targets that are not among the first classes."""
         unknown = np.setdiff1d(np.unique(y), self.classes) if y.dtype.kind == self.classes.dtype.kind else np.unique(y)
         if len(unknown):
-            raise ValueError(
-                f"{caller}: y must be among the first fit's classes, {self.classes.tolist()}, to go on from there, "
+            raise ArgumentValueError(
+                f"y must be among the first fit's classes, {self.classes.tolist()}, to go on from there, "
                 f"got {unknown.tolist()[0]!r}. Use warm_start=False to start anew."
             )
 

@@ -11,12 +11,14 @@ the data at all.
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from roomacoustic_sk._torch import full_precision
+from roomacoustic_sk._torch.runtime import full_precision
 
 KERNEL, STRIDE = 4, 2
 
@@ -39,24 +41,36 @@ def _chunks(n_windows: int, step: int) -> list[slice]:
 
 
 class _Scratch(threading.local):
-    """Large arrays that are used again in the next step: to have the system clear new ones takes half of the time."""
+    """Large arrays that are used again in the next step: half of the time goes into the system's clearing of new ones.
+
+    They are kept inside ``with scratch.kept():`` only, so that a network used on its own leaves no memory behind.
+    """
 
     def __init__(self) -> None:
         self.free: dict[Any, list[Tensor]] = {}
+        self.n_users = 0
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Keep arrays from one step to the next inside the block, and give the memory back at its end."""
+        self.n_users += 1
+        try:
+            yield
+        finally:
+            self.n_users -= 1
+            if not self.n_users:
+                self.free.clear()
 
     def take(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
         """Return an array with arbitrary content."""
-        # What was made in inference mode cannot be saved for a backward pass.
+        # An array made in inference mode cannot be saved for a backward pass.
         free = self.free.get((torch.Size(shape), dtype, torch.is_inference_mode_enabled()))
         return free.pop() if free else torch.empty(shape, dtype=dtype)
 
     def give(self, array: Tensor) -> None:
         """Take back an array that nobody reads any more; a graph that still would raises when it finds it changed."""
-        self.free.setdefault((array.shape, array.dtype, array.is_inference()), []).append(array.detach())
-
-    def clear(self) -> None:
-        """Give the memory back to the system."""
-        self.free.clear()
+        if self.n_users:
+            self.free.setdefault((array.shape, array.dtype, array.is_inference()), []).append(array.detach())
 
 
 scratch = _Scratch()
@@ -149,10 +163,8 @@ def time_blocks(spectrogram: Tensor, blocks: Any) -> Tensor:
             weight = convolution.weight[:, :, 0, :]  # (n_out, n_in, KERNEL)
             bias = convolution.bias + torch.einsum("oik,i->o", weight, shift)
             weight = (weight * scale[:, None]).transpose(1, 2).flatten(1)
-            before, (x, mean, square) = (
-                x,
-                _ConvolutionReLU.apply(x, weight, bias, normalisation.training, normalisation is blocks[-1][-1]),
-            )
+            before, is_last = x, normalisation is blocks[-1][-1]
+            x, mean, square = _ConvolutionReLU.apply(before, weight, bias, normalisation.training, is_last)
             if not x.requires_grad:
                 scratch.give(before)
             scale, shift = _folded(normalisation, mean, square, x.shape[0] * x.shape[2])

@@ -17,13 +17,15 @@ import torch
 from sklearn.utils import check_random_state
 from torch import Tensor
 
+from roomacoustic_sk._validation import ArgumentValueError
+
 COMPILING_STEPS = 2_000
 """Training steps from which on compiling pays: it takes 5 to 20 s, and saves about 20 ms a step of 72 clips."""
 
 _ONE_AT_A_TIME = threading.RLock()
 
 
-def resolve_device(device: Any, *, caller: str) -> torch.device:
+def resolve_device(device: Any) -> torch.device:
     """Return the torch device that a `device` parameter means; "auto" is CUDA where there is one, else the CPU.
 
     Raises
@@ -36,11 +38,11 @@ def resolve_device(device: Any, *, caller: str) -> torch.device:
     try:
         resolved = torch.device(device)
     except (RuntimeError, TypeError) as error:
-        raise ValueError(
-            f'{caller}: device must be "auto" or a torch device such as "cpu" or "cuda", got {device!r}.'
+        raise ArgumentValueError(
+            f'device must be "auto" or a torch device such as "cpu" or "cuda", got {device!r}.'
         ) from error
     if resolved.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f'{caller}: device must be available, got {device!r} without CUDA. Use device="auto".')
+        raise ArgumentValueError(f'device must be available, got {device!r} without CUDA. Use device="auto".')
     return resolved
 
 
@@ -60,7 +62,7 @@ def has_compiler() -> bool:
     return shutil.which(compiler) is not None and Path(sysconfig.get_path("include"), "Python.h").exists()
 
 
-def resolve_compile(compile: str | bool, network: Any, device: torch.device, n_steps: int, *, caller: str) -> bool:
+def resolve_compile(compile: str | bool, pays: bool, device: torch.device, n_steps: int) -> bool:
     """Say whether to compile a network: "auto" does where it pays for the seconds that it costs.
 
     Raises
@@ -69,14 +71,13 @@ def resolve_compile(compile: str | bool, network: Any, device: torch.device, n_s
         If it was asked for and there is no compiler.
     """
     if compile is True and device.type == "cpu" and not has_compiler():
-        raise ValueError(
-            f'{caller}: compile must be False or "auto" where there is no C++ compiler (or no headers of Python), '
+        raise ArgumentValueError(
+            'compile must be False or "auto" where there is no C++ compiler (or no headers of Python), '
             "got True. Install g++, or name another compiler in the environment variable CXX."
         )
     if compile != "auto":
         return bool(compile)
-    pays = network.COMPILING_PAYS and n_steps >= COMPILING_STEPS
-    return pays and device.type == "cpu" and has_compiler()
+    return pays and n_steps >= COMPILING_STEPS and device.type == "cpu" and has_compiler()
 
 
 def full_precision(x: Tensor) -> torch.autocast:

@@ -1,0 +1,41 @@
+"""What the estimators of recordings share that needs no torch: the sampling rate and the check of `X`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import validate_data
+
+from roomacoustic_sk._recordings import Recordings, as_recordings
+from roomacoustic_sk._validation import ArgumentValueError, check_sample_rate
+
+
+class RoomEstimator(BaseEstimator):
+    """An estimator of recordings at a sampling rate."""
+
+    sample_rate: int
+
+    def _samples_in(self, duration: float) -> int:
+        return max(round(duration * self.sample_rate), 1)
+
+    def _check_recordings(self, X: Any, shortest: int, *, reset: bool, allow_silent: bool = False) -> Recordings:
+        """Return recordings to fit (`reset`) or to apply the estimator to."""
+        recordings = as_recordings(X, check_sample_rate(self.sample_rate), allow_silent=allow_silent)
+        n_times = recordings.n_times
+        if n_times is None:
+            return recordings
+        if n_times < shortest <= len(recordings):
+            raise ArgumentValueError(
+                f"X must be of shape (n_rows, n_times), got {recordings.shape}, which looks like time along the rows. "
+                "Pass X.T."
+            )
+        expected = n_times if reset else getattr(self, "n_features_in_", n_times)  # absent after a fit on a list
+        if n_times != expected:
+            raise ArgumentValueError(
+                f"X has {n_times} features, but {type(self).__name__} is expecting {expected} features as input. If "
+                f"their sample rate is not {self.sample_rate} Hz, resample them first. If it is, and they are only "
+                "longer or shorter, pass a list of 1-D arrays, list(X)."
+            )
+        validate_data(self, X if hasattr(X, "shape") else recordings, reset=reset, skip_check_array=True)
+        return recordings

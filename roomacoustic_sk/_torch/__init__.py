@@ -1,0 +1,1 @@
+"""All that needs torch and is not public: runtime, time blocks, batches, targets, training, base of estimators."""

@@ -1,0 +1,214 @@
+"""The one recipe by which estimators with a network are fitted, and how fitted ones are applied."""
+
+from __future__ import annotations
+
+import copy
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.random import RandomState
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_random_state
+from torch import nn
+
+from roomacoustic_sk._base import RoomEstimator
+from roomacoustic_sk._recordings import Segmentation, warn_of_repeats
+from roomacoustic_sk._torch.batches import BatchLoader, apply_to_segments
+from roomacoustic_sk._torch.runtime import draw_seed, resolve_autocast, resolve_compile, resolve_device, seeded
+from roomacoustic_sk._torch.training import (
+    Objective,
+    RoomNet,
+    Training,
+    check_callbacks,
+    history_frame,
+    train_net,
+)
+from roomacoustic_sk._validation import ArgumentValueError, check_choice, check_number, describe, warn
+
+Groups = tuple[ArrayLike | None, ArrayLike | None, ArrayLike | None]
+"""`rir_groups`, `source_groups` and `room_groups` as users pass them."""
+
+
+class Streams(NamedTuple):
+    """Where a fit draws from: training goes on from epoch to epoch, validation is the same in every pass."""
+
+    training: RandomState
+    validation: int
+
+
+class Task(ABC):
+    """What one fit trains: made by an estimator from checked arguments, before anything is changed.
+
+    Parameters
+    ----------
+    start : RoomNet, optional
+        The net to resume from.
+    """
+
+    label: str  # of the progress bar
+    measured: tuple[str, ...] = ("train_loss", "valid_loss")  # columns of the history
+
+    def __init__(self, start: RoomNet | None = None) -> None:
+        self.start = start
+
+    @abstractmethod
+    def hold_out(self, random_state: RandomState) -> NDArray[np.bool_]:
+        """Choose the items for validation."""
+
+    def streams(self, random_state: RandomState) -> Streams:
+        """Return where to draw from; a resumed training draws other batches, with the same items held out."""
+        seed, n_epochs = draw_seed(random_state), 0 if self.start is None else len(self.start.history)
+        return Streams(RandomState([seed, n_epochs]), seed)
+
+    @abstractmethod
+    def build(self) -> nn.Module:
+        """Return the module to train, initialised."""
+
+    @abstractmethod
+    def loaders(
+        self, module: Any, device: torch.device, autocast: bool, held_out: NDArray[np.bool_], streams: Streams
+    ) -> tuple[BatchLoader, BatchLoader | None]:
+        """Return the loaders for training and, where anything is held out, for validation."""
+
+    @abstractmethod
+    def objective(self, train: BatchLoader) -> Objective:
+        """Return what is minimised and watched."""
+
+    def compiling_pays(self, module: Any) -> bool:
+        """Tell whether long trainings of the module on a CPU are faster compiled."""
+        return False
+
+
+class TrainedEstimator(BaseEstimator):
+    """An estimator with a network: `module_` is applied, `net_` trains it.
+
+    Children check their arguments, make a `Task`, and pass it to `_train` within `_fitting`.
+    """
+
+    module_: Any
+    net_: RoomNet
+    lr: float
+    batch_size: int
+    max_epochs: int
+    patience: int
+    validation_fraction: float
+    device: Any
+    callbacks: list[Any] | None
+    random_state: Any
+    verbose: int
+    warm_start: bool = False
+    precision: str = "float32"
+    compile: str | bool = False
+
+    def _check_parameters(self) -> None:
+        """Refuse parameters that are out of range; children add their own."""
+        check_number(self.lr, name="lr", low=0, low_open=True)
+        for parameter in ("patience", "batch_size"):
+            check_number(getattr(self, parameter), name=parameter, low=1, integer=True)
+        check_number(self.max_epochs, name="max_epochs", low=0, integer=True)
+        check_number(self.validation_fraction, name="validation_fraction", low=0, high=0.9)
+        check_choice(self.precision, name="precision", options=["auto", "float32", "bfloat16"])
+        check_choice(self.compile, name="compile", options=["auto", True, False])
+        check_choice(self.warm_start, name="warm_start", options=[True, False])
+        check_callbacks(self.callbacks)
+
+    @contextmanager
+    def _fitting(self) -> Iterator[None]:
+        """Leave the estimator as it was where the block raises, and pass on a Ctrl-C that ended training."""
+        before = vars(self).copy()
+        try:
+            yield
+        except BaseException:
+            self.__dict__ = before
+            raise
+        if not self.net_.interrupted:
+            return
+        try:
+            warn(
+                f"Training was interrupted after {self.n_iter_} whole epochs; the best weights so far are kept.",
+                ConvergenceWarning,
+            )
+        finally:
+            raise KeyboardInterrupt
+
+    def _train(self, task: Task, max_epochs: int | None = None) -> RoomNet:
+        """Train a task: what is held out, a module, its batches, the net."""
+        random_state = check_random_state(self.random_state)
+        device = resolve_device(self.device)
+        held_out = task.hold_out(random_state)
+        streams = task.streams(random_state)
+        autocast = resolve_autocast(self.precision, device)
+        with seeded(streams.training):
+            module = task.build() if task.start is None else copy.deepcopy(task.start.module_)
+            train, valid = task.loaders(module, device, autocast, held_out, streams)
+            max_epochs = self.max_epochs if max_epochs is None else max_epochs
+            n_steps = max_epochs * len(train)
+            training = Training(
+                lr=self.lr,
+                max_epochs=max_epochs,
+                patience=self.patience,
+                device=device,
+                autocast=autocast,
+                compiled=resolve_compile(self.compile, task.compiling_pays(module), device, n_steps),
+                callbacks=tuple(self.callbacks or ()),
+                verbose=self.verbose,
+                label=task.label,
+            )
+            return train_net(module, task.objective(train), train, valid, training, task.start)
+
+    def _keep(self, task: Task, net: RoomNet, applied: nn.Module) -> None:
+        """Make the estimator a fitted one, unless Ctrl-C came before an epoch was whole."""
+        history = history_frame(net, task.measured)
+        n_before = 0 if task.start is None else len(history_frame(task.start, task.measured))
+        if net.interrupted and len(history) == n_before:
+            raise KeyboardInterrupt
+        self.net_, self.module_ = net, applied
+        self.history_, self.n_iter_ = history, len(history)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # The optimiser's state is three times as large as the weights; only a resumed training needs it.
+        state = super().__getstate__()
+        if "net_" in state and not self.warm_start:
+            state["net_"] = self.net_.without_optimizer_state()
+        return state
+
+
+class RecordingEstimator(RoomEstimator, TrainedEstimator):
+    """A trained estimator of recordings, whose network sees them as segments of one length."""
+
+    network: str | Callable[..., nn.Module]
+    segment_duration: float
+    hop_duration: float | None
+    segment_length_: int
+    _built_with: dict[str, Any]  # the parameters that the network was built with
+
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        check_number(self.segment_duration, name="segment_duration", low=0, low_open=True)
+        if self.hop_duration is not None:
+            check_number(self.hop_duration, name="hop_duration", low=0, low_open=True)
+
+    def _check_warm_start(self) -> None:
+        """Refuse to resume with another network than that of the first fit."""
+        for parameter, built in self._built_with.items():
+            given = getattr(self, parameter)
+            if given is not built and given != built:
+                raise ArgumentValueError(
+                    f"{parameter} must stay as it was to go on with a fitted estimator ({describe(built)}), got "
+                    f"{describe(given)}. Use warm_start=False, or a clone, to start anew."
+                )
+
+    def _apply(self, X: Any, shortest: int, n_outputs: int, batch_size: int) -> NDArray[np.float32]:
+        """Average the output of `module_` over the segments of each recording."""
+        self._check_parameters()  # they may have been set after fit
+        recordings = self._check_recordings(X, shortest, reset=False)
+        warn_of_repeats(recordings, shortest)
+        hop = self.segment_length_ if self.hop_duration is None else self._samples_in(self.hop_duration)
+        segmentation = Segmentation(self.segment_length_, shortest, hop)
+        return apply_to_segments(self.module_, recordings, segmentation, n_outputs, batch_size)

@@ -1,0 +1,361 @@
+"""How every network here is trained: one skorch net on two loaders, early stopping, interruption, divergence, progress.
+
+skorch passes fit parameters whole to every batch, so what belongs to an item (its label or target) travels with it in
+a source of batches, and the batch sampler is built by the caller from the items it trains on.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.exceptions import ConvergenceWarning
+from skorch import NeuralNet
+from skorch.callbacks import Callback, EarlyStopping, PassthroughScoring
+from skorch.utils import to_tensor
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from roomacoustic_sk._torch.batches import BatchLoader
+from roomacoustic_sk._torch.time_blocks import scratch
+from roomacoustic_sk._validation import ArgumentTypeError, NamedError, describe, warn
+
+PLATEAU_PATIENCE = 20
+"""Epochs that a contrastive loss may stay at its chance level before training stops; it usually leaves after 2 to 6."""
+
+
+class DivergedError(NamedError, FloatingPointError):
+    """Training ended without any weights that are finite."""
+
+
+class Score(NamedTuple):
+    """A score of validation batches, averaged over the epoch: the larger, the better."""
+
+    name: str
+    function: Callable[[Tensor, Tensor], Tensor]
+
+
+class Objective(NamedTuple):
+    """What is minimised, and what decides which weights are best and when to stop."""
+
+    criterion: nn.Module  # loss of (module(x), target)
+    plateau: float = np.inf  # training loss that must be undercut before patience is counted
+    score: Score | None = None
+    monitors_score: bool = False  # else the loss decides
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a net is trained, whatever its data."""
+
+    lr: float
+    max_epochs: int
+    patience: int
+    device: torch.device
+    autocast: bool = False  # bfloat16 where the module can
+    compiled: bool = False
+    callbacks: tuple[Any, ...] = ()
+    verbose: int = 0  # 0 is silent, 1 a progress bar, 2 or more skorch's table of epochs
+    label: str = ""  # what the progress bar is called
+
+
+class RoomNet(NeuralNet):
+    """A skorch net that is fitted on two loaders, ``net.fit((train, valid), None)``, and keeps neither.
+
+    Parameters
+    ----------
+    module, criterion, **kwargs
+        As for `skorch.NeuralNet`.
+    autocast : bool
+        Whether the module runs in bfloat16 where it can.
+    """
+
+    def __init__(self, module: Any, *, criterion: Any, autocast: bool = False, **kwargs: Any) -> None:
+        self.autocast = autocast
+        super().__init__(module, criterion=criterion, **kwargs)
+
+    def get_split_datasets(self, X: Any, y: Any = None, **fit_params: Any) -> Any:
+        """Return the loaders for training and validation."""
+        return X
+
+    def get_iterator(self, dataset: Any, training: bool = False) -> Any:
+        """Return the loader itself."""
+        return dataset
+
+    interrupted = False
+
+    def fit_loop(self, X: Any, y: Any = None, epochs: int | None = None, **fit_params: Any) -> Any:
+        """Train, and remember whether the user interrupted it."""
+        self.interrupted = False
+        try:
+            return super().fit_loop(X, y, epochs, **fit_params)
+        except _Stop:
+            raise
+        except KeyboardInterrupt:
+            self.interrupted = True
+            raise
+
+    def notify(self, method_name: str, **kwargs: Any) -> None:
+        """Call the callbacks; early stopping, ours and any that the user passes, raises what Ctrl-C does."""
+        getattr(self, method_name)(self, **kwargs)
+        for _, callback in self.callbacks_:
+            try:
+                getattr(callback, method_name)(self, **kwargs)
+            except KeyboardInterrupt as stop:
+                if isinstance(callback, EarlyStopping) and method_name == "on_epoch_end":
+                    raise _Stop from stop
+                raise
+
+    _compiled: Any = None
+
+    @contextmanager
+    def compiled(self, enabled: bool) -> Iterator[None]:
+        """Compile the module inside the block only: later calls have other shapes and number formats."""
+        self._compiled = torch.compile(self.module_.forward) if enabled else None
+        try:
+            yield
+        finally:
+            self._compiled = None
+
+    def infer(self, x: Tensor, **fit_params: Any) -> Tensor:
+        """Run the module on a batch."""
+        module = self.module_ if self._compiled is None else self._compiled
+        with torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=self.autocast):
+            return module(to_tensor(x, device=self.device))
+
+    def without_optimizer_state(self) -> RoomNet:
+        """Return a net with the same module and history, whose optimiser starts afresh."""
+        light = copy.copy(self)
+        light.optimizer_ = self.optimizer(self.module_.parameters(), lr=self.lr)
+        return light
+
+
+class _Stop(KeyboardInterrupt):
+    """Training ends as planned; skorch stops at any KeyboardInterrupt."""
+
+
+class BatchScore(Callback):
+    """Score of every validation batch, which skorch averages over the epoch as it does losses."""
+
+    def __init__(self, name: str, score: Callable[[Tensor, Tensor], Tensor]) -> None:
+        self.name, self.score = name, score
+
+    def on_batch_end(
+        self, net: NeuralNet, batch: Any = None, training: bool = False, y_pred: Any = None, **kwargs: Any
+    ) -> None:
+        """Score a batch."""
+        if not training:
+            net.history.record_batch(self.name, float(self.score(y_pred, to_tensor(batch[1], device=net.device))))
+
+
+class PatientEarlyStopping(EarlyStopping):
+    """Early stopping that keeps the best weights and does not count epochs on the plateau at the start.
+
+    A contrastive loss stays at its chance level for some epochs before it moves, and patience counted there would
+    stop it before it has begun. Training that has diverged never recovers: it is stopped at once.
+
+    Parameters
+    ----------
+    patience : int
+        Epochs without a new best.
+    monitor : str
+        Which loss or score.
+    plateau : float
+        Training loss that must have been undercut before epochs count; infinity where there is no plateau.
+    lower_is_better : bool
+        Whether the monitored value is a loss.
+    """
+
+    def __init__(self, patience: int, monitor: str, plateau: float = np.inf, lower_is_better: bool = True) -> None:
+        self.plateau = plateau
+        super().__init__(
+            monitor=monitor, patience=patience, threshold=0.0, lower_is_better=lower_is_better, load_best=True
+        )
+
+    def on_train_begin(self, net: NeuralNet, **kwargs: Any) -> None:
+        """Start counting."""
+        super().on_train_begin(net, **kwargs)
+        self.left_plateau_ = False
+        self.n_plateau_epochs_ = 0
+        self.diverged_ = False
+
+    def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
+        """Count an epoch without a new best, unless training is still on the plateau."""
+        epoch = net.history[-1]
+        if not is_finite(net.module_, epoch["train_loss"], epoch.get("valid_loss", 0.0)):
+            self.diverged_ = True
+            raise _Stop
+        loss = epoch["train_loss"]
+        self.left_plateau_ = self.left_plateau_ or loss < self.plateau
+        if not self.left_plateau_:
+            self.misses_ = -1  # one below 0: the count that follows never reaches the patience
+            self.n_plateau_epochs_ += 1
+        super().on_epoch_end(net, **kwargs)
+        if self.n_plateau_epochs_ >= max(self.patience, PLATEAU_PATIENCE):
+            warn(
+                f"Training stopped: after {self.n_plateau_epochs_} epochs train_loss is still {loss:.4g}, where it is "
+                f"by chance ({self.plateau:.4g} had to be undercut). "
+                "Nothing was learnt: check that the group labels belong to the rows, or change lr or tau.",
+                ConvergenceWarning,
+            )
+            raise _Stop
+
+
+def is_finite(module: nn.Module, *losses: float) -> bool:
+    """Tell whether losses and all weights of a module are finite, and its running averages are numbers."""
+    weights = all(bool(torch.isfinite(weight).all()) for weight in module.parameters())
+    averages = not any(bool(torch.isnan(buffer).any()) for buffer in module.buffers())
+    return weights and averages and bool(np.isfinite(losses).all())
+
+
+class FitProgress(Callback):
+    """One progress bar over all training steps, with the losses beside it."""
+
+    def __init__(self, n_steps: int, label: str) -> None:
+        self.n_steps, self.label = n_steps, label
+
+    def on_train_begin(self, net: NeuralNet, **kwargs: Any) -> None:
+        """Open the bar."""
+        self.bar_ = tqdm(total=self.n_steps * net.max_epochs, desc=self.label, unit="step")
+
+    def on_batch_end(self, net: NeuralNet, training: bool = False, **kwargs: Any) -> None:
+        """Count a training step."""
+        self.bar_.update(training)
+
+    def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
+        """Show the epoch's losses."""
+        shown: dict[str, Any] = {
+            key: f"{net.history[-1, key]:.3g}" for key in ("train_loss", "valid_loss") if key in net.history[-1]
+        }
+        self.bar_.set_postfix({"epoch": len(net.history)} | shown)
+
+    def on_train_end(self, net: NeuralNet, **kwargs: Any) -> None:
+        """Close the bar, shortened to what was done if training stopped early; an open one cannot be pickled."""
+        self.bar_.total = self.bar_.n
+        self.bar_.close()
+        del self.bar_
+
+
+def check_callbacks(callbacks: Any) -> None:
+    """Refuse anything but a list of skorch callbacks, plain or as pairs of name and callback.
+
+    Raises
+    ------
+    TypeError
+        If it is neither None nor such a list.
+    """
+    expected = "callbacks must be None or a list of skorch callbacks"
+    if callbacks is None:
+        return
+    if not isinstance(callbacks, (list, tuple)):
+        raise ArgumentTypeError(f"{expected}, got {describe(callbacks)}. Put it into a list: [...].")
+    for item in callbacks:
+        callback = item[1] if isinstance(item, tuple) and len(item) == 2 else item
+        if isinstance(callback, type) or not hasattr(callback, "on_train_begin"):
+            raise ArgumentTypeError(
+                f"{expected}, got {describe(callback)} in it. Derive it from skorch.callbacks.Callback."
+            )
+
+
+def history_frame(net: RoomNet, measured: tuple[str, ...]) -> pd.DataFrame:
+    """Return the whole epochs of a net, what was measured in them, and their seconds."""
+    epochs = pd.DataFrame(net.history.to_list()).reindex(columns=["epoch", *measured, "dur"])
+    return epochs[epochs["dur"].notna()]  # an epoch that was interrupted has no duration
+
+
+def train_net(
+    module: nn.Module,
+    objective: Objective,
+    train: BatchLoader,
+    valid: BatchLoader | None,
+    training: Training,
+    start: RoomNet | None = None,
+) -> RoomNet:
+    """Return a net trained on an objective, with its best weights; `interrupted` says whether the user ended it.
+
+    Parameters
+    ----------
+    module : Module
+        Initialised.
+    objective : Objective
+        What is minimised and watched.
+    train, valid : BatchLoader
+        Without `valid`, the training loss decides which weights are best and when to stop.
+    training : Training
+        Epochs, step size, device and so on; with 0 epochs the net stays as initialised.
+    start : RoomNet, optional
+        A net of a like module to resume from: copies of its history and of its optimiser's state are carried over.
+
+    Raises
+    ------
+    DivergedError
+        If no epoch ended with finite losses and weights.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If training diverged after an epoch whose weights could be kept, or never left the plateau.
+    """
+    ours: list[Callback] = []
+    monitor = "train_loss" if valid is None else "valid_loss"
+    if objective.score is not None and valid is not None:
+        name = f"valid_{objective.score.name}"
+        ours += [BatchScore(name, objective.score.function), PassthroughScoring(name, lower_is_better=False)]
+        monitor = name if objective.monitors_score else monitor
+    stopping = PatientEarlyStopping(
+        training.patience, monitor, objective.plateau, lower_is_better=monitor in ("train_loss", "valid_loss")
+    )
+    ours.append(stopping)
+    if training.verbose == 1:
+        ours.append(FitProgress(len(train), training.label))
+    net = RoomNet(
+        module,
+        criterion=objective.criterion,
+        autocast=training.autocast,
+        optimizer=torch.optim.Adam,
+        lr=training.lr,
+        max_epochs=training.max_epochs,
+        device=str(training.device),
+        callbacks=[*ours, *training.callbacks],
+        verbose=int(training.verbose > 1),
+    )
+    net.initialize()
+    if start is not None:
+        _resume(net, start)
+    if training.max_epochs:
+        with scratch.kept(), net.compiled(training.compiled):
+            net.partial_fit((train, valid), None)
+        if not net.interrupted:
+            _check_divergence(net, stopping)
+    net.module_.eval()
+    return net
+
+
+def _resume(net: RoomNet, start: RoomNet) -> None:
+    """Carry over copies of a net's history and of its optimiser's state, so that it stays as it was."""
+    net.history_ = copy.deepcopy(start.history_)
+    net.optimizer_.load_state_dict(copy.deepcopy(start.optimizer_.state_dict()))
+    net.set_params(lr=net.lr)
+    for group in net.optimizer_.param_groups:
+        group.setdefault("initial_lr", net.lr)  # a scheduler of the step size that is new asks for it
+
+
+def _check_divergence(net: RoomNet, stopping: PatientEarlyStopping) -> None:
+    """Raise if no epoch ended with finite losses and weights, warn if the last one did not."""
+    if not is_finite(net.module_) or (stopping.diverged_ and not stopping.best_epoch_):
+        raise DivergedError(
+            f"training must end with finite weights, got NaN or infinity after {len(net.history)} epochs with "
+            f"lr={net.lr:g}. Use a smaller lr, or look for targets or samples out of all proportion."
+        )
+    if stopping.diverged_:
+        warn(
+            f"Training diverged in epoch {len(net.history)}: its loss is not finite. The weights of epoch "
+            f"{stopping.best_epoch_} are kept. Use a smaller lr.",
+            ConvergenceWarning,
+        )
