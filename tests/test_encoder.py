@@ -20,11 +20,11 @@ from skorch.history import History
 from torch import nn
 
 from roomacoustic_sk import ContrastiveRoomEncoder, RoomRegressor
-from roomacoustic_sk._fused import scratch
-from roomacoustic_sk._segments import cut_segment
-from roomacoustic_sk._torch import has_compiler, resolve_compile
-from roomacoustic_sk._training import PLATEAU_PATIENCE, PatientEarlyStopping
-from roomacoustic_sk.encoder import _plateau_level
+from roomacoustic_sk._torch.time_blocks import scratch
+from roomacoustic_sk._recordings import cut_segment
+from roomacoustic_sk._torch.runtime import has_compiler, resolve_compile
+from roomacoustic_sk._torch.training import PLATEAU_PATIENCE, PatientEarlyStopping
+from roomacoustic_sk.losses import plateau_level
 from roomacoustic_sk.losses import SupConLoss, retrieval
 from roomacoustic_sk.networks import BandwiseRoomCNN, PartwiseProjection, PooledRoomCNN, ProjectionHead, RoomCNN
 
@@ -541,7 +541,7 @@ def test_the_plateau_ends_two_hundredths_of_the_way_from_chance_to_perfect_separ
     labels = torch.arange(n_classes).repeat(n_views)
     chance = SupConLoss(tau)(torch.ones(len(labels), 2), labels).item()
     best = SupConLoss(tau)(torch.eye(n_classes)[labels], labels).item()
-    assert _plateau_level(n_classes, n_views, tau) == pytest.approx(0.98 * chance + 0.02 * best, rel=1e-5)
+    assert plateau_level(n_classes, n_views, tau) == pytest.approx(0.98 * chance + 0.02 * best, rel=1e-5)
 
 
 @pytest.mark.parametrize("scoring", ["retrieval", "loss"])

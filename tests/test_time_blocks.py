@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from roomacoustic_sk._fused import scratch, time_blocks
+from roomacoustic_sk._torch.time_blocks import scratch, time_blocks
 from roomacoustic_sk.networks import RoomCNN
 
 
