@@ -34,6 +34,7 @@ FLOORS = {
     "networks": 1,
     "samplers": 1,
     "_decay": 0,
+    "_download": 1,
     "_fused": 0,
     "_lazy": -1,  # the cellar: even the checks know of it
     "_torch": -1,
