@@ -1,8 +1,12 @@
 """Learn the room from reverberant speech, the scikit-learn way."""
 
-from roomacoustic_sk.encoder import ContrastiveRoomEncoder
-from roomacoustic_sk.heads import RoomClassifier, RoomRegressor
-from roomacoustic_sk.supervised import SupervisedRoomClassifier, SupervisedRoomRegressor
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from roomacoustic_sk.encoder import ContrastiveRoomEncoder
+    from roomacoustic_sk.heads import RoomClassifier, RoomRegressor
+    from roomacoustic_sk.supervised import SupervisedRoomClassifier, SupervisedRoomRegressor
 
 __all__ = [
     "ContrastiveRoomEncoder",
@@ -12,3 +16,37 @@ __all__ = [
     "SupervisedRoomRegressor",
 ]
 __version__ = "0.1.0.dev0"
+
+_MODULES = (
+    "acoustics",
+    "datasets",
+    "encoder",
+    "features",
+    "heads",
+    "losses",
+    "metrics",
+    "model_selection",
+    "networks",
+    "samplers",
+    "supervised",
+)
+_HOMES = {
+    "ContrastiveRoomEncoder": "encoder",
+    "RoomClassifier": "heads",
+    "RoomRegressor": "heads",
+    "SupervisedRoomClassifier": "supervised",
+    "SupervisedRoomRegressor": "supervised",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name when it is asked for (PEP 562): room acoustics need no torch."""
+    if name in _HOMES:
+        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    if name in _MODULES:
+        return import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, *_MODULES})

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from roomacoustic_sk._torch.runtime import full_precision
-from roomacoustic_sk._validation import check_choice, check_number
+from roomacoustic_sk._validation import check_choice, check_number, door
 
 PLATEAU_MARGIN = 0.02
 """Share of the way from chance to perfect separation that counts as having left the plateau."""
@@ -59,10 +59,11 @@ class SupConLoss(nn.Module):
     9e-05
     """
 
+    @door
     def __init__(self, tau: float = 0.1, reduction: str = "mean") -> None:
         super().__init__()
-        self.tau = check_number(tau, caller="SupConLoss", name="tau", low=0, low_open=True)
-        self.reduction = check_choice(reduction, ["mean", "sum"], caller="SupConLoss", name="reduction")
+        self.tau = check_number(tau, name="tau", low=0, low_open=True)
+        self.reduction = check_choice(reduction, ["mean", "sum"], name="reduction")
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         """Return the loss of one batch.

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import make_scorer, root_mean_squared_error
 
-from roomacoustic_sk._validation import describe
+from roomacoustic_sk._validation import ArgumentValueError, describe, door
 
 __all__ = [
     "bias",
@@ -23,18 +23,18 @@ __all__ = [
 ]
 
 
-def _check_pair(y_true: ArrayLike, y_pred: ArrayLike, caller: str) -> tuple[NDArray[Any], NDArray[Any]]:
+def _check_pair(y_true: ArrayLike, y_pred: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return two finite float arrays of one shape, 1-D or 2-D."""
     true, predicted = np.asarray(y_true, dtype=float), np.asarray(y_pred, dtype=float)
     if true.shape != predicted.shape or true.ndim not in (1, 2) or len(true) == 0:
-        raise ValueError(
-            f"{caller}: y_true and y_pred must be of one shape, (n_rows,) or (n_rows, n_targets), "
+        raise ArgumentValueError(
+            "y_true and y_pred must be of one shape, (n_rows,) or (n_rows, n_targets), "
             f"got {describe(true)} and {describe(predicted)}."
         )
     for name, values in (("y_true", true), ("y_pred", predicted)):
         if not np.isfinite(values).all():
             n_broken = int(np.sum(~np.isfinite(values)))
-            raise ValueError(f"{caller}: {name} must be finite, got NaN or infinity in {n_broken} of its values.")
+            raise ArgumentValueError(f"{name} must be finite, got NaN or infinity in {n_broken} of its values.")
     return true, predicted
 
 
@@ -43,6 +43,7 @@ def _is_constant(values: NDArray[Any]) -> NDArray[np.bool_]:
     return np.ptp(values, axis=0) <= 1e-12 * np.abs(values).max(axis=0)
 
 
+@door
 def rmse(y_true: ArrayLike, y_pred: ArrayLike) -> float:
     """Return the root-mean-square error, in the target's unit.
 
@@ -67,9 +68,10 @@ def rmse(y_true: ArrayLike, y_pred: ArrayLike) -> float:
     >>> rmse([1.0, 2.0], [1.0, 4.0])
     1.4142135623730951
     """
-    return float(root_mean_squared_error(*_check_pair(y_true, y_pred, "rmse")))
+    return float(root_mean_squared_error(*_check_pair(y_true, y_pred)))
 
 
+@door
 def relative_rmse(y_true: ArrayLike, y_pred: ArrayLike) -> float:
     """Divide the RMSE by the standard deviation of the true values.
 
@@ -98,11 +100,12 @@ def relative_rmse(y_true: ArrayLike, y_pred: ArrayLike) -> float:
     >>> relative_rmse([1.0, 3.0], [2.0, 2.0])
     1.0
     """
-    true, predicted = _check_pair(y_true, y_pred, "relative_rmse")
+    true, predicted = _check_pair(y_true, y_pred)
     error, spread = np.sqrt(np.mean((predicted - true) ** 2, axis=0)), np.std(true, axis=0)
     return float(np.mean(np.divide(error, spread, out=np.full_like(error, np.nan), where=~_is_constant(true))))
 
 
+@door
 def pearson_r(y_true: ArrayLike, y_pred: ArrayLike) -> float:
     """Return Pearson's correlation coefficient of true and estimated values.
 
@@ -127,13 +130,14 @@ def pearson_r(y_true: ArrayLike, y_pred: ArrayLike) -> float:
     >>> round(pearson_r([1.0, 2.0, 3.0], [3.0, 5.0, 7.0]), 12)
     1.0
     """
-    true, predicted = _check_pair(y_true, y_pred, "pearson_r")
+    true, predicted = _check_pair(y_true, y_pred)
     covariance = np.mean((true - true.mean(axis=0)) * (predicted - predicted.mean(axis=0)), axis=0)
     spreads = np.std(true, axis=0) * np.std(predicted, axis=0)
     r = np.divide(covariance, spreads, out=np.zeros_like(spreads), where=~_is_constant(predicted) & (spreads > 0))
     return float(np.mean(np.where(_is_constant(true), np.nan, r)))
 
 
+@door
 def bias(y_true: ArrayLike, y_pred: ArrayLike) -> float:
     """Average estimate minus truth, in the target's unit.
 
@@ -158,10 +162,11 @@ def bias(y_true: ArrayLike, y_pred: ArrayLike) -> float:
     >>> bias([1.0, 2.0], [1.5, 3.5])
     1.0
     """
-    true, predicted = _check_pair(y_true, y_pred, "bias")
+    true, predicted = _check_pair(y_true, y_pred)
     return float(np.mean(predicted - true))
 
 
+@door
 def regression_metrics(y_true: ArrayLike, y_pred: ArrayLike) -> dict[str, float]:
     """Return all four errors at once, by name.
 

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.model_selection import BaseCrossValidator, check_cv
 
-from roomacoustic_sk._validation import check_groups
+from roomacoustic_sk._labels import check_groups
+from roomacoustic_sk._validation import ArgumentValueError, door
 
 
 class RoomDisjointSplit(BaseCrossValidator):
@@ -44,7 +45,7 @@ class RoomDisjointSplit(BaseCrossValidator):
     >>> len(list(RoomDisjointSplit(GroupKFold(8), room).split(X, groups=rir)))  # doctest: +ELLIPSIS
     Traceback (most recent call last):
         ...
-    ValueError: RoomDisjointSplit: cv must not put a room into training and test, got room ...
+    roomacoustic_sk._validation.ArgumentValueError: RoomDisjointSplit: cv must not put a room into training ...
     """
 
     # As of scikit-learn's own group splitters, where metadata routing is enabled.
@@ -54,8 +55,9 @@ class RoomDisjointSplit(BaseCrossValidator):
         self.cv = cv
         self.room_groups = room_groups
 
+    @door
     def split(self, X: Any, y: Any = None, groups: Any = None) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
-        """Yield the rows of training and test.
+        """Return an iterator over the rows of training and test, once all splits are checked.
 
         Parameters
         ----------
@@ -66,22 +68,26 @@ class RoomDisjointSplit(BaseCrossValidator):
         groups : array-like of shape (n_rows,), optional
             Groups, for splitters that need them.
 
-        Yields
+        Returns
+        -------
+        iterator of (ndarray, ndarray)
+            Numbers of the rows of training and of test.
+
+        Raises
         ------
-        train, test : ndarray
-            Numbers of the rows.
+        ValueError
+            If a room is in both parts of a split, or there is not one label a row.
         """
-        name = type(self).__name__
-        room = check_groups(self.room_groups, len(X), caller=name, name="room_groups")
+        room = check_groups(self.room_groups, len(X), name="room_groups")
         splits = [(np.asarray(train), np.asarray(test)) for train, test in check_cv(self.cv, y).split(X, y, groups)]
         for number, (train, test) in enumerate(splits):
             shared = np.intersect1d(room[train], room[test])
             if len(shared):
-                raise ValueError(
-                    f"{name}: cv must not put a room into training and test, got room {shared[0]} in both parts of "
+                raise ArgumentValueError(
+                    f"cv must not put a room into training and test, got room {shared[0]} in both parts of "
                     f"split {number} ({len(shared)} rooms in all). Use GroupKFold with groups=room_groups."
                 )
-        yield from splits
+        return iter(splits)
 
     def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:
         """Return the number of splits.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -12,34 +13,46 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "roomacoustic_sk"
 
 FLOORS = {
-    "__init__": 5,
-    "__main__": 5,
-    "cli": 5,
-    "pretrained": 4,
-    "persistence": 4,
-    "encoder": 3,
+    "__init__": 10,
+    "__main__": 9,
+    "cli": 9,
+    "estimate": 8,
+    "pretrained": 7,
+    "persistence": 6,
+    "encoder": 5,
+    "heads": 5,
+    "room_parameters": 5,
+    "supervised": 5,
+    "networks": 4,
+    "losses": 4,
+    "datasets": 4,
+    "augmentation": 3,
+    "intervals": 3,
     "features": 3,
-    "heads": 3,
-    "supervised": 3,
-    "_targets": 2,
-    "_training": 2,
-    "_waveforms": 2,
-    "datasets": 2,
-    "displays": 2,
-    "_segments": 1,
-    "acoustics": 1,
-    "losses": 1,
-    "metrics": 1,
-    "model_selection": 1,
-    "networks": 1,
-    "samplers": 1,
+    "displays": 3,
+    "_shoebox": 3,
+    "_torch": 3,
+    "acoustics": 2,
+    "samplers": 2,
+    "metrics": 2,
+    "model_selection": 2,
+    "_base": 2,
+    "_recordings": 1,
+    "_labels": 1,
+    "_download": 1,
     "_decay": 0,
-    "_fused": 0,
-    "_lazy": -1,  # the cellar: even the checks know of it
-    "_torch": -1,
     "_validation": 0,
 }
 """Every module of the package; the modules of a subpackage live on one floor and may import each other."""
+
+NO_TORCH = {name for name, floor in FLOORS.items() if floor <= 2} | {
+    "datasets",
+    "_shoebox",
+    "augmentation",
+    "intervals",
+    "features",
+    "displays",
+}
 
 FILES = sorted(PACKAGE.rglob("*.py"))
 NAMES = [".".join(path.relative_to(PACKAGE).with_suffix("").parts) for path in FILES]
@@ -99,45 +112,74 @@ def test_heavy_libraries_are_imported_inside_the_functions_that_use_them(path):
     assert not heavy & set(imported_at_module_level(ast.parse(path.read_text())))
 
 
-def reachable(name):
-    """Return the files that a module needs, itself and what it imports in turn."""
-    found, pending = set(), [name]
-    while pending:
-        name = pending.pop()
-        if name not in found:
-            found.add(name)
-            paths = [path for path in FILES if floor_name(path) == name]
-            pending += [other for path in paths for other in own_imports(path)]
-    return [path for path in FILES if floor_name(path) in found]
+def test_the_modules_of_a_package_do_not_import_each_other_in_circles():
+    graph = {}
+    for path, name in zip(FILES, NAMES, strict=True):
+        full = f"{PACKAGE.name}.{name}"
+        graph[full] = {
+            f"{PACKAGE.name}.{other}"
+            for other in NAMES
+            for imported in imported_modules(ast.parse(path.read_text()))
+            if f"{imported}.".startswith(f"{PACKAGE.name}.{other}.") and other != name
+        }
+    list(TopologicalSorter(graph).static_order())  # raises CycleError
 
 
-@pytest.mark.parametrize("module", ["acoustics", "metrics", "_validation", "samplers", "datasets"])
-def test_numpy_modules_never_import_torch(module):
-    for path in reachable(module):
+@pytest.mark.parametrize("path", [path for path in FILES if floor_name(path) in NO_TORCH], ids=str)
+def test_modules_of_numpy_import_nothing_of_torch(path):
+    names = {name.partition(".")[0] for name in imported_modules(ast.parse(path.read_text()))}
+    assert not names & {"torch", "skorch"}
+    assert "_torch" not in own_imports(path)
+
+
+def uses(path, name):
+    """Tell whether a file has a name of its own or of another module in its code."""
+    nodes = list(ast.walk(ast.parse(path.read_text())))
+    names = {node.id for node in nodes if isinstance(node, ast.Name)}
+    return name in names or name in {alias.name for n in nodes if isinstance(n, ast.ImportFrom) for alias in n.names}
+
+
+@pytest.mark.parametrize("path", FILES, ids=NAMES)
+def test_bunches_are_made_in_datasets_and_pictures_in_displays_alone(path):
+    if floor_name(path) != "datasets":
+        assert not uses(path, "Bunch")
+    if floor_name(path) != "displays":
         names = {name.partition(".")[0] for name in imported_modules(ast.parse(path.read_text()))}
-        assert not names & {"torch", "skorch"}, path.name
+        assert "matplotlib" not in names
 
 
-@pytest.mark.parametrize("module", ["acoustics", "metrics"])
-def test_numpy_modules_load_without_torch(module):
-    # The package itself imports torch for its estimators, so a bare package stands in for its __init__.
-    program = f"""
-import sys, types
-package = types.ModuleType({PACKAGE.name!r})
-package.__path__ = [{str(PACKAGE)!r}]
-sys.modules[package.__name__] = package
-import {PACKAGE.name}.{module}
-loaded = {{"torch", "skorch", "matplotlib", "pyroomacoustics", "soundfile"}} & set(sys.modules)
-assert not loaded, loaded
-"""
+HEAVY = ("torch", "skorch", "matplotlib", "pyroomacoustics", "soundfile", "pooch")
+
+
+@pytest.mark.parametrize(
+    ("line", "unwanted"),
+    [
+        ("from roomacoustic_sk.acoustics import clarity", (*HEAVY, "sklearn", "pandas")),
+        ("from roomacoustic_sk import metrics", HEAVY),
+        ("from roomacoustic_sk.datasets import simulate_rooms", HEAVY),
+        ("from roomacoustic_sk.features import DecaySlopeFeatures", HEAVY),
+        ("import roomacoustic_sk", (*HEAVY, "sklearn", "pandas", "numpy")),
+        ("from roomacoustic_sk import ContrastiveRoomEncoder", HEAVY[2:]),
+    ],
+)
+def test_an_import_loads_what_it_needs_and_no_more(line, unwanted):
+    program = f"import sys; {line}; loaded = set({unwanted}) & set(sys.modules); assert not loaded, loaded"
     subprocess.run([sys.executable, "-c", program], check=True, timeout=120)
 
 
-def test_importing_the_package_loads_no_library_for_pictures_rooms_or_files():
-    program = f"""
-import sys, {PACKAGE.name}
-loaded = {{"matplotlib", "pyroomacoustics", "soundfile", "pooch"}} & set(sys.modules)
-assert not loaded, loaded
+def test_public_names_are_loaded_when_asked_for():
+    program = """
+import roomacoustic_sk, sys
+assert "ContrastiveRoomEncoder" in dir(roomacoustic_sk) and "acoustics" in dir(roomacoustic_sk)
+assert "torch" not in sys.modules
+assert roomacoustic_sk.acoustics.clarity and "torch" not in sys.modules
+assert roomacoustic_sk.RoomRegressor.__name__ == "RoomRegressor" and "torch" in sys.modules
+try:
+    roomacoustic_sk.nonsense
+except AttributeError as error:
+    assert "nonsense" in str(error)
+else:
+    raise SystemExit(1)
 """
     subprocess.run([sys.executable, "-c", program], check=True, timeout=120)
 

@@ -6,85 +6,29 @@ import gzip
 import hashlib
 import io
 import tarfile
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
 import pytest
 import requests
 import soundfile
+from archive_server import Server, serve
 
-from roomacoustic_sk.datasets import _librispeech
+from roomacoustic_sk import _download
 from roomacoustic_sk.datasets._librispeech import CHECKSUMS, fetch_librispeech
 from roomacoustic_sk.datasets._speech import load_speech
 
 
-class Server(ThreadingHTTPServer):
-    """Serves one archive, and can break off, ignore ranges, or fail for a while."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.archive = b""
-        self.knows_ranges = True
-        self.break_after: int | None = None  # bytes to send of each answer
-        self.failures = 0  # answers with status 503 to come
-        self.requests: list[str | None] = []  # the Range header of each
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}/resources/12"
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Server
-
-    def do_GET(self) -> None:
-        asked = self.headers["Range"]
-        self.server.requests.append(asked)
-        if self.server.failures:
-            self.server.failures -= 1
-            return self.send_error(503)
-        if self.path != "/resources/12/dev-clean.tar.gz":
-            return self.send_error(404)
-        archive, first = self.server.archive, 0
-        if asked and self.server.knows_ranges:
-            first = int(asked.removeprefix("bytes=").removesuffix("-"))
-            if first >= len(archive):
-                self.send_response(416)
-                self.send_header("Content-Range", f"bytes */{len(archive)}")
-                self.send_header("Content-Length", "0")
-                return self.end_headers()
-            self.send_response(206)
-            self.send_header("Content-Range", f"bytes {first}-{len(archive) - 1}/{len(archive)}")
-        else:
-            self.send_response(200)
-        self.send_header("Content-Length", str(len(archive) - first))
-        self.end_headers()
-        stop = None if self.server.break_after is None else first + self.server.break_after
-        self.wfile.write(archive[first:stop])
-        return None
-
-    def log_message(self, *args: object) -> None:
-        pass
-
-
 @pytest.fixture
 def server() -> Iterator[Server]:
-    with Server() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
+    with serve() as server:
         yield server
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_librispeech.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(_download.time, "sleep", lambda seconds: None)
 
 
 def flac(seconds: float, seed: int) -> bytes:
@@ -153,16 +97,6 @@ def test_the_second_call_asks_no_server(server: Server, tmp_path: Path) -> None:
     assert len(server.requests) == 1
 
 
-def test_a_download_that_breaks_off_goes_on_where_it_stopped(server: Server, tmp_path: Path) -> None:
-    server.archive = pack(CONTENT)
-    server.break_after = len(server.archive) // 3 + 1
-    fetch(server, tmp_path)
-    begins = [0 if asked is None else int(asked[len("bytes=") : -1]) for asked in server.requests]
-    assert len(begins) >= 3
-    # Nothing is asked for again but the last incomplete block before each break.
-    assert all(0 <= step - 1 < server.break_after <= step + _librispeech.CHUNK for step in np.diff(begins))
-
-
 def test_a_download_that_was_given_up_goes_on_in_the_next_call(server: Server, tmp_path: Path) -> None:
     server.archive = pack(CONTENT)
     part = tmp_path / "dev-clean.tar.gz.part"
@@ -176,24 +110,6 @@ def test_a_download_that_was_given_up_goes_on_in_the_next_call(server: Server, t
     assert not part.exists()
 
 
-def test_a_server_that_knows_no_ranges_sends_everything_again(server: Server, tmp_path: Path) -> None:
-    server.archive, server.knows_ranges = pack(CONTENT), False
-    (tmp_path / "dev-clean.tar.gz.part").write_bytes(b"old" * 100)
-    assert fetch(server, tmp_path).is_dir()
-
-
-def test_a_part_that_is_already_complete_needs_no_more(server: Server, tmp_path: Path) -> None:
-    server.archive = pack(CONTENT)
-    (tmp_path / "dev-clean.tar.gz.part").write_bytes(server.archive)
-    assert fetch(server, tmp_path).is_dir()
-
-
-def test_a_part_longer_than_the_archive_is_thrown_away(server: Server, tmp_path: Path) -> None:
-    server.archive = pack(CONTENT)
-    (tmp_path / "dev-clean.tar.gz.part").write_bytes(server.archive + b"more")
-    assert fetch(server, tmp_path).is_dir()
-
-
 def test_a_tampered_archive_is_refused_and_nothing_of_it_stays(server: Server, tmp_path: Path) -> None:
     server.archive = pack(CONTENT)
     right = f"md5:{hashlib.md5(server.archive).hexdigest()}"
@@ -205,15 +121,6 @@ def test_a_tampered_archive_is_refused_and_nothing_of_it_stays(server: Server, t
     assert names(tmp_path) == []
     server.archive = pack(CONTENT)
     assert fetch(server, tmp_path, right).is_dir()
-
-
-def test_a_part_of_another_archive_is_refused_and_the_next_call_starts_anew(server: Server, tmp_path: Path) -> None:
-    server.archive = pack(CONTENT)
-    (tmp_path / "dev-clean.tar.gz.part").write_bytes(b"other" * 100)
-    with pytest.raises(ValueError, match="must have the known checksum"):
-        fetch(server, tmp_path)
-    assert names(tmp_path) == []
-    assert fetch(server, tmp_path).is_dir()
 
 
 def test_openslrs_checksum_holds_unless_another_is_given(server: Server, tmp_path: Path) -> None:

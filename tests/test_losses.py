@@ -90,7 +90,7 @@ def test_gradient_equals_finite_differences_of_equation_2(batch):
         assert gradient[row, column].item() == pytest.approx((shifted[0] - shifted[1]) / (2 * step), rel=1e-5)
 
 
-def test_loss_does_not_depend_on_the_length_of_the_embeddings_or_the_order_of_the_rows(batch):
+def test_loss_depends_neither_on_lengths_nor_on_the_order_of_the_rows(batch):
     z, labels = batch
     expected = SupConLoss()(z, labels).item()
     lengths = torch.linspace(0.1, 50, len(z), dtype=torch.float64)[:, None]
@@ -203,8 +203,9 @@ def test_loss_under_autocast_keeps_single_precision():
     ],
 )
 def test_bad_parameters_are_refused(parameters, error, message):
-    with pytest.raises(error, match=message):
+    with pytest.raises(error, match=message) as caught:
         SupConLoss(**parameters)
+    assert str(caught.value).startswith("SupConLoss: ")
 
 
 @pytest.mark.parametrize(
@@ -216,7 +217,7 @@ def test_misaligned_labels_and_embeddings_of_a_wrong_shape_are_refused(embedding
         SupConLoss()(embeddings, labels)
 
 
-def test_retrieval_is_the_share_of_rows_whose_nearest_other_row_has_their_label(batch):
+def test_retrieval_is_the_share_of_rows_nearest_to_one_of_their_label(batch):
     z, labels = batch
     rows = [row / np.linalg.norm(row) for row in z.numpy()]
     others = [[j for j in range(len(rows)) if j != i] for i in range(len(rows))]
@@ -235,7 +236,7 @@ def test_retrieval_of_several_projections_is_their_mean_share(batch):
     torch.testing.assert_close(retrieval(torch.stack([z, others], dim=1), labels), expected)
 
 
-def test_retrieval_is_perfect_where_classes_are_apart_and_none_where_each_row_is_next_to_another_class():
+def test_retrieval_is_1_for_classes_apart_and_0_beside_other_classes():
     labels = torch.arange(4).repeat(3)
     assert retrieval(torch.eye(4)[labels], labels) == 1
     places = torch.eye(6)[torch.arange(6).repeat(2)]  # each place holds rows 0 to 5 twice, of classes that differ

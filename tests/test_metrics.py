@@ -61,7 +61,7 @@ def test_relative_rmse_is_the_root_of_the_unexplained_variance(pair):
         assert relative_rmse(true, predicted) == pytest.approx(math.sqrt(1 - r2_score(true, predicted)), rel=1e-12)
 
 
-def test_always_saying_the_mean_has_a_relative_rmse_of_1_and_no_correlation(pair):
+def test_the_constant_mean_has_a_relative_rmse_of_1_and_no_correlation(pair):
     true = pair[0][:, 0]
     said = np.full_like(true, true.mean())
     assert relative_rmse(true, said) == pytest.approx(1.0)
@@ -126,6 +126,11 @@ def test_bad_input_is_refused(metric):
         metric([1.0, np.nan], [1.0, 2.0])
     with pytest.raises(ValueError, match=f"{name}: y_pred must be finite, got NaN or infinity in 2 of its values"):
         metric([1.0, 2.0], [np.inf, np.nan])
+
+
+def test_all_metrics_at_once_name_the_function_that_was_called():
+    with pytest.raises(ValueError, match=r"^regression_metrics: y_true and y_pred must be of one shape"):
+        regression_metrics([1.0, 2.0], [1.0])
 
 
 def test_scorers_are_the_larger_the_better():

@@ -54,3 +54,12 @@ def test_groups_reach_it_by_metadata_routing():
 def test_labels_of_a_wrong_length_are_refused():
     with pytest.raises(ValueError, match=r"room_groups must be 1-D with one label a row \(24 rows\)"):
         next(RoomDisjointSplit(2, ROOM[:-1]).split(X))
+
+
+def test_all_splits_are_checked_before_the_first_is_taken():
+    with pytest.raises(ValueError, match=r"^RoomDisjointSplit: cv must not put a room"):
+        RoomDisjointSplit(GroupKFold(8), ROOM).split(X, groups=RIR)
+    with pytest.raises(ValueError, match=r"^RoomDisjointSplit: room_groups must be 1-D"):
+        RoomDisjointSplit(2, ROOM[:-1]).split(X)
+    splits = RoomDisjointSplit(GroupKFold(4), ROOM).split(X, groups=ROOM)
+    assert iter(splits) is splits

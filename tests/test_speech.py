@@ -1,11 +1,10 @@
-"""Segments of speech: cut where they say, distinct, balanced over speakers, not silent; split by speaker."""
+"""Segments of speech: cut where they say, distinct, balanced over speakers, not silent."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 import soundfile
 from numpy.typing import NDArray
@@ -13,7 +12,7 @@ from sklearn.utils import Bunch
 
 from roomacoustic_sk.datasets import _speech
 from roomacoustic_sk.datasets._audio import read_audio
-from roomacoustic_sk.datasets._speech import load_speech, split_by_speaker
+from roomacoustic_sk.datasets._speech import load_speech
 
 RATE = 16000
 
@@ -56,7 +55,7 @@ def test_every_segment_is_the_slice_of_its_file_that_it_says(corpus: Path, segme
         np.testing.assert_array_equal(speech.segments[row], slice_of(corpus, speech, row))
 
 
-def test_the_speaker_comes_from_librispeechs_layout_wherever_the_folder_begins(corpus: Path) -> None:
+def test_librispeechs_layout_tells_the_speaker_wherever_the_folder_begins(corpus: Path) -> None:
     for folder in (corpus.parent, corpus, corpus / "10", corpus / "10" / "1"):
         speech = load_speech(folder, duration=1.0, segments="consecutive")
         assert all(Path(name).name.startswith(f"{who}-") for name, who in zip(speech.file, speech.speaker, strict=True))
@@ -96,7 +95,7 @@ def test_a_speaker_who_has_no_more_leaves_the_turns_to_the_others(tmp_path: Path
     assert len(set(speech.source)) == 10
 
 
-def test_without_a_number_random_takes_one_of_each_file_and_consecutive_all(corpus: Path) -> None:
+def test_without_a_number_random_takes_one_a_file_and_consecutive_all(corpus: Path) -> None:
     one_each = load_speech(corpus, duration=1.0, random_state=0)
     assert sorted(one_each.file) == sorted(set(one_each.file))
     assert len(one_each.file) == 5
@@ -213,38 +212,7 @@ def test_wrong_parameters_are_named(corpus: Path, wrong: dict[str, object], mess
         load_speech(corpus, **wrong)  # type: ignore[arg-type]
 
 
-def test_parts_split_by_speaker_share_none_and_keep_every_field_aligned() -> None:
-    n = 40
-    speech = Bunch(
-        segments=np.arange(n * 3.0).reshape(n, 3),
-        target=pd.DataFrame({"row": np.arange(n)}),
-        source=np.arange(n),
-        speaker=np.repeat(np.arange(10), 4),
-        sample_rate=RATE,
-        DESCR="made",
-    )
-    parts = split_by_speaker(speech, (0.6, 0.2, 0.2), random_state=0)
-    assert [len(np.unique(part.speaker)) for part in parts] == [6, 2, 2]
-    assert len(np.unique(np.concatenate([part.speaker for part in parts]))) == 10
-    for part in parts:
-        np.testing.assert_array_equal(part.segments, speech.segments[part.source])
-        np.testing.assert_array_equal(part.target["row"], part.source)
-        np.testing.assert_array_equal(part.speaker, part.source // 4)
-        assert part.sample_rate == RATE
-        assert part.target.index.tolist() == list(range(len(part.source)))
-
-
-def test_a_split_that_leaves_a_part_without_a_speaker_is_an_error() -> None:
-    speech = Bunch(segments=np.ones((4, 2)), speaker=np.array([0, 0, 1, 1]))
-    with pytest.raises(ValueError, match="fractions must give each part a speaker"):
-        split_by_speaker(speech, (0.9, 0.1))
-    with pytest.raises(ValueError, match="fractions must be at least one and sum to at most 1"):
-        split_by_speaker(speech, (0.9, 0.2))
-    with pytest.raises(ValueError, match="fractions must be a number above 0"):
-        split_by_speaker(speech, (1.0, 0.0))
-
-
-def test_real_librispeech_gives_thousands_of_segments_of_all_speakers_long_enough(shared_data: Path) -> None:
+def test_real_librispeech_gives_many_segments_of_all_speakers(shared_data: Path) -> None:
     speech = load_speech(shared_data / "LibriSpeech", duration=4.0, n_segments=1000, random_state=0)
     assert speech.segments.shape == (1000, 64000)
     assert len(set(speech.source)) == 1000

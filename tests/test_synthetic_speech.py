@@ -9,7 +9,8 @@ import pytest
 from numpy.typing import NDArray
 from sklearn.utils import Bunch
 
-from roomacoustic_sk.datasets._speech import load_speech, split_by_speaker
+from roomacoustic_sk.datasets._bunches import split_by_speaker
+from roomacoustic_sk.datasets._speech import load_speech
 from roomacoustic_sk.datasets._synthetic_speech import make_speech
 
 RATE = 16000
@@ -60,7 +61,7 @@ def voiced_pitches(segment: NDArray[np.float32]) -> NDArray[np.float64]:
     return RATE / lag[periodic & loud]
 
 
-def test_it_comes_in_the_shape_of_load_speech_and_says_that_it_is_synthetic(speech: Bunch) -> None:
+def test_it_comes_as_from_load_speech_and_says_that_it_is_synthetic(speech: Bunch) -> None:
     assert speech.segments.shape == (48, 64000)
     assert speech.segments.dtype == np.float32
     assert speech.synthetic is True

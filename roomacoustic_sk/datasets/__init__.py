@@ -1,14 +1,16 @@
 """Simulated rooms, measured responses, speech, and reverberant speech made of both."""
 
+from roomacoustic_sk.datasets._bunches import concatenate, split_by_speaker, take
 from roomacoustic_sk.datasets._librispeech import fetch_librispeech
 from roomacoustic_sk.datasets._measured import load_measured_rirs
 from roomacoustic_sk.datasets._recordings import load_recordings
 from roomacoustic_sk.datasets._reverberant import make_reverberant_speech
 from roomacoustic_sk.datasets._rooms import simulate_rooms
-from roomacoustic_sk.datasets._speech import load_speech, split_by_speaker
+from roomacoustic_sk.datasets._speech import load_speech
 from roomacoustic_sk.datasets._synthetic_speech import make_speech
 
 __all__ = [
+    "concatenate",
     "fetch_librispeech",
     "load_measured_rirs",
     "load_recordings",
@@ -17,4 +19,5 @@ __all__ = [
     "make_speech",
     "simulate_rooms",
     "split_by_speaker",
+    "take",
 ]

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import resample_poly
 
-from roomacoustic_sk._validation import check_number, check_sample_rate
+from roomacoustic_sk._validation import ArgumentValueError, MissingFileError, check_number, check_sample_rate
 
 AUDIO_SUFFIXES = (".flac", ".mp3", ".ogg", ".wav")
 RESAMPLING_HALF_LENGTH = 10  # zero crossings on each side of scipy.signal.resample_poly's default filter
@@ -41,7 +41,7 @@ def _ratio(old_rate: int, new_rate: int) -> tuple[int, int]:
     return new_rate // common, old_rate // common
 
 
-def list_audio_files(folder: str | Path, *, caller: str = "list_audio_files") -> list[Path]:
+def list_audio_files(folder: str | Path) -> list[Path]:
     """List the WAV, FLAC, OGG and MP3 files in a folder and all folders below it, sorted by path.
 
     Hidden files and folders (such as the ``._*`` files of macOS archives) are passed over.
@@ -56,7 +56,7 @@ def list_audio_files(folder: str | Path, *, caller: str = "list_audio_files") ->
     root = Path(folder).expanduser()
     if not root.is_dir():
         what = "a file" if root.exists() else "a path that does not exist"
-        raise FileNotFoundError(f"{caller}: folder must be a folder with audio files, got {what}: {root}.")
+        raise MissingFileError(f"folder must be a folder with audio files, got {what}: {root}.")
     files = sorted(
         path
         for path in root.rglob("*")
@@ -65,17 +65,17 @@ def list_audio_files(folder: str | Path, *, caller: str = "list_audio_files") ->
         and not any(part.startswith(".") for part in path.relative_to(root).parts)
     )
     if not files:
-        raise ValueError(
-            f"{caller}: folder must hold audio files ({', '.join(AUDIO_SUFFIXES)}), got none in {root} or below it."
+        raise ArgumentValueError(
+            f"folder must hold audio files ({', '.join(AUDIO_SUFFIXES)}), got none in {root} or below it."
         )
     return files
 
 
-def _unreadable(caller: str, path: Path, why: str) -> ValueError:
-    return ValueError(f"{caller}: path must be a readable audio file, got {path}, {why}. Remove or replace it.")
+def _unreadable(path: Path, why: str) -> ArgumentValueError:
+    return ArgumentValueError(f"path must be a readable audio file, got {path}, {why}. Remove or replace it.")
 
 
-def audio_info(path: str | Path, *, caller: str = "audio_info") -> AudioInfo:
+def audio_info(path: str | Path) -> AudioInfo:
     """Read the header of an audio file, without its samples.
 
     Raises
@@ -89,19 +89,19 @@ def audio_info(path: str | Path, *, caller: str = "audio_info") -> AudioInfo:
 
     path = Path(path).expanduser()
     if not path.is_file():
-        raise FileNotFoundError(f"{caller}: path must be an audio file, got a path that is no file: {path}.")
+        raise MissingFileError(f"path must be an audio file, got a path that is no file: {path}.")
     if path.stat().st_size == 0:
-        raise _unreadable(caller, path, "which is empty (0 bytes)")
+        raise _unreadable(path, "which is empty (0 bytes)")
     try:
         header = soundfile.info(str(path), verbose=True)
     except soundfile.LibsndfileError as error:
-        raise _unreadable(caller, path, f"which libsndfile cannot open ({error.error_string})") from error
+        raise _unreadable(path, f"which libsndfile cannot open ({error.error_string})") from error
     # libsndfile takes a cut WAV file for a shorter one, and tells it in its log only; an Ogg file likewise.
     cut_wav = any(line.startswith("data") and "should be" in line for line in header.extra_info.splitlines())
     if cut_wav or (header.format == "OGG" and not _ogg_is_complete(path)):
-        raise _unreadable(caller, path, "which is truncated (shorter than its header says)")
+        raise _unreadable(path, "which is truncated (shorter than its header says)")
     if header.frames <= 0:
-        raise _unreadable(caller, path, "which has no samples")
+        raise _unreadable(path, "which has no samples")
     return AudioInfo(header.samplerate, header.frames, header.channels)
 
 
@@ -122,7 +122,6 @@ def read_audio(
     n_times: int | None = None,
     channel: int | None = None,
     info: AudioInfo | None = None,
-    caller: str = "read_audio",
 ) -> NDArray[np.float32]:
     """Read an audio file, or a part of it, as one channel at a given sampling rate.
 
@@ -144,8 +143,6 @@ def read_audio(
         microphones need a choice, since their mean is the response of no microphone.
     info : AudioInfo, default=None
         The file's header where it was read before, which saves reading it again.
-    caller : str
-        Who asks, for the error message.
 
     Returns
     -------
@@ -169,47 +166,49 @@ def read_audio(
     ...     read_audio(path, sample_rate=16000, start=4000, n_times=8000).shape
     (8000,)
     """
-    sample_rate = check_sample_rate(sample_rate, caller=caller)
+    sample_rate = check_sample_rate(sample_rate)
     path = Path(path).expanduser()
-    info = audio_info(path, caller=caller) if info is None else info
+    info = audio_info(path) if info is None else info
     length = info.n_times_at(sample_rate)
-    check_number(start, caller=caller, name="start", low=0, high=length - 1, integer=True)
+    check_number(start, name="start", low=0, high=length - 1, integer=True)
     if n_times is None:
         n_times = length - start
-    check_number(n_times, caller=caller, name=f"n_times (from {start} on)", low=1, high=length - start, integer=True)
+    check_number(n_times, name=f"n_times (from {start} on)", low=1, high=length - start, integer=True)
     if channel is not None:
-        check_number(channel, caller=caller, name="channel", low=0, high=info.n_channels - 1, integer=True)
+        check_number(channel, name="channel", low=0, high=info.n_channels - 1, integer=True)
 
     up, down = _ratio(info.sample_rate, sample_rate)
     margin = -(-RESAMPLING_HALF_LENGTH * max(up, down) // up) if up != down else 0
     # Beginning at a multiple of `down` puts the samples of the result on the grid of the whole file's result.
     first = max(0, start * down // up - margin) // down * down
     stop = min(info.n_times, -(-(start + n_times) * down // up) + margin + 1)
-    samples = _read_frames(path, first, stop - first, channel, caller)
+    samples = _read_frames(path, first, stop - first, channel)
     if up != down:
         samples = resample_poly(samples, up, down)
     offset = start - first * up // down
     return np.ascontiguousarray(samples[offset : offset + n_times], dtype=np.float32)
 
 
-def _read_frames(path: Path, first: int, n_frames: int, channel: int | None, caller: str) -> NDArray[np.float32]:
+def _read_frames(path: Path, first: int, n_frames: int, channel: int | None) -> NDArray[np.float32]:
     """Read frames at the file's own rate and take or average the channels."""
     import soundfile
 
     try:
         with soundfile.SoundFile(str(path)) as file:
+            rate = file.samplerate
             preroll = min(first, VORBIS_PREROLL if file.format == "OGG" else 0)
             file.seek(first - preroll)
             frames = file.read(preroll + n_frames, dtype="float32", always_2d=True)[preroll:]
     except soundfile.LibsndfileError as error:
         if not path.is_file():
-            raise FileNotFoundError(f"{caller}: path must be an audio file, got one that is gone: {path}.") from error
+            raise MissingFileError(f"path must be an audio file, got one that is gone: {path}.") from error
         why = f"which is truncated or damaged: libsndfile says '{error.error_string}'"
-        raise _unreadable(caller, path, why) from error
+        raise _unreadable(path, why) from error
     if len(frames) < n_frames:
         why = f"which is truncated: {len(frames)} of {n_frames} samples from {first} on could be read"
-        raise _unreadable(caller, path, why)
+        raise _unreadable(path, why)
     samples = frames.mean(axis=1) if channel is None else frames[:, channel]
-    if not np.isfinite(samples).all():
-        raise _unreadable(caller, path, "which has NaN or infinite samples")
+    finite = np.isfinite(samples)
+    if not finite.all():
+        raise _unreadable(path, f"which has NaN or infinite samples, at {(first + finite.argmin()) / rate:.2f} s first")
     return samples

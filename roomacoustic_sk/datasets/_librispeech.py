@@ -6,14 +6,14 @@ import os
 import shutil
 import tarfile
 import tempfile
-import time
 import zlib
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 from tqdm.auto import tqdm
 
-from roomacoustic_sk._validation import check_choice, check_number, describe
+from roomacoustic_sk._download import fetch
+from roomacoustic_sk._validation import ArgumentValueError, check_choice, check_number, describe, door
 
 OPENSLR = "https://www.openslr.org/resources/12"
 CHECKSUMS = {  # OpenSLR's own list, https://www.openslr.org/resources/12/md5sum.txt
@@ -26,10 +26,9 @@ CHECKSUMS = {  # OpenSLR's own list, https://www.openslr.org/resources/12/md5sum
     "train-other-500": "md5:d1a0fd59409feb2c614ce4d30c387708",
 }
 CORPUS = "LibriSpeech"  # the folder that every archive holds
-CHUNK = 1 << 14  # bytes; what is lost when the connection breaks
-CALLER = "fetch_librispeech"
 
 
+@door
 def fetch_librispeech(
     subset: str = "dev-clean",
     *,
@@ -42,7 +41,7 @@ def fetch_librispeech(
 ) -> Path:
     """Download a subset of LibriSpeech once, and return the folder that `load_speech` reads.
 
-    A broken download goes on where it stopped, in this call or in the next one. The archive is unpacked only if its
+    A broken download resumes where it stopped, in this call or in the next one. The archive is unpacked only if its
     checksum is right, and the folder appears only when all of it is unpacked; the archive is deleted then.
 
     Parameters
@@ -88,104 +87,29 @@ def fetch_librispeech(
     """
     import pooch
 
-    check_choice(subset, tuple(CHECKSUMS), caller=CALLER, name="subset")
-    check_number(attempts, caller=CALLER, name="attempts", low=1, integer=True)
-    check_number(timeout, caller=CALLER, name="timeout (in s)", low=0, low_open=True)
+    check_choice(subset, tuple(CHECKSUMS), name="subset")
+    check_number(attempts, name="attempts", low=1, integer=True)
+    check_number(timeout, name="timeout (in s)", low=0, low_open=True)
     if checksum is not None and (not isinstance(checksum, str) or ":" not in checksum):
-        raise ValueError(f"{CALLER}: checksum must be 'md5:...' or 'sha256:...', got {describe(checksum)}.")
+        raise ArgumentValueError(f"checksum must be 'md5:...' or 'sha256:...', got {describe(checksum)}.")
     home = Path(pooch.os_cache("roomacoustic_sk") if data_home is None else data_home).expanduser()
     folder = home / CORPUS / subset
     if folder.is_dir():
         return folder
-    home.mkdir(parents=True, exist_ok=True)
-    url, archive = f"{base_url.rstrip('/')}/{subset}.tar.gz", home / f"{subset}.tar.gz"
-    downloader = _ResumingDownloader(home / f"{archive.name}.part", attempts, timeout, verbose)
-    try:
-        pooch.retrieve(url, checksum or CHECKSUMS[subset], archive.name, home, downloader=downloader)
-    except ValueError as error:
-        raise ValueError(
-            f"{CALLER}: {url} must have the known checksum, got a broken or changed archive, which is deleted. Call "
-            f"again to download it anew. ({error})"
-        ) from error
+    archive = fetch(
+        f"{base_url.rstrip('/')}/{subset}.tar.gz",
+        home,
+        f"{subset}.tar.gz",
+        checksum or CHECKSUMS[subset],
+        attempts=attempts,
+        timeout=timeout,
+        verbose=verbose,
+    )
     try:
         _unpack(archive, folder, verbose)
     finally:
         archive.unlink(missing_ok=True)
     return folder
-
-
-class _ResumingDownloader(NamedTuple):
-    """A downloader as pooch calls it, which keeps a broken download in `part` and goes on from there."""
-
-    part: Path
-    attempts: int
-    timeout: float
-    verbose: int
-
-    def __call__(self, url: str, output_file: str | Path, pooch: Any) -> None:
-        """Download `url` to `output_file`."""
-        import requests
-
-        failures = 0
-        while True:
-            before = self._size()
-            try:
-                self._fetch_rest(url)
-                break
-            except requests.HTTPError as error:
-                # The server has understood, and refuses.
-                if error.response is not None and error.response.status_code < 500:
-                    raise ConnectionError(f"{CALLER}: {url} must be an archive, got the answer: {error}.") from error
-                problem: Exception = error
-            except (requests.RequestException, _BrokenOffError) as error:
-                problem = error
-            failures = 1 if self._size() > before else failures + 1
-            if failures >= self.attempts:
-                raise ConnectionError(
-                    f"{CALLER}: {url} must be within reach, got {problem} in {failures} attempts. Check the "
-                    f"connection and call again: it goes on from the {self._size() / 1e6:.1f} MB that are here."
-                ) from problem
-            time.sleep(min(10.0, 0.1 * 4**failures))
-        os.replace(self.part, output_file)
-
-    def _size(self) -> int:
-        return self.part.stat().st_size if self.part.exists() else 0
-
-    def _fetch_rest(self, url: str) -> None:
-        """Ask for what is missing (RFC 9110, section 14) and append it."""
-        import requests
-
-        have = self._size()
-        # Without compression in transit, so that positions and lengths are those of the archive.
-        headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
-        with requests.get(url, headers=headers, stream=True, timeout=self.timeout) as response:
-            content_range = response.headers.get("Content-Range", "")
-            if response.status_code == requests.codes.requested_range_not_satisfiable:
-                if content_range == f"bytes */{have}":
-                    return  # it was complete
-                self.part.unlink()  # it is no part of this archive
-                raise _BrokenOffError("a different archive than the one begun")
-            response.raise_for_status()
-            resumed = response.status_code == requests.codes.partial_content
-            if resumed and not content_range.startswith(f"bytes {have}-"):
-                raise _BrokenOffError(f"the wrong range ({content_range})")
-            have = have if resumed else 0  # a server that knows no ranges sends all of it
-            length = response.headers.get("Content-Length")
-            total = have + int(length) if length else None
-            self._append(response, have, total)
-        if total is not None and self._size() < total:
-            raise _BrokenOffError(f"{self._size()} of {total} bytes")
-
-    def _append(self, response: Any, have: int, total: int | None) -> None:
-        bar = tqdm(total=total, initial=have, unit="B", unit_scale=True, desc=self.part.stem, disable=not self.verbose)
-        with bar, self.part.open("ab" if have else "wb") as file:
-            for chunk in response.iter_content(CHUNK):
-                file.write(chunk)
-                bar.update(len(chunk))
-
-
-class _BrokenOffError(Exception):
-    """The server sent less than, or something else than, it was asked for."""
 
 
 def _unpack(archive: Path, folder: Path, verbose: int) -> None:
@@ -204,7 +128,7 @@ def _unpack(archive: Path, folder: Path, verbose: int) -> None:
                 members.extract(member, temporary, filter="data")
         unpacked = temporary / CORPUS / folder.name
         if not unpacked.is_dir():
-            raise ValueError(f"{CALLER}: {archive.name} must hold {CORPUS}/{folder.name}, got an archive without it.")
+            raise ArgumentValueError(f"{archive.name} must hold {CORPUS}/{folder.name}, got an archive without it.")
         folder.parent.mkdir(exist_ok=True)
         for document in unpacked.parent.iterdir():
             if document.is_file():  # licence, speakers, chapters
@@ -213,7 +137,7 @@ def _unpack(archive: Path, folder: Path, verbose: int) -> None:
     except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
         if isinstance(error, OSError) and not isinstance(error, tarfile.TarError) and error.errno is not None:
             raise  # no space, no permission: not the archive's fault
-        raise ValueError(f"{CALLER}: {archive.name} must be a tar.gz archive, got a damaged one ({error}).") from error
+        raise ArgumentValueError(f"{archive.name} must be a tar.gz archive, got a damaged one ({error}).") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -228,7 +152,7 @@ def _check_member(member: tarfile.TarInfo, archive: Path) -> None:
         got = "a link or device"
     else:
         return
-    raise ValueError(
-        f"{CALLER}: {archive.name} must hold plain files and folders in {CORPUS}/, got {got}: {member.name!r}. "
+    raise ArgumentValueError(
+        f"{archive.name} must hold plain files and folders in {CORPUS}/, got {got}: {member.name!r}. "
         "Nothing was unpacked."
     )

@@ -1,24 +1,29 @@
-"""Segments of dry speech out of a folder of recordings, and their split by speaker."""
+"""Segments of dry speech out of a folder of recordings."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-import pandas as pd
 from numpy.random import RandomState
 from numpy.typing import NDArray
 from scipy.signal import resample_poly
 from sklearn.utils import Bunch, check_random_state
 from tqdm.auto import tqdm
 
-from roomacoustic_sk._recordings import Recordings
-from roomacoustic_sk._validation import check_choice, check_groups, check_number, check_sample_rate, describe
+from roomacoustic_sk._validation import (
+    ArgumentTypeError,
+    ArgumentValueError,
+    check_choice,
+    check_number,
+    check_sample_rate,
+    describe,
+    door,
+)
 from roomacoustic_sk.datasets._audio import AudioInfo, audio_info, list_audio_files, read_audio
 
 FRAME = 0.02  # s; levels are taken over frames of this length
@@ -37,6 +42,7 @@ class Segment(NamedTuple):
     samples: NDArray[np.float32]
 
 
+@door
 def load_speech(
     folder: str | Path,
     *,
@@ -130,44 +136,55 @@ def load_speech(
     >>> speech.segments.shape, sorted(speech.speaker.tolist())
     ((6, 8000), ['ada', 'ada', 'ada', 'bob', 'bob', 'bob'])
     """
-    caller = "load_speech"
-    sample_rate = check_sample_rate(sample_rate, caller=caller)
-    check_number(duration, caller=caller, name="duration (in s)", low=FRAME)
-    check_number(min_activity, caller=caller, name="min_activity", low=0, high=1)
-    check_choice(segments, ("random", "consecutive"), caller=caller, name="segments")
+    sample_rate = check_sample_rate(sample_rate)
+    check_number(duration, name="duration (in s)", low=FRAME)
+    check_number(min_activity, name="min_activity", low=0, high=1)
+    check_choice(segments, ("random", "consecutive"), name="segments")
     if n_segments is not None:
-        check_number(n_segments, caller=caller, name="n_segments", low=1, integer=True)
-    speeds = _check_speeds(speed_range, segments, caller)
+        check_number(n_segments, name="n_segments", low=1, integer=True)
+    speeds = _check_speeds(speed_range, segments)
     root = Path(folder).expanduser()
-    files = _files_of_speakers(root, speakers, speaker_pattern, caller)
-    reader = _Reader(sample_rate, round(duration * sample_rate), speeds, min_activity, caller)
+    files = _files_of_speakers(root, speakers, speaker_pattern)
+    reader = _Reader(sample_rate, round(duration * sample_rate), speeds, min_activity)
     rng: RandomState = check_random_state(random_state)
-    turns: dict[str, Iterator[Segment]] = {
-        speaker: (
-            _consecutive_segments(paths, reader)
-            if segments == "consecutive"
-            else _random_segments(paths, reader, rng, once=n_segments is None)
-        )
-        for speaker, paths in files.items()
-    }
-    if segments == "random":
-        turns = {speaker: turns[speaker] for speaker in rng.permutation(list(turns)).tolist()}
+    if segments == "consecutive":
+        turns = {speaker: _consecutive_segments(paths, reader) for speaker, paths in files.items()}
+    else:
+        order = rng.permutation(list(files)).tolist()
+        turns = {speaker: _random_segments(files[speaker], reader, rng, once=n_segments is None) for speaker in order}
     taken = _take_turns(turns, n_segments, verbose)
     passed = f"{reader.passed['short']} files shorter than {duration:g} s and {reader.passed['silent']} silent segments"
-    if not taken:
-        raise ValueError(
-            f"{caller}: folder must hold speech of {duration:g} s, got none in {root} ({passed} left out). Use a "
-            "shorter duration, or a lower min_activity."
-        )
-    if n_segments is not None and len(taken) < n_segments:
-        raise ValueError(
-            f"{caller}: n_segments must be at most {len(taken)}, all that {root} has of {duration:g} s "
-            f"({passed} left out), got {n_segments}. Ask for fewer or shorter ones, or add recordings."
-        )
+    _check_enough(len(taken), n_segments, f"{duration:g} s", root, passed)
     if segments == "consecutive":
         taken.sort(key=lambda turn: (turn[1].path, turn[1].start))
+    bunch = _bunch(taken, sample_rate, root)
+    n_speakers, n_files = len(np.unique(bunch.speaker)), len(np.unique(bunch.file))
+    bunch.DESCR = (
+        f"Speech: {len(taken)} {segments} segments of {duration:g} s at {sample_rate} Hz by "
+        f"{n_speakers} speakers, from {n_files} files of {root.absolute().name}, at "
+        f"{speed_range[0]:g} to {speed_range[1]:g} times their speed.\n"
+        f"Left out: {passed}."
+    )
+    return bunch
+
+
+def _check_enough(n_taken: int, n_segments: int | None, duration: str, root: Path, passed: str) -> None:
+    """Refuse to return no segment, or fewer than asked for."""
+    if not n_taken:
+        raise ArgumentValueError(
+            f"folder must hold speech of {duration}, got none in {root} ({passed} left out). Use a "
+            "shorter duration, or a lower min_activity."
+        )
+    if n_segments is not None and n_taken < n_segments:
+        raise ArgumentValueError(
+            f"n_segments must be at most {n_taken}, all that {root} has of {duration} "
+            f"({passed} left out), got {n_segments}. Ask for fewer or shorter ones, or add recordings."
+        )
+
+
+def _bunch(taken: list[tuple[str, Segment]], sample_rate: int, root: Path) -> Bunch:
+    """Put the segments of all speakers together."""
     names = [segment.path.relative_to(root).as_posix() for _, segment in taken]
-    speaker = np.array([speaker for speaker, _ in taken])
     return Bunch(
         segments=np.stack([segment.samples for _, segment in taken]),
         sample_rate=sample_rate,
@@ -177,65 +194,56 @@ def load_speech(
                 for name, (_, segment) in zip(names, taken, strict=True)
             ]
         ),
-        speaker=speaker,
+        speaker=np.array([speaker for speaker, _ in taken]),
         file=np.array(names),
         start=np.array([segment.start for _, segment in taken]) / sample_rate,
         speed=np.array([segment.speed for _, segment in taken]),
         synthetic=False,
-        DESCR=(
-            f"Speech: {len(taken)} {segments} segments of {duration:g} s at {sample_rate} Hz by "
-            f"{len(np.unique(speaker))} speakers, from {len(set(names))} files of {root.absolute().name}, at "
-            f"{speed_range[0]:g} to {speed_range[1]:g} times their speed.\n"
-            f"Left out: {passed}."
-        ),
     )
 
 
-def _check_speeds(speed_range: Any, segments: str, caller: str) -> NDArray[np.intp]:
+def _check_speeds(speed_range: Any, segments: str) -> NDArray[np.intp]:
     """Return the speeds to draw from, in per cent."""
     if not isinstance(speed_range, Sequence) or len(speed_range) != 2:
-        raise TypeError(f"{caller}: speed_range must be a pair of numbers, got {describe(speed_range)}.")
+        raise ArgumentTypeError(f"speed_range must be a pair of numbers, got {describe(speed_range)}.")
     for speed in speed_range:
-        check_number(speed, caller=caller, name="speed_range", low=0.5, high=2)
+        check_number(speed, name="speed_range", low=0.5, high=2)
     low, high = (round(100 * speed) for speed in speed_range)
     if low > high:
-        raise ValueError(f"{caller}: speed_range must be the lowest and the highest speed, got {tuple(speed_range)}.")
+        raise ArgumentValueError(f"speed_range must be the lowest and the highest speed, got {tuple(speed_range)}.")
     if segments == "consecutive" and (low, high) != (100, 100):
-        raise ValueError(
-            f'{caller}: speed_range must be (1, 1) for segments="consecutive", got {tuple(speed_range)}. Use '
-            'segments="random".'
+        raise ArgumentValueError(
+            f'speed_range must be (1, 1) for segments="consecutive", got {tuple(speed_range)}. Use segments="random".'
         )
     return np.arange(low, high + 1)
 
 
-def _files_of_speakers(
-    root: Path, speakers: Iterable[Any] | None, pattern: str | None, caller: str
-) -> dict[str, list[Path]]:
+def _files_of_speakers(root: Path, speakers: Iterable[Any] | None, pattern: str | None) -> dict[str, list[Path]]:
     """List the files of each speaker."""
     files: dict[str, list[Path]] = defaultdict(list)
-    for path in list_audio_files(root, caller=caller):
-        files[_speaker_of(path, root, pattern, caller)].append(path)
+    for path in list_audio_files(root):
+        files[_speaker_of(path, root, pattern)].append(path)
     if speakers is None:
         return files
     wanted = [speakers] if isinstance(speakers, str) else [str(speaker) for speaker in speakers]
     unknown = sorted(set(wanted) - set(files))
     if unknown or not wanted:
         known = ", ".join(list(files)[:5])
-        raise ValueError(
-            f"{caller}: speakers must be among the {len(files)} speakers of {root} ({known}, ...), "
+        raise ArgumentValueError(
+            f"speakers must be among the {len(files)} speakers of {root} ({known}, ...), "
             f"got {', '.join(unknown) if unknown else 'none'}."
         )
     return {speaker: files[speaker] for speaker in dict.fromkeys(wanted)}
 
 
-def _speaker_of(path: Path, root: Path, pattern: str | None, caller: str) -> str:
+def _speaker_of(path: Path, root: Path, pattern: str | None) -> str:
     """Tell the speaker from a file's path."""
     if pattern is not None:
         name = path.relative_to(root).as_posix()
         match = re.search(pattern, name)
         if match is None or not match.groups():
-            raise ValueError(
-                f"{caller}: speaker_pattern must match every file and have a group, got {pattern!r}, "
+            raise ArgumentValueError(
+                f"speaker_pattern must match every file and have a group, got {pattern!r}, "
                 f"which {'has no group' if match else f'does not match {name}'}."
             )
         return match.group(1)
@@ -257,12 +265,10 @@ def _frame_levels(samples: NDArray[np.float32], sample_rate: int) -> NDArray[np.
 class _Reader:
     """Reads segments of one length, remembers headers and levels, and counts what it passes over."""
 
-    def __init__(
-        self, sample_rate: int, n_times: int, speeds: NDArray[np.intp], min_activity: float, caller: str
-    ) -> None:
+    def __init__(self, sample_rate: int, n_times: int, speeds: NDArray[np.intp], min_activity: float) -> None:
         self.sample_rate, self.n_times, self.speeds = sample_rate, n_times, speeds
         self.n_longest = _n_read(n_times, int(speeds[-1]))
-        self.min_activity, self.caller = min_activity, caller
+        self.min_activity = min_activity
         self.passed: Counter[str] = Counter()
         self._infos: dict[Path, AudioInfo] = {}
         self._levels: dict[Path, float] = {}
@@ -270,7 +276,7 @@ class _Reader:
     def n_starts(self, path: Path) -> int:
         """Return at how many samples a segment can start in a file; 0, counted once, if it is too short."""
         if path not in self._infos:
-            self._infos[path] = audio_info(path, caller=self.caller)
+            self._infos[path] = audio_info(path)
             self.passed["short"] += self._length(path) < self.n_longest
         return max(0, self._length(path) - self.n_longest + 1)
 
@@ -290,7 +296,7 @@ class _Reader:
 
     def _read(self, path: Path, start: int, n_times: int) -> NDArray[np.float32]:
         info = self._infos[path]
-        return read_audio(path, self.sample_rate, start=start, n_times=n_times, info=info, caller=self.caller)
+        return read_audio(path, self.sample_rate, start=start, n_times=n_times, info=info)
 
     def _speech_level(self, path: Path) -> float:
         if path not in self._levels:
@@ -358,65 +364,3 @@ def _take_turns(turns: dict[str, Iterator[Segment]], n_segments: int | None, ver
                 if len(taken) == n_segments:
                     break
     return taken
-
-
-def split_by_speaker(
-    speech: Bunch, fractions: Sequence[float] = (0.8, 0.2), *, random_state: int | RandomState | None = None
-) -> list[Bunch]:
-    """Split speech, or reverberant speech, into parts that have no speaker in common.
-
-    Parameters
-    ----------
-    speech : Bunch
-        As `load_speech`, `make_speech` or `make_reverberant_speech` return it: `speaker` and other arrays or frames
-        of one row a segment.
-    fractions : sequence of float, default=(0.8, 0.2)
-        Share of the speakers in each part, each above 0, together at most 1; speakers beyond them are left out.
-    random_state : int, RandomState instance or None, default=None
-        Seed of the choice of speakers.
-
-    Returns
-    -------
-    list of Bunch
-        One for each fraction, with the fields of `speech`, rows in their old order.
-
-    Raises
-    ------
-    ValueError
-        If the fractions are none, or leave a part without a speaker.
-
-    Examples
-    --------
-    >>> from roomacoustic_sk.datasets import make_speech, split_by_speaker
-    >>> speech = make_speech(n_speakers=4, n_segments=8, duration=0.5, random_state=0)
-    >>> train, test = split_by_speaker(speech, (0.75, 0.25), random_state=0)
-    >>> len(train.segments), len(test.segments), set(train.speaker) & set(test.speaker)
-    (6, 2, set())
-    """
-    caller = "split_by_speaker"
-    for fraction in fractions:
-        check_number(fraction, caller=caller, name="fractions", low=0, high=1, low_open=True)
-    if len(fractions) == 0 or sum(fractions) > 1 + 1e-9:
-        raise ValueError(f"{caller}: fractions must be at least one and sum to at most 1, got {list(fractions)}.")
-    labels = np.asarray(speech["speaker"])
-    labels = check_groups(labels, labels.size, caller=caller, name="speech.speaker")
-    speakers = np.unique(labels)
-    bounds = np.round(np.cumsum([0, *fractions]) * len(speakers)).astype(int)
-    if np.diff(bounds).min() < 1:
-        raise ValueError(
-            f"{caller}: fractions must give each part a speaker, got {list(fractions)} of {len(speakers)} speakers."
-        )
-    shuffled = check_random_state(random_state).permutation(speakers)
-    parts = (shuffled[first:stop] for first, stop in pairwise(bounds))
-    return [_rows(speech, np.isin(labels, part)) for part in parts]
-
-
-def _rows(bunch: Bunch, chosen: NDArray[np.bool_]) -> Bunch:
-    """Return a Bunch with the chosen rows of its arrays and frames, other fields unchanged."""
-    part = Bunch(**bunch)
-    for name, value in bunch.items():
-        if isinstance(value, (np.ndarray, Recordings)) and len(value) == len(chosen):
-            part[name] = value[chosen]
-        elif isinstance(value, pd.DataFrame) and len(value) == len(chosen):
-            part[name] = value[chosen].reset_index(drop=True)
-    return part

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.fft import irfft, next_fast_len, rfft
 from sklearn.utils import Bunch, check_random_state
 
-from roomacoustic_sk._validation import check_number, check_sample_rate
+from roomacoustic_sk._validation import check_number, check_sample_rate, door
 
 Array = NDArray[np.float64]
 Spectrum = NDArray[np.complex128]
@@ -115,6 +115,7 @@ class Tracks(NamedTuple):
     formants: Array  # (n_ticks, 3)
 
 
+@door
 def make_speech(
     n_speakers: int = 8,
     n_segments: int = 64,
@@ -174,12 +175,11 @@ def make_speech(
     >>> speech.segments.shape, speech.speaker.tolist(), speech.synthetic
     ((4, 16000), ['synthetic-0', 'synthetic-1', 'synthetic-0', 'synthetic-1'], True)
     """
-    caller = "make_speech"
-    check_number(n_speakers, caller=caller, name="n_speakers", low=1, integer=True)
-    check_number(n_segments, caller=caller, name="n_segments", low=n_speakers, integer=True)
-    check_number(duration, caller=caller, name="duration (in s)", low=SHORTEST)
-    sample_rate = check_sample_rate(sample_rate, caller=caller)
-    check_number(sample_rate, caller=caller, name="sample_rate (in Hz)", low=8000)
+    check_number(n_speakers, name="n_speakers", low=1, integer=True)
+    check_number(n_segments, name="n_segments", low=n_speakers, integer=True)
+    check_number(duration, name="duration (in s)", low=SHORTEST)
+    sample_rate = check_sample_rate(sample_rate)
+    check_number(sample_rate, name="sample_rate (in Hz)", low=8000)
     seed = int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
     voices = _make_voices(n_speakers, np.random.default_rng(seed))
     n_times = round(duration * sample_rate)

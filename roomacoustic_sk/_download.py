@@ -1,0 +1,141 @@
+"""Downloads that resume where they broke off and are kept only if their checksum is right."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tqdm.auto import tqdm
+
+from roomacoustic_sk._validation import ArgumentValueError, NamedError
+
+CHUNK = 1 << 14  # bytes; the most that is lost when the connection breaks
+
+
+class DownloadError(NamedError, ConnectionError):
+    """A server cannot be reached, refuses, or breaks off too often."""
+
+
+def fetch(url: str, folder: Path, name: str, checksum: str, *, attempts: int, timeout: float, verbose: int) -> Path:
+    """Download a file once, and return its path.
+
+    A download that breaks off stays as ``<name>.part`` and resumes from there, in this call or in the next one. A file
+    that is already there and has the checksum is not asked for again.
+
+    Parameters
+    ----------
+    url : str
+        Address of the file.
+    folder : Path
+        Folder to keep the file in, made if it is missing.
+    name : str
+        Name of the file there.
+    checksum : str
+        "md5:..." or "sha256:...".
+    attempts : int
+        How often to try without any progress before giving up.
+    timeout : float
+        Seconds to wait for an answer of the server.
+    verbose : int
+        Whether to show a progress bar.
+
+    Returns
+    -------
+    Path
+        ``folder / name``.
+
+    Raises
+    ------
+    DownloadError
+        If the server cannot be reached, does not have the file, or breaks off `attempts` times.
+    ArgumentValueError
+        If the checksum is wrong. Nothing of the file stays.
+    """
+    import pooch
+
+    folder.mkdir(parents=True, exist_ok=True)
+    downloader = _ResumingDownloader(folder / f"{name}.part", attempts, timeout, verbose)
+    try:
+        pooch.retrieve(url, checksum, name, folder, downloader=downloader)
+    except ValueError as error:
+        raise ArgumentValueError(
+            f"{url} must have the known checksum, got a broken or changed archive, which is deleted. Call "
+            f"again to download it anew. ({error})"
+        ) from error
+    return folder / name
+
+
+class _ResumingDownloader(NamedTuple):
+    """A downloader as pooch calls it, which keeps a broken download in `part` and resumes from there."""
+
+    part: Path
+    attempts: int
+    timeout: float
+    verbose: int
+
+    def __call__(self, url: str, output_file: str | Path, pooch: Any) -> None:
+        """Download `url` to `output_file`."""
+        import requests
+
+        failures = 0
+        while True:
+            before = self._size()
+            try:
+                self._fetch_rest(url)
+                break
+            except requests.HTTPError as error:
+                # The server has understood, and refuses.
+                if error.response is not None and error.response.status_code < 500:
+                    raise DownloadError(f"{url} must be an archive, got the answer: {error}.") from error
+                problem: Exception = error
+            except (requests.RequestException, _BrokenOffError) as error:
+                problem = error
+            failures = 1 if self._size() > before else failures + 1
+            if failures >= self.attempts:
+                raise DownloadError(
+                    f"{url} must be within reach, got {problem} in {failures} attempts. Check the "
+                    f"connection and call again: it goes on from the {self._size() / 1e6:.1f} MB that are here."
+                ) from problem
+            time.sleep(min(10.0, 0.1 * 4**failures))
+        os.replace(self.part, output_file)
+
+    def _size(self) -> int:
+        return self.part.stat().st_size if self.part.exists() else 0
+
+    def _fetch_rest(self, url: str) -> None:
+        """Ask for what is missing (RFC 9110, section 14) and append it."""
+        import requests
+
+        have = self._size()
+        # Without compression in transit, so that positions and lengths are those of the archive.
+        headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
+        with requests.get(url, headers=headers, stream=True, timeout=self.timeout) as response:
+            content_range = response.headers.get("Content-Range", "")
+            if response.status_code == requests.codes.requested_range_not_satisfiable:
+                if content_range == f"bytes */{have}":
+                    return  # it was complete
+                self.part.unlink()  # it is no part of this archive
+                raise _BrokenOffError("a different archive than the one begun")
+            response.raise_for_status()
+            resumed = response.status_code == requests.codes.partial_content
+            if resumed and not content_range.startswith(f"bytes {have}-"):
+                raise _BrokenOffError(f"the wrong range ({content_range})")
+            have = have if resumed else 0  # a server that knows no ranges sends all of it
+            length = response.headers.get("Content-Length")
+            total = have + int(length) if length else None
+            self._append(response, have, total)
+        if total is not None and self._size() < total:
+            raise _BrokenOffError(f"{self._size()} of {total} bytes")
+
+    def _append(self, response: Any, have: int, total: int | None) -> None:
+        bar = tqdm(total=total, initial=have, unit="B", unit_scale=True, desc=self.part.stem, disable=not self.verbose)
+        with bar, self.part.open("ab" if have else "wb") as file:
+            for chunk in response.iter_content(CHUNK):
+                file.write(chunk)
+                bar.update(len(chunk))
+
+
+class _BrokenOffError(Exception):
+    """The server sent less than, or something else than, it was asked for."""

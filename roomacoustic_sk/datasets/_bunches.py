@@ -1,0 +1,473 @@
+"""What works on every Bunch of this package: some of its entries, several in one, parts without a common speaker."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.random import RandomState
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils import Bunch, check_random_state
+
+from roomacoustic_sk._labels import check_groups
+from roomacoustic_sk._recordings import Recordings, as_recordings
+from roomacoustic_sk._validation import (
+    ArgumentTypeError,
+    ArgumentValueError,
+    check_number,
+    describe,
+    door,
+)
+
+COUNTED = ("rir", "source", "speaker", "file")  # the first of these that a Bunch has says how many entries there are
+LABELS = ("rir", "room", "source", "speaker")
+ENTRY_FIELDS = (*LABELS, "rirs", "segments", "data", "target", "file", "start", "speed", "complete")
+"""Fields of one item an entry, whatever they are made of; other lists are something else, such as `voices`."""
+
+
+# --- Some of the entries ----------------------------------------------------------------------------------------
+
+
+@door
+def take(bunch: Bunch | Mapping[str, Any], indices: ArrayLike | slice) -> Bunch:
+    """Take some of the entries of a Bunch: of its arrays, frames, lists and lazy recordings alike.
+
+    Parameters
+    ----------
+    bunch : Bunch
+        Rooms, speech, clips or recordings, as the functions of `roomacoustic_sk.datasets` return them. An entry is a
+        response, a segment or a clip.
+    indices : array-like of int, slice, or array-like of bool of shape (n_entries,)
+        Which entries: their numbers (negative ones count from the end, any order, also repeatedly), or a mask.
+
+    Returns
+    -------
+    Bunch
+        The same fields, those of one item an entry cut. Frames are numbered from 0 again; lazy recordings stay lazy.
+
+    Raises
+    ------
+    TypeError
+        If `bunch` is no Bunch or mapping, or `indices` are neither whole numbers nor a mask nor a slice.
+    ValueError
+        If there is no entry of that number, the mask has another length than the entries, the Bunch has no labels to
+        count its entries by, or a field of one item an entry has another number of them.
+
+    See Also
+    --------
+    concatenate : Make one Bunch out of several.
+    split_by_speaker : Parts that have no speaker in common.
+
+    Notes
+    -----
+    The number of entries is the length of the field `rir` if there is one, else of `source`, else of `speaker`, else
+    of `file`. Of one item an entry are
+
+    - the fields `rirs`, `segments`, `data`, `target`, `rir`, `room`, `source`, `speaker`, `file`, `start`, `speed` and
+      `complete`, be they arrays, lists, tuples or frames;
+    - other arrays, frames and array-likes (with `shape`) whose first dimension is the number of entries.
+
+    All else stays as it is: numbers, texts, dictionaries such as `counts`, and other lists, such as `voices` of
+    `make_speech`, which has one item a speaker. Make a list of your own an array if it has one item an entry. `DESCR`
+    goes on describing the whole.
+
+    Examples
+    --------
+    >>> from roomacoustic_sk.datasets import make_speech, take
+    >>> speech = make_speech(n_speakers=2, n_segments=4, duration=0.5, random_state=0)
+    >>> part = take(speech, speech.speaker == "synthetic-1")
+    >>> part.segments.shape, part.source.tolist()
+    ((2, 8000), ['synthetic-1/1', 'synthetic-1/3'])
+    >>> take(speech, [3, 0]).source.tolist()
+    ['synthetic-1/3', 'synthetic-0/0']
+    """
+    n_entries = _count_entries(bunch, "bunch")
+    positions = _positions(indices, n_entries)
+    names = _entry_fields(bunch, n_entries, "bunch")
+    return Bunch(**{name: _cut(value, positions) if name in names else value for name, value in bunch.items()})
+
+
+def _length(value: Any) -> int | None:
+    """Return the number of items of a list, tuple, array or array-like, None for all else."""
+    if isinstance(value, (list, tuple)):
+        return len(value)
+    shape = getattr(value, "shape", None)
+    return int(shape[0]) if shape else None
+
+
+def _count_entries(bunch: Any, name: str) -> int:
+    """Return the number of entries of a Bunch, by its labels."""
+    if not isinstance(bunch, Mapping):
+        raise ArgumentTypeError(f"{name} must be a Bunch, got {describe(bunch)}.")
+    counts = (_length(bunch.get(field)) for field in COUNTED)
+    n_entries = next((count for count in counts if count is not None), None)
+    if n_entries is None:
+        raise ArgumentValueError(
+            f"{name} must have one label an entry in a field {', '.join(COUNTED[:-1])} or {COUNTED[-1]}, got a Bunch "
+            f"with {', '.join(bunch) or 'no field'}."
+        )
+    return n_entries
+
+
+def _entry_fields(bunch: Mapping[str, Any], n_entries: int, name: str) -> set[str]:
+    """Return the names of the fields that have one item an entry."""
+    found = set()
+    for field, value in bunch.items():
+        length = _length(value)
+        if field in ENTRY_FIELDS and length not in (None, n_entries):
+            raise ArgumentValueError(
+                f"{name}.{field} must have one item for each of the {n_entries} entries, got {length}."
+            )
+        if length == n_entries and (field in ENTRY_FIELDS or not isinstance(value, (list, tuple))):
+            found.add(field)
+    return found
+
+
+def _positions(indices: Any, n_entries: int) -> NDArray[np.intp]:
+    """Return the numbers of the entries that indices, a slice or a mask choose."""
+    entries = np.arange(n_entries)
+    expected = "indices must be whole numbers, a slice or a mask"
+    if isinstance(indices, slice):
+        try:
+            return entries[indices]
+        except (TypeError, ValueError) as error:
+            raise ArgumentTypeError(f"{expected}, got {indices}: {error}.") from error
+    chosen = np.asarray(indices)
+    if chosen.ndim != 1:
+        raise ArgumentTypeError(f"{expected} in one dimension, got {describe(indices)}.")
+    if chosen.dtype == bool:
+        if len(chosen) != n_entries:
+            raise ArgumentValueError(f"indices must be a mask of {n_entries} entries, got one of {len(chosen)}.")
+        return entries[chosen]
+    if not len(chosen):
+        return entries[:0]
+    if not np.issubdtype(chosen.dtype, np.integer):
+        raise ArgumentTypeError(f"{expected}, got {describe(chosen)}.")
+    beyond = (chosen < -n_entries) | (chosen >= n_entries)
+    if beyond.any():
+        raise ArgumentValueError(
+            f"indices must be numbers of the {n_entries} entries, from {-n_entries} to {n_entries - 1}, got "
+            f"{chosen[beyond][0]}."
+        )
+    return entries[chosen]
+
+
+def _cut(value: Any, positions: NDArray[np.intp]) -> Any:
+    if isinstance(value, (list, tuple)):
+        items = [value[i] for i in positions]
+        return tuple(items) if isinstance(value, tuple) else items
+    if isinstance(value, (pd.DataFrame, pd.Series)):
+        return value.iloc[positions].reset_index(drop=True)
+    return value[positions]
+
+
+@door
+def split_by_speaker(
+    speech: Bunch, fractions: Sequence[float] = (0.8, 0.2), *, random_state: int | RandomState | None = None
+) -> list[Bunch]:
+    """Split speech, or reverberant speech, into parts that have no speaker in common.
+
+    Parameters
+    ----------
+    speech : Bunch
+        As `load_speech`, `make_speech` or `make_reverberant_speech` return it: `speaker` and other fields of one item
+        a segment.
+    fractions : sequence of float, default=(0.8, 0.2)
+        Share of the speakers in each part, each above 0, together at most 1; speakers beyond them are left out.
+    random_state : int, RandomState instance or None, default=None
+        Seed of the choice of speakers.
+
+    Returns
+    -------
+    list of Bunch
+        One for each fraction, with the fields of `speech` cut as `take` cuts them, entries in their old order.
+
+    Raises
+    ------
+    TypeError
+        If `speech` is no Bunch or mapping.
+    ValueError
+        If the fractions are none, or leave a part without a speaker; if `speech` has no speakers, or a field of one
+        item a segment has another number of them.
+
+    See Also
+    --------
+    take : Any choice of entries.
+
+    Examples
+    --------
+    >>> from roomacoustic_sk.datasets import make_speech, split_by_speaker
+    >>> speech = make_speech(n_speakers=4, n_segments=8, duration=0.5, random_state=0)
+    >>> train, test = split_by_speaker(speech, (0.75, 0.25), random_state=0)
+    >>> len(train.segments), len(test.segments), set(train.speaker) & set(test.speaker)
+    (6, 2, set())
+    """
+    for fraction in fractions:
+        check_number(fraction, name="fractions", low=0, high=1, low_open=True)
+    if len(fractions) == 0 or sum(fractions) > 1 + 1e-9:
+        raise ArgumentValueError(f"fractions must be at least one and sum to at most 1, got {list(fractions)}.")
+    n_entries = _count_entries(speech, "speech")
+    if "speaker" not in speech:
+        raise ArgumentValueError(f"speech must have a field speaker, got a Bunch with {', '.join(speech)}.")
+    _entry_fields(speech, n_entries, "speech")
+    labels = check_groups(speech["speaker"], n_entries, name="speech.speaker")
+    speakers = np.unique(labels)
+    bounds = np.round(np.cumsum([0, *fractions]) * len(speakers)).astype(int)
+    if np.diff(bounds).min() < 1:
+        raise ArgumentValueError(
+            f"fractions must give each part a speaker, got {list(fractions)} of {len(speakers)} speakers."
+        )
+    shuffled = check_random_state(random_state).permutation(speakers)
+    chosen = [np.isin(labels, shuffled[first:stop]) for first, stop in pairwise(bounds)]
+    return [take(speech, mask) for mask in chosen]
+
+
+# --- Several in one ---------------------------------------------------------------------------------------------
+
+
+@door
+def concatenate(bunches: Iterable[Bunch | Mapping[str, Any]], *, shared: Sequence[str] = ()) -> Bunch:
+    """Make one Bunch out of several of the same kind.
+
+    Parameters
+    ----------
+    bunches : iterable of Bunch
+        Rooms, speech, clips or recordings, as the functions of `roomacoustic_sk.datasets` return them, with the same
+        fields and at the same sampling rate.
+    shared : sequence of {"rir", "room", "source", "speaker"}, default=()
+        Labels of which a whole number means the same in all bunches, as it does in parts of one Bunch, or in clips
+        made with the same rooms. Others are shifted beyond those of the bunches before, since `simulate_rooms` counts
+        its rooms from 0 every time.
+
+    Returns
+    -------
+    Bunch
+        Entries in the order of the bunches, with the fields
+
+        - of one item an entry, see `take`, one after another. Labels become arrays. Labels that are texts stay, since
+          they name things: `room` "office" is one room in all bunches. Frames have the columns of all bunches, NaN
+          where a bunch has none such. Lazy recordings stay lazy.
+        - `counts`, summed; `voices` and other lists, joined; `DESCR`, all of them; `synthetic`, whether any is
+        - all others as they are, which must be equal.
+
+    Raises
+    ------
+    TypeError
+        If `bunches` is no iterable of Bunches or mappings.
+    ValueError
+        If there is none; if the sampling rates, the fields, the kinds of labels, the lengths of segments or clips, or
+        other fields differ; if one `source` names segments that differ; if a response of two bunches has the same
+        labels and the same targets, so that it seems to be the same one, and `shared` does not say so.
+
+    See Also
+    --------
+    take : Some of the entries of a Bunch.
+
+    Examples
+    --------
+    >>> from roomacoustic_sk.datasets import concatenate, simulate_rooms
+    >>> small = simulate_rooms(1, 2, length=3, width=4, height=3, materials=0.5, random_state=0)
+    >>> large = simulate_rooms(1, 2, length=8, width=6, height=4, materials=0.5, random_state=0)
+    >>> rooms = concatenate([small, large])
+    >>> len(rooms.rirs), rooms.rir.tolist(), rooms.room.tolist(), rooms.target["length"].tolist()
+    (4, [0, 1, 2, 3], [0, 0, 1, 1], [3.0, 3.0, 8.0, 8.0])
+    """
+    bunches, names = _check_bunches(bunches)
+    if not isinstance(shared, (list, tuple, set)) or not set(map(str, shared)) <= set(LABELS):
+        raise ArgumentValueError(f"shared must be a list of some of {list(LABELS)}, got {describe(shared)}.")
+    _check_shared(bunches, tuple(shared))
+    together = Bunch()
+    for name in bunches[0]:
+        values = [bunch[name] for bunch in bunches]
+        if name in names and name in LABELS:
+            together[name] = _join_labels(values, name, shift=name not in shared)
+        elif name in names:
+            together[name] = _join(values, name)
+        else:
+            together[name] = _agree(values, name)
+    return together
+
+
+def _check_bunches(bunches: Any) -> tuple[list[Mapping[str, Any]], set[str]]:
+    """Return bunches that fit together as a list, and the fields that have one item an entry in all of them."""
+    if not isinstance(bunches, Iterable) or isinstance(bunches, (str, Mapping)):
+        raise ArgumentTypeError(f"bunches must be a list of Bunches, got {describe(bunches)}.")
+    bunches = list(bunches)
+    if not bunches:
+        raise ArgumentValueError("bunches must be at least one, got none.")
+    n_entries = [_count_entries(bunch, f"bunches[{i}]") for i, bunch in enumerate(bunches)]
+    fields = [set(bunch) for bunch in bunches]
+    unequal = sorted(set.union(*fields) - set.intersection(*fields))
+    if unequal:
+        raise ArgumentValueError(f"bunches must have the same fields, got {', '.join(unequal)} in some of them only.")
+    rates = [bunch.get("sample_rate") for bunch in bunches]
+    if any(rate != rates[0] for rate in rates):
+        raise ArgumentValueError(
+            f"bunches must have the same sampling rate, got {', '.join(f'{rate} Hz' for rate in dict.fromkeys(rates))}."
+            " Load or simulate all of them at one rate."
+        )
+    found = [
+        _entry_fields(bunch, n, f"bunches[{i}]") for i, (bunch, n) in enumerate(zip(bunches, n_entries, strict=True))
+    ]
+    _check_sources(bunches)
+    return bunches, set.intersection(*found)
+
+
+def _check_sources(bunches: list[Mapping[str, Any]]) -> None:
+    """Refuse dry speech in which one text names two segments, as it does in any two results of `make_speech`."""
+    if not all("segments" in bunch and "source" in bunch for bunch in bunches):
+        return
+    seen: dict[str, tuple[Any, int]] = {}  # of the bunches before: the segments, and which of them
+    for bunch in bunches:
+        sources, segments = np.asarray(bunch["source"]).tolist(), bunch["segments"]
+        for i, source in enumerate(sources):
+            if not isinstance(source, str) or source not in seen:
+                continue
+            others, j = seen[source]
+            if not np.array_equal(segments[i], others[j]):
+                raise ArgumentValueError(
+                    f"bunches must have one segment for each source, got two that differ for {source!r}. Rename the "
+                    "sources and speakers of one of the bunches."
+                )
+        seen = {source: (segments, i) for i, source in enumerate(sources)} | seen
+
+
+def _check_shared(bunches: list[Mapping[str, Any]], shared: tuple[str, ...]) -> None:
+    """Refuse a response that seems to be in two bunches, and would be made two."""
+    if {"rir", "room"} <= set(shared) or not all({"rir", "room", "target"} <= set(bunch) for bunch in bunches):
+        return
+    seen: set[int] = set()
+    for bunch in bunches:
+        rir, room = (_as_labels(bunch[name]) for name in ("rir", "room"))
+        if not _are_whole(rir):
+            return
+        frame = pd.DataFrame(bunch["target"]).reset_index(drop=True).assign(rir_=rir, room_=room)
+        responses = set(pd.util.hash_pandas_object(frame, index=False).tolist())
+        if seen & responses:
+            raise ArgumentValueError(
+                'shared must be ("rir", "room") for bunches that have rooms in common, got '
+                f"{shared} where a response of two bunches has the same labels and targets. If they are two responses "
+                "after all, change the labels in one of the bunches."
+            )
+        seen |= responses
+
+
+def _as_labels(values: Any) -> NDArray[Any]:
+    """Return labels as an array, of whole numbers if all of them are."""
+    labels = np.asarray(values)
+    if labels.dtype == object and len(labels) and all(isinstance(label, Integral) for label in labels):
+        return labels.astype(np.intp)
+    return labels
+
+
+def _are_whole(labels: NDArray[Any]) -> bool:
+    return np.issubdtype(labels.dtype, np.integer)
+
+
+def _join_labels(values: list[Any], name: str, *, shift: bool) -> NDArray[Any]:
+    """Join labels; whole numbers are shifted beyond those before, others are kept."""
+    labels = [_as_labels(value) for value in values]
+    filled = [label for label in labels if len(label)]
+    whole = [_are_whole(label) for label in filled]
+    if any(whole) and not all(whole):
+        raise ArgumentValueError(
+            f"bunches must have labels of one kind in {name}, got whole numbers in some of them only. Make all of "
+            "them texts that name things."
+        )
+    if shift and all(whole):
+        for i in range(1, len(filled)):
+            filled[i] = filled[i].astype(np.intp) - int(filled[i].min()) + int(filled[i - 1].max()) + 1
+    return np.concatenate(filled or labels[:1])
+
+
+def _join(values: list[Any], name: str) -> Any:
+    """Join one field of one item an entry, lists if any is one."""
+    framed = {type(value) if isinstance(value, (pd.DataFrame, pd.Series)) else None for value in values}
+    if len(framed) > 1:
+        raise ArgumentValueError(f"bunches must have {name} of one kind, got a frame or series in some of them only.")
+    if framed != {None}:
+        return pd.concat(values, ignore_index=True)
+    items = {getattr(value, "shape", (0,))[1:] for value in values}
+    if any(isinstance(value, (list, tuple)) for value in values) or (name == "rirs" and len(items) > 1):
+        return [item for value in values for item in value]
+    if len(items) > 1:
+        shapes = " and ".join(str(tuple(value.shape)) for value in values)
+        raise ArgumentValueError(f"bunches must have {name} of one length, got shapes {shapes}.")
+    rate = next((value.sample_rate for value in values if isinstance(value, Recordings)), None)
+    if rate is not None:
+        return JoinedRecordings([as_recordings(value, rate, name=name) for value in values])
+    return np.concatenate([np.asarray(value) for value in values])
+
+
+def _agree(values: list[Any], name: str) -> Any:
+    """Return the one value of a field that describes the whole, for all bunches together."""
+    if name == "counts" and all(isinstance(value, Mapping) for value in values):
+        return {key: sum(value.get(key, 0) for value in values) for key in dict.fromkeys(k for v in values for k in v)}
+    if all(_equal(value, values[0]) for value in values):
+        return values[0]
+    if name == "DESCR":
+        return "\n\n".join(dict.fromkeys(str(value).rstrip() for value in values))
+    if name == "synthetic":
+        return any(values)
+    if all(isinstance(value, (list, tuple)) for value in values):
+        return [item for value in values for item in value]
+    raise ArgumentValueError(f"bunches must be equal in {name}, which has not one item an entry, got different ones.")
+
+
+def _equal(first: Any, second: Any) -> bool:
+    if isinstance(first, (pd.DataFrame, pd.Series)):
+        return bool(first.equals(second))
+    if _length(first) is not None or _length(second) is not None:
+        return bool(np.array_equal(first, second))
+    return bool(first == second)
+
+
+class JoinedRecordings(Recordings):
+    """Recordings of several bunches, one after another.
+
+    Parameters
+    ----------
+    parts : list of Recordings
+        At one sampling rate.
+    numbers : ndarray of shape (n_recordings,), optional
+        Numbers of the recordings in all parts together, for some of them.
+    """
+
+    def __init__(self, parts: Sequence[Recordings], numbers: NDArray[np.intp] | None = None) -> None:
+        self.parts, self._bounds = parts, np.cumsum([0, *map(len, parts)])
+        self.numbers = np.arange(self._bounds[-1]) if numbers is None else numbers
+        lengths, n_times = np.concatenate([part.lengths for part in parts]), {part.n_times for part in parts}
+        super().__init__(lengths[self.numbers], parts[0].sample_rate, n_times.pop() if len(n_times) == 1 else None)
+        if any(part.origin is not None for part in parts):
+            self.origin = self._origins()[self.numbers]
+
+    def _origins(self) -> NDArray[np.intp]:
+        """Number the recordings that entries were cut from on from part to part."""
+        origins = [np.arange(len(part)) if part.origin is None else part.origin for part in self.parts]
+        first = np.cumsum([0, *(int(origin.max(initial=-1)) + 1 for origin in origins)])
+        return np.concatenate([origin + shift for origin, shift in zip(origins, first, strict=False)])
+
+    def _read(
+        self, indices: NDArray[np.intp], starts: NDArray[np.intp], n_times: int
+    ) -> NDArray[np.float32] | list[NDArray[np.float32]]:
+        numbers = self.numbers[indices]
+        result = np.empty((len(numbers), n_times), dtype=np.float32)
+        for part, first, stop in zip(self.parts, self._bounds[:-1], self._bounds[1:], strict=True):
+            inside = (first <= numbers) & (numbers < stop)
+            if inside.any():
+                result[inside] = part._read(numbers[inside] - first, starts[inside], n_times)
+        return result
+
+    def where(self, indices: NDArray[np.intp], starts: NDArray[np.intp]) -> str:
+        """Name the first of the segments as its own part does."""
+        number = int(self.numbers[indices[0]])
+        i = int(np.searchsorted(self._bounds, number, side="right")) - 1
+        return self.parts[i].where(np.array([number - self._bounds[i]]), starts[:1])
+
+    def take(self, indices: NDArray[np.intp]) -> JoinedRecordings:
+        """Return some of the recordings, not read."""
+        return JoinedRecordings(self.parts, self.numbers[indices])
