@@ -15,17 +15,16 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.model_selection import GridSearchCV, GroupKFold
 from sklearn.pipeline import Pipeline
-from skorch.callbacks import Callback
+from skorch.callbacks import Callback, EarlyStopping
 from skorch.history import History
 from torch import nn
 
 from roomacoustic_sk import ContrastiveRoomEncoder, RoomRegressor
-from roomacoustic_sk._torch.time_blocks import scratch
 from roomacoustic_sk._recordings import cut_segment
 from roomacoustic_sk._torch.runtime import has_compiler, resolve_compile
+from roomacoustic_sk._torch.time_blocks import scratch
 from roomacoustic_sk._torch.training import PLATEAU_PATIENCE, PatientEarlyStopping
-from roomacoustic_sk.losses import plateau_level
-from roomacoustic_sk.losses import SupConLoss, retrieval
+from roomacoustic_sk.losses import SupConLoss, plateau_level, retrieval
 from roomacoustic_sk.networks import BandwiseRoomCNN, PartwiseProjection, PooledRoomCNN, ProjectionHead, RoomCNN
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -508,7 +507,7 @@ def run_early_stopping(losses, patience, plateau=np.inf):
         ([4.2, 4.1, 4.2, 4.2, 4.2, 4.2, 4.2, 2.0, 1.9, 2.0, 2.0, 2.0, 1.0], 3, 4.0, (12, 9)),
         ([4.2, 4.3, 4.2, 3.9, 4.3, 4.3], 2, 4.0, (6, 4)),  # and back above it, they do
         ([4.2, 4.1, 4.3, 4.3, 4.3], 1, 4.0, (5, 2)),
-        ([3.0] + [np.nan] * 10, 4, np.inf, (5, 1)),
+        ([3.0] + [np.nan] * 10, 4, np.inf, (2, 1)),  # diverged
     ],
 )
 def test_patience_counts_epochs_off_the_plateau_and_the_best_weights_are_kept(losses, patience, plateau, expected):
@@ -520,7 +519,6 @@ def test_patience_counts_epochs_off_the_plateau_and_the_best_weights_are_kept(lo
     [
         ([4.2] * 100, 4, 4.0, (PLATEAU_PATIENCE, 1)),
         ([4.2] * 100, 30, 4.0, (30, 1)),
-        ([np.nan] * 100, 4, np.inf, (PLATEAU_PATIENCE, PLATEAU_PATIENCE)),
     ],
 )
 def test_training_that_never_leaves_the_plateau_stops_with_a_warning(losses, patience, plateau, expected):
@@ -598,16 +596,98 @@ def test_validation_batches_are_the_same_in_every_epoch():
     assert not np.array_equal(watcher.seen[True][0][0], watcher.seen[True][2][0])
 
 
-@pytest.mark.parametrize("step", [1, 3])
-def test_an_interrupted_fit_leaves_a_usable_encoder(data, step):
+def test_an_interrupted_fit_leaves_a_usable_encoder_once_an_epoch_was_whole(data):
     X, groups = data
-    with pytest.warns(ConvergenceWarning, match=f"Training was interrupted after {step // 2} whole epochs"):
-        encoder = quick_fit(X, groups, max_epochs=5, callbacks=[Interrupter(step)])
-    assert encoder.n_iter_ == len(encoder.history_) == step // 2
-    assert np.isfinite(encoder.transform(X)).all()
+    encoder = ContrastiveRoomEncoder(**QUICK | {"max_epochs": 5, "callbacks": [Interrupter(3)]})
+    with (
+        pytest.raises(KeyboardInterrupt),
+        pytest.warns(
+            ConvergenceWarning, match="^ContrastiveRoomEncoder: Training was interrupted after 1 whole epochs"
+        ),
+    ):
+        encoder.fit(X, **groups)
+    assert encoder.n_iter_ == len(encoder.history_) == 1
     assert not encoder.network_.training
-    if step == 3:  # the weights of the first epoch, which was complete
-        assert np.array_equal(encoder.transform(X), quick_fit(X, groups, max_epochs=1).transform(X))
+    assert np.array_equal(encoder.transform(X), quick_fit(X, groups, max_epochs=1).transform(X))
+
+
+def test_ctrl_c_passes_also_where_warnings_are_errors(data):
+    X, groups = data
+    encoder = ContrastiveRoomEncoder(**QUICK | {"max_epochs": 5, "callbacks": [Interrupter(3)]})
+    with pytest.raises(KeyboardInterrupt):  # the suite's filter makes errors of warnings
+        encoder.fit(X, **groups)
+    assert np.isfinite(encoder.transform(X)).all()
+
+
+@pytest.mark.parametrize("fitted_before", [False, True])
+def test_an_interruption_in_the_first_epoch_leaves_the_encoder_as_it_was(data, fitted_before):
+    X, groups = data
+    encoder = quick_fit(X, groups, max_epochs=1) if fitted_before else ContrastiveRoomEncoder(**QUICK)
+    before = vars(encoder).copy()
+    callbacks = [Interrupter(1)]
+    with pytest.raises(KeyboardInterrupt):
+        encoder.set_params(callbacks=callbacks, n_views=2).fit(X, **groups)
+    assert vars(encoder) == before | {"callbacks": callbacks}
+
+
+def test_early_stopping_of_the_users_own_ends_a_fit_as_planned(data):
+    X, groups = data
+    stopping = EarlyStopping(monitor="train_loss", patience=1, threshold=1e9, threshold_mode="abs")
+    assert quick_fit(X, groups, max_epochs=5, callbacks=[stopping]).n_iter_ == 2
+
+
+class Failing(Callback):
+    """Raise an error at the end of an epoch."""
+
+    def on_epoch_end(self, net, **kwargs):
+        if len(net.history) == net.max_epochs:
+            raise OSError("disk full")
+
+
+@pytest.mark.parametrize("warm_start", [False, True])
+def test_a_fit_that_raises_leaves_a_fitted_encoder_as_it_was(data, warm_start):
+    X, groups = data
+    encoder = quick_fit(X, groups, max_epochs=1, warm_start=warm_start)
+    before, embeddings, state = vars(encoder).copy(), encoder.transform(X), pickle.dumps(encoder.net_.optimizer_)
+    callbacks = [Failing()]
+    with pytest.raises(OSError, match="disk full"):
+        encoder.set_params(callbacks=callbacks).fit(X, **groups)
+    assert vars(encoder) == before | {"callbacks": callbacks}
+    assert np.array_equal(encoder.transform(X), embeddings)
+    assert len(encoder.net_.history) == 1
+    assert pickle.dumps(encoder.net_.optimizer_) == state
+    fresh = ContrastiveRoomEncoder(**QUICK | {"callbacks": callbacks})
+    with pytest.raises(OSError, match="disk full"):
+        fresh.fit(X, **groups)
+    with pytest.raises(NotFittedError):
+        fresh.transform(X)
+    assert vars(fresh).keys() == fresh.get_params().keys()
+
+
+def test_training_that_diverges_at_once_is_refused(data):
+    X, groups = data
+    encoder = ContrastiveRoomEncoder(**QUICK | {"lr": 1e9})
+    with pytest.raises(FloatingPointError, match="ContrastiveRoomEncoder: training must end with finite weights"):
+        encoder.fit(X, **groups)
+    with pytest.raises(NotFittedError):
+        encoder.transform(X)
+
+
+class Diverging(Callback):
+    """Make the weights infinite in the second epoch."""
+
+    def on_batch_begin(self, net, training=False, **kwargs):
+        if training and len(net.history) == 2:
+            with torch.no_grad():
+                next(net.module_.parameters()).fill_(torch.inf)
+
+
+def test_training_that_diverges_later_keeps_the_best_weights_with_a_warning(data):
+    X, groups = data
+    with pytest.warns(ConvergenceWarning, match="Training diverged in epoch 2: .*weights of epoch 1 are kept"):
+        encoder = quick_fit(X, groups, max_epochs=5, callbacks=[Diverging()])
+    assert encoder.n_iter_ == 2
+    assert np.array_equal(encoder.transform(X), quick_fit(X, groups, max_epochs=1).transform(X))
 
 
 # What comes out on the side

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import pickle
 import warnings
 
@@ -332,7 +333,15 @@ def test_estimates_of_bagged_heads_are_averaged_and_each_holds_out_other_whole_l
 @pytest.mark.parametrize(("n_rows", "fraction"), [(300, 0), (99, 0.09), (20, 0.4)])
 def test_with_nothing_or_too_little_to_hold_out_the_training_loss_decides(head, n_rows, fraction):
     X = embeddings(n_rows)
-    history = head(**QUICK, validation_fraction=fraction).fit(X, targets(head, X)).history_
+    said = contextlib.nullcontext()
+    if fraction:
+        n_held_out = round(fraction * n_rows)
+        message = (
+            f"{head.__name__}: no validation: validation_fraction={fraction} holds out {n_held_out} of {n_rows} rows"
+        )
+        said = pytest.warns(UserWarning, match=message)
+    with said:
+        history = head(**QUICK, validation_fraction=fraction).fit(X, targets(head, X)).history_
     assert list(history.columns) == ["epoch", "train_loss", "valid_loss", "dur"]
     assert history["valid_loss"].isna().all()
     assert history["train_loss"].notna().all()
@@ -340,9 +349,12 @@ def test_with_nothing_or_too_little_to_hold_out_the_training_loss_decides(head, 
 
 @pytest.mark.parametrize("head", HEADS)
 def test_an_interrupted_fit_leaves_a_usable_head(head, data):
-    X = data[0]
-    with pytest.warns(ConvergenceWarning, match="Training was interrupted after 1 whole epochs"):
-        fitted = head(random_state=0, callbacks=[Interrupter()]).fit(X, targets(head, X))
+    X, fitted = data[0], head(random_state=0, callbacks=[Interrupter()])
+    with (
+        pytest.raises(KeyboardInterrupt),
+        pytest.warns(ConvergenceWarning, match="Training was interrupted after 1 whole epochs"),
+    ):
+        fitted.fit(X, targets(head, X))
     one_epoch = head(random_state=0, max_epochs=1).fit(X, targets(head, X))
     assert np.array_equal(fitted._outputs(X), one_epoch._outputs(X))
 

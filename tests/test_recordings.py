@@ -1,96 +1,371 @@
-"""Segments of recordings on disk are those of the files, read when they are asked for."""
+"""Recordings of every kind: what passes, what is refused and when, and that they all read alike."""
 
 from __future__ import annotations
 
 import pickle
-from pathlib import Path
+import re
 
+import h5py
 import numpy as np
+import pandas as pd
 import pytest
 import soundfile
+import zarr
+from scipy.sparse import csr_array
 
-from roomacoustic_sk import ContrastiveRoomEncoder
+from roomacoustic_sk._recordings import (
+    RecordingsInMemory,
+    Segmentation,
+    StoredRecordings,
+    as_recordings,
+    check_waveforms,
+)
 from roomacoustic_sk.datasets import load_recordings
 
 RATE = 16_000
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """Make four recordings, one of them too short for a second, in two folders and two formats."""
-    rng = np.random.default_rng(0)
-    for name, seconds in {"a/1.wav": 3.5, "a/2.flac": 2.0, "b/3.wav": 1.0, "b/4.wav": 0.4}.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        soundfile.write(tmp_path / name, 0.1 * rng.standard_normal(round(seconds * RATE)), RATE)
-    return tmp_path
+def exactly(message):
+    return f"^{re.escape(message)}$"
 
 
-def test_segments_are_stretches_of_their_files(folder: Path) -> None:
-    recordings = load_recordings(folder, duration=1.0)
-    assert recordings.file.tolist() == ["a/1.wav"] * 3 + ["a/2.flac"] * 2 + ["b/3.wav"]
-    assert recordings.start.tolist() == [0, 1, 2, 0, 1, 0]
-    assert recordings.data.shape == (6, RATE)
-    for row, (name, start) in enumerate(zip(recordings.file, recordings.start, strict=True)):
-        samples, _ = soundfile.read(folder / name, dtype="float32")
-        first = round(start * RATE)
-        np.testing.assert_array_equal(recordings.data[row], samples[first : first + RATE])
-    assert "1 files shorter than 1 s" in recordings.DESCR
-    np.testing.assert_array_equal(np.asarray(recordings.data), load_recordings(folder, duration=1.0, lazy=False).data)
-    np.testing.assert_array_equal(np.asarray(recordings.data[[4, 1]]), np.asarray(recordings.data)[[4, 1]])
+def test_waveforms_pass_as_they_are_without_a_copy():
+    X = np.random.default_rng(0).normal(size=(3, 100)).astype(np.float32)
+    assert check_waveforms(X) is X
+    rows = [X[0], X[1, :50].astype(np.float64)]
+    checked = check_waveforms(rows)
+    assert [row.dtype for row in checked] == [np.float32, np.float64]
+    assert all(np.shares_memory(a, b) for a, b in zip(checked, rows, strict=True))
 
 
-def test_segments_may_overlap_and_files_be_named(folder: Path) -> None:
-    recordings = load_recordings([folder / "a/2.flac"], duration=1.0, hop_duration=0.25)
-    assert recordings.start.tolist() == [0, 0.25, 0.5, 0.75, 1]
-    assert recordings.file[0] == (folder / "a/2.flac").as_posix()
+@pytest.mark.parametrize("kind", [list, tuple, iter])
+def test_sequences_of_rows_of_different_lengths_pass_as_a_list(kind):
+    checked = check_waveforms(kind([[0.1, 0.2], [0.3], np.array([0.4, 0.5, 0.6])]))
+    assert [row.tolist() for row in checked] == [[0.1, 0.2], [0.3], [0.4, 0.5, 0.6]]
 
 
-def test_files_at_another_rate_are_resampled(tmp_path: Path) -> None:
-    time = np.arange(2 * 44_100) / 44_100
-    soundfile.write(tmp_path / "tone.wav", 0.5 * np.sin(2 * np.pi * 1_000 * time), 44_100)
-    segment = load_recordings(tmp_path, duration=1.0).data[1]
-    assert np.abs(np.fft.rfft(segment)).argmax() == 1_000
+def test_an_object_array_of_rows_passes_as_a_list():
+    ragged = np.empty(2, dtype=object)
+    ragged[:] = [np.ones(3), np.ones(2)]
+    assert [len(row) for row in check_waveforms(ragged)] == [3, 2]
 
 
-def test_an_encoder_learns_from_files_without_reading_them_all_at_once(folder: Path) -> None:
-    recordings = load_recordings(folder, duration=0.5)
-    encoder = ContrastiveRoomEncoder(
-        segment_duration=0.5, n_classes=2, n_views=2, steps_per_epoch=2, max_epochs=1, validation_fraction=0,
-        random_state=0,
-    )  # fmt: skip
-    encoder.fit(recordings.data, rir_groups=recordings.file)
-    in_memory = load_recordings(folder, duration=0.5, lazy=False).data
-    np.testing.assert_allclose(encoder.transform(recordings.data), encoder.transform(in_memory), atol=1e-6)
-    assert len(pickle.dumps(recordings.data)) < 10_000
+@pytest.mark.parametrize("dtype", [np.int8, np.int16, np.int32])
+def test_integers_pass_where_the_level_does_not_matter(dtype):
+    X = np.full((2, 10), np.iinfo(dtype).min, dtype)
+    assert check_waveforms(X, allow_integers=True) is X
+    X[:, ::2] = 0  # the lowest integer has no positive counterpart, and must not be taken for silence
+    assert check_waveforms(X, allow_integers=True) is X
 
 
-def test_what_cannot_be_read_is_named(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"source must have files of 9 s at least, got 3.5 s at most"):
-        load_recordings(folder, duration=9.0)
-    with pytest.raises(FileNotFoundError, match="load_recordings: "):
-        load_recordings(folder / "nowhere")
-    with pytest.raises(ValueError, match="source must be a folder or name files, got a list of 0 items"):
-        load_recordings([])
-    (folder / "a" / "1.wav").write_bytes(b"no audio at all")
-    with pytest.raises(ValueError, match=r"load_recordings: path must be a readable audio file, got .*1.wav"):
-        load_recordings(folder)
+def test_silence_passes_where_it_may():
+    assert len(check_waveforms(np.zeros((2, 10)), allow_silent=True)) == 2
 
 
-def test_a_file_cut_after_its_header_was_read_is_named(folder: Path) -> None:
-    recordings = load_recordings(folder, duration=1.0)
-    whole = (folder / "a" / "1.wav").read_bytes()
-    (folder / "a" / "1.wav").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(ValueError, match=r"load_recordings: .*1.wav, which is truncated"):
-        recordings.data[2]
+X = np.ones((6, 10))
 
 
-def test_a_file_that_is_gone_or_silent_is_named(folder: Path) -> None:
-    recordings = load_recordings(folder, duration=1.0)
-    (folder / "a" / "1.wav").unlink()
-    with pytest.raises(FileNotFoundError, match=r"path must be an audio file, got one that is gone: .*1.wav"):
-        recordings.data[2]
-    soundfile.write(folder / "b" / "3.wav", np.zeros(RATE), RATE)
-    encoder = ContrastiveRoomEncoder(segment_duration=0.5, max_epochs=0, n_classes=2, n_views=2, validation_fraction=0)
-    encoder.fit(np.random.default_rng(0).standard_normal((8, RATE)), rir_groups=np.arange(8) // 4)
-    with pytest.raises(ValueError, match="AudioRows: rows must not be silent, got row 2"):
-        encoder.transform(recordings.data[3:])
+def with_value(value, *rows):
+    changed = X.copy()
+    changed[list(rows), 3] = value
+    return changed
+
+
+def silent(*rows):
+    changed = X.copy()
+    changed[list(rows)] = 0
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("rows", "error", "message"),
+    [
+        (
+            X[0],
+            ValueError,
+            "X must be a 2-D array (n_rows, n_times) or a list of 1-D arrays, got an array of shape (10,) and dtype "
+            "float64. Reshape your data with X.reshape(1, -1) if it is one recording.",
+        ),
+        (
+            X[None],
+            ValueError,
+            "X must be a 2-D array (n_rows, n_times) or a list of 1-D arrays, got an array of shape (1, 6, 10) and "
+            "dtype float64.",
+        ),
+        ([X, X], ValueError, "X must hold 1-D arrays, got an array of shape (6, 10) and dtype float64 in row 0."),
+        ([X[0], 3.0], ValueError, "X must hold 1-D arrays, got an array of shape () and dtype float64 in row 1."),
+        (None, TypeError, "X must be a 2-D array (n_rows, n_times) or a list of 1-D arrays, got None."),
+        (3.0, TypeError, "X must be a 2-D array (n_rows, n_times) or a list of 1-D arrays, got 3.0."),
+        (X[:0], ValueError, "X must have at least one row, got none."),
+        ([], ValueError, "X must have at least one row, got none."),
+        (
+            X[:2, :0],
+            ValueError,
+            "X must have samples in every row, got 0 feature(s) (shape=(2, 0)) while a minimum of 1 is required.",
+        ),
+        ([X[0], X[0, :0]], ValueError, "X must have samples in every row, got row 1 without any."),
+        (with_value(np.nan, 4), ValueError, "X must be finite, got NaN or infinity in row 4."),
+        (with_value(np.inf, 0, 2), ValueError, "X must be finite, got NaN or infinity in rows 0, 2."),
+        (list(with_value(-np.inf, 1)), ValueError, "X must be finite, got NaN or infinity in row 1."),
+        (silent(3), ValueError, "X must not be silent, got nothing but zeros in row 3."),
+        (
+            silent(*range(6)),
+            ValueError,
+            "X must not be silent, got nothing but zeros in rows 0, 1, 2, 3, 4, ... (6 in all).",
+        ),
+        (
+            X.astype(np.int16),
+            TypeError,
+            "X must hold floating-point samples, got dtype int16. Divide integer PCM by its full scale first, e.g. "
+            "X / 32768.0 for int16.",
+        ),
+        (
+            [X[0], X[1].astype(complex)],
+            ValueError,
+            "X must hold real samples, got dtype complex128. Complex data not supported.",
+        ),
+        (
+            csr_array(X),
+            TypeError,
+            "X must be a 2-D array (n_rows, n_times) or a list of 1-D arrays, got a sparse one. Waveforms are "
+            "dense: pass X.toarray().",
+        ),
+        (X > 0, TypeError, "X must hold floating-point samples, got dtype bool."),
+        (X.astype(str), TypeError, "X must hold floating-point samples, got dtype <U32."),
+    ],
+)
+def test_invalid_waveforms_are_refused(rows, error, message):
+    with pytest.raises(error, match=exactly(message)):
+        check_waveforms(rows)
+
+
+def test_messages_name_the_argument():
+    with pytest.raises(ValueError, match=exactly("rirs must be finite, got NaN or infinity in row 4.")):
+        check_waveforms(with_value(np.nan, 4), name="rirs")
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.int16, np.int64, np.uint8, np.uint16])
+def test_integers_pass_where_they_may_and_silence_is_the_middle_of_unsigned_ones(dtype):
+    zero = 128 if dtype is np.uint8 else 32_768 if dtype is np.uint16 else 0
+    rows = np.full((2, 10), zero, dtype)
+    rows[0, 3] += 1
+    with pytest.raises(ValueError, match="X must not be silent, got nothing but zeros in row 1"):
+        check_waveforms(rows, allow_integers=True)
+    assert check_waveforms(rows[:1], allow_integers=True).dtype == dtype
+
+
+def test_truth_values_are_no_samples():
+    with pytest.raises(TypeError, match="X must hold floating-point or integer samples, got dtype bool"):
+        check_waveforms(np.ones((2, 10), bool), allow_integers=True)
+
+
+def test_a_frame_with_a_column_of_arrays_is_a_list_of_rows():
+    rows = check_waveforms(pd.DataFrame({"wave": [np.ones(3), np.ones(5)]}))
+    assert [len(row) for row in rows] == [3, 5]
+
+
+def test_pandas_objects_hold_rows_as_arrays_do():
+    waveforms = np.random.default_rng(0).standard_normal((3, 8))
+    assert np.array_equal(check_waveforms(pd.DataFrame(waveforms)), waveforms)
+    ragged = check_waveforms(pd.Series([waveforms[0], waveforms[1, :5]]))
+    assert [len(row) for row in ragged] == [8, 5]
+
+
+# --- Every kind reads alike ---------------------------------------------------------------------------------------
+
+WAVES = np.random.default_rng(1).uniform(-0.5, 0.5, (5, 400)).astype(np.float32)
+
+
+class Rows:
+    """A store that knows nothing but its shape, its type and integer indices."""
+
+    def __init__(self, array):
+        self.array, self.shape, self.dtype = array, array.shape, array.dtype
+
+    def __getitem__(self, index):
+        return self.array[int(index)].tolist()
+
+    def __len__(self):
+        raise AssertionError("never asked for")
+
+    def __array__(self, dtype=None, copy=None):
+        raise AssertionError("read whole")
+
+
+def in_memmap(folder):
+    stored = np.memmap(folder / "waves.dat", np.float32, "w+", shape=WAVES.shape)
+    stored[:] = WAVES
+    stored.flush()
+    return np.memmap(folder / "waves.dat", np.float32, "r", shape=WAVES.shape)
+
+
+def in_zarr(folder):
+    stored = zarr.create_array(folder / "waves.zarr", shape=WAVES.shape, chunks=(2, 100), dtype="f4")
+    stored[:] = WAVES
+    return zarr.open_array(folder / "waves.zarr", mode="r")
+
+
+def in_hdf5(folder):
+    with h5py.File(folder / "waves.h5", "w") as file:
+        file.create_dataset("waves", data=WAVES, chunks=(2, 100))
+    return h5py.File(folder / "waves.h5")["waves"]
+
+
+def in_files(folder):
+    for i, wave in enumerate(WAVES):
+        soundfile.write(folder / f"{i}.wav", wave, RATE, subtype="FLOAT")
+    return load_recordings(folder, duration=None).data
+
+
+def in_segments_of_files(folder):
+    soundfile.write(folder / "all.wav", WAVES.ravel(), RATE, subtype="FLOAT")
+    return load_recordings(folder, duration=400 / RATE).data
+
+
+KINDS = {
+    "array": lambda folder: WAVES,
+    "list": lambda folder: list(WAVES),
+    "float64": lambda folder: WAVES.astype(float),
+    "pandas": lambda folder: pd.DataFrame(WAVES),
+    "memmap": in_memmap,
+    "zarr": in_zarr,
+    "hdf5": in_hdf5,
+    "rows": lambda folder: Rows(WAVES),
+    "files": in_files,
+    "segments": in_segments_of_files,
+}
+
+
+@pytest.fixture(params=KINDS)
+def recordings(request, tmp_path):
+    return as_recordings(KINDS[request.param](tmp_path), RATE)
+
+
+def test_every_kind_reads_the_same_segments(recordings):
+    indices, starts = np.array([3, 0, 3, 4]), np.array([10, 0, 390, 200])
+    found = recordings.read(indices, starts, 10)
+    assert found.dtype == np.float32
+    expected = [WAVES[i, start : start + 10] for i, start in zip(indices, starts, strict=True)]
+    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(
+        recordings.take(np.array([4, 2])).read(np.array([1]), np.array([7]), 5), [WAVES[2, 7:12]]
+    )
+    np.testing.assert_array_equal(recordings.read(np.array([1]), np.array([0]), 900)[0], np.resize(WAVES[1], 900))
+    assert recordings.lengths.tolist() == [400] * 5
+    assert recordings.sample_rate == RATE
+
+
+def test_every_kind_looks_like_an_array(recordings):
+    assert len(recordings) == 5
+    assert recordings.shape in ((5, 400), (5,))
+    np.testing.assert_array_equal(recordings[2], WAVES[2])
+    np.testing.assert_array_equal(recordings[-1], WAVES[-1])
+    for key in ([3, 0], slice(1, 4), np.array([True, False, True, False, True]), (np.array([2, 1]), ...)):
+        part, expected = recordings[key], WAVES[key if not isinstance(key, tuple) else key[0]]
+        assert type(part) is type(recordings)
+        np.testing.assert_array_equal(list(part), expected)
+    with pytest.raises(IndexError, match="rows must be asked for"):
+        recordings[5]
+    if len(recordings.shape) == 2:
+        np.testing.assert_array_equal(np.asarray(recordings), WAVES)
+    else:
+        with pytest.raises(ValueError, match=r"recordings must be of one length .*list\(...\) reads them one by one"):
+            np.asarray(recordings)
+
+
+@pytest.mark.parametrize("kind", ["memmap", "zarr", "hdf5", "rows"])
+def test_stores_are_never_read_whole(kind, tmp_path):
+    recordings = as_recordings(KINDS[kind](tmp_path), RATE)
+    assert isinstance(recordings, StoredRecordings)
+    assert repr(recordings) == "<StoredRecordings of shape (5, 400), read when asked for>"
+
+
+@pytest.mark.parametrize("kind", ["memmap", "zarr", "files", "segments"])
+def test_recordings_elsewhere_survive_pickling_and_a_change_of_directory(kind, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    recordings = as_recordings(KINDS[kind](tmp_path), RATE)
+    again = pickle.loads(pickle.dumps(recordings))
+    monkeypatch.chdir("/")
+    np.testing.assert_array_equal(again[1], WAVES[1])
+    assert len(pickle.dumps(recordings)) < 20_000
+
+
+# --- One policy of checks -----------------------------------------------------------------------------------------
+
+
+def spoilt(kind, folder, value):
+    """Return recordings of a kind, the second of which has a value somewhere."""
+    waves = WAVES.astype(np.float64 if kind == "float64" else np.float32)
+    if value == "silence":
+        waves[1] = 0
+    elif value == "dust":
+        waves[1] = 1e-20
+    else:
+        waves[1, 5] = value
+    if kind in ("float64", "list"):
+        return waves if kind == "float64" else list(waves)
+    if kind == "zarr":
+        stored = zarr.create_array(folder / "waves.zarr", shape=waves.shape, chunks=(2, 100), dtype="f4")
+        stored[:] = waves
+        return stored
+    if kind == "files":
+        for i, wave in enumerate(waves):
+            soundfile.write(folder / f"{i}.wav", wave, RATE, subtype="FLOAT")
+        return load_recordings(folder, duration=None).data
+    soundfile.write(folder / "all.wav", waves.ravel(), RATE, subtype="FLOAT")
+    return load_recordings(folder, duration=400 / RATE).data
+
+
+@pytest.mark.parametrize("kind", ["list", "float64", "zarr", "files", "segments"])
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (np.nan, "NaN or infinit"),
+        (np.inf, "NaN or infinit"),
+        (1e20, "X must not exceed 1e.15 in magnitude, got a peak of 1e.20 in"),
+        ("silence", "X must not be silent, got nothing but zeros in"),
+        ("dust", "X must not be silent, got no sample above 1e-15 in"),
+    ],
+)
+def test_samples_are_checked_alike_before_anything_is_computed(kind, value, message, tmp_path):
+    with pytest.raises(ValueError, match=message) as caught:
+        as_recordings(spoilt(kind, tmp_path, value), RATE).read(np.arange(5), np.zeros(5, dtype=int), 400)
+    place = {"files": r"1\.wav", "segments": r"all\.wav.* 0\.0[23]"}.get(kind, "row 1")
+    assert re.search(place, str(caught.value))
+
+
+@pytest.mark.parametrize("kind", ["list", "zarr", "files", "segments"])
+def test_silence_passes_where_it_may_and_in_a_pause(kind, tmp_path):
+    recordings = as_recordings(spoilt(kind, tmp_path, "silence"), RATE, allow_silent=True)
+    read = recordings.read(np.array([1]), np.array([0]), 400, allow_silent=True)
+    assert not read.any()
+    waves = WAVES.copy()
+    waves[1, 100:300] = 0  # as an editor leaves it
+    assert not RecordingsInMemory(list(waves), RATE).read(np.array([1]), np.array([120]), 100).any()
+
+
+def test_stores_of_another_kind_or_shape_are_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"X must be a 2-D array .*, got a Array of shape \(5,\)"):
+        as_recordings(zarr.zeros(5), RATE)
+    with pytest.raises(TypeError, match="X must hold floating-point or integer samples, got dtype bool"):
+        as_recordings(zarr.zeros((5, 5), dtype=bool), RATE)
+    with pytest.raises(ValueError, match="X must have at least one row, got none"):
+        as_recordings(zarr.zeros((0, 5)), RATE)
+    with pytest.raises(ValueError, match="X must be at sample_rate=8000 Hz, got recordings at 16000 Hz"):
+        as_recordings(RecordingsInMemory(WAVES, RATE), 8_000)
+
+
+def test_integers_in_a_store_are_pcm():
+    stored = zarr.array(np.array([[0, -32_768, 16_384, 0]], np.int16))
+    assert as_recordings(stored, RATE).read(np.array([0]), np.array([1]), 2).tolist() == [[-1.0, 0.5]]
+
+
+# --- Segments -----------------------------------------------------------------------------------------------------
+
+
+def test_segments_cover_recordings_and_end_flush_with_them():
+    found = {
+        size: list(zip(indices.tolist(), starts.tolist(), strict=True))
+        for size, indices, starts in Segmentation(length=10, shortest=4, hop=8).segments(np.array([25, 10, 7, 2]))
+    }
+    assert found == {4: [(3, 0)], 7: [(2, 0)], 10: [(0, 0), (0, 8), (0, 15), (1, 0)]}

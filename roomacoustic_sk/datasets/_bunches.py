@@ -446,7 +446,7 @@ class JoinedRecordings(Recordings):
             self.origin = self._origins()[self.numbers]
 
     def _origins(self) -> NDArray[np.intp]:
-        """Number the recordings that entries were cut from on from part to part."""
+        """Return the recordings that entries were cut from, numbered on from part to part."""
         origins = [np.arange(len(part)) if part.origin is None else part.origin for part in self.parts]
         first = np.cumsum([0, *(int(origin.max(initial=-1)) + 1 for origin in origins)])
         return np.concatenate([origin + shift for origin, shift in zip(origins, first, strict=False)])

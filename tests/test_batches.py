@@ -8,12 +8,11 @@ import torch
 from torch import nn
 
 from roomacoustic_sk import ContrastiveRoomEncoder, SupervisedRoomRegressor
-from roomacoustic_sk._lazy import LazyRows
-from roomacoustic_sk._segments import SpectrogramCache
-from roomacoustic_sk._waveforms import spectrogram_cache
-from roomacoustic_sk.networks import PooledRoomCNN, RoomCNN, with_contract
+from roomacoustic_sk._recordings import RecordingsInMemory, StoredRecordings
+from roomacoustic_sk._torch.batches import SpectrogramCache, spectrogram_cache
+from roomacoustic_sk.networks import PooledRoomCNN, RoomCNN
 
-CLIP = 8_000
+CLIP, RATE = 8_000, 16_000
 
 
 def noise(n_rows):
@@ -43,7 +42,7 @@ def test_a_network_says_the_same_of_a_spectrogram_as_of_its_waveform(network):
 @pytest.mark.parametrize("kept", [0, 3, 100])
 def test_rows_come_back_as_computed_whatever_fits_into_memory(kept):
     X, front_end = noise(10), Counter()
-    cache = SpectrogramCache(X, front_end, torch.float32, limit=kept * CLIP // 4 * 4)
+    cache = SpectrogramCache(RecordingsInMemory(X, RATE), front_end, torch.float32, limit=kept * CLIP // 4 * 4)
     front_end.n_rows = 0
     for rows in ([0, 5, 5, 2], [2, 2, 0], [7, 8, 9, 0, 1], [3], list(range(10)), list(range(10))):
         expected = torch.from_numpy(X[rows])[:, None, None, ::4]
@@ -92,32 +91,15 @@ def test_training_gives_the_same_encoder_with_and_without_kept_spectrograms(netw
         np.testing.assert_allclose(kept, computed, rtol=tolerance, atol=tolerance)
 
 
-class Rows(LazyRows):
-    """Rows that are computed when asked for."""
-
-    def __init__(self, X):
-        self.X = X
-
-    @property
-    def shape(self):
-        return self.X.shape
-
-    def gather(self, rows):
-        return self.X[rows]
-
-    def _take(self, rows):
-        return Rows(self.X[rows])
-
-
-def test_rows_computed_when_asked_for_are_kept_only_where_all_fit(monkeypatch):
-    network, X = PooledRoomCNN(CLIP), Rows(noise(4))
+def test_spectrograms_of_recordings_elsewhere_are_kept_only_where_all_fit():
+    front_end, X = PooledRoomCNN(CLIP).front_end, noise(4)
+    stored, in_memory = StoredRecordings(X, RATE), RecordingsInMemory(X, RATE)
     cpu, size = torch.device("cpu"), 4 * 40 * 59 * 2
-    cache = spectrogram_cache(network, X, CLIP, cpu, True)
-    assert torch.equal(cache.gather(np.array([2, 0])), network.spectrogram(torch.from_numpy(X.X[[2, 0]])).bfloat16())
+    cache = spectrogram_cache(front_end, stored, CLIP, cpu, True)
+    assert torch.equal(cache.gather(np.array([2, 0])), front_end(torch.from_numpy(X[[2, 0]])).bfloat16())
     for limit, kept in ((size, True), (size - 1, False)):
-        monkeypatch.setattr(SpectrogramCache.__init__, "__defaults__", (limit,))
-        assert (spectrogram_cache(network, X, CLIP, cpu, True) is not None) == kept
-        assert spectrogram_cache(network, X.X, CLIP, cpu, True) is not None
-    assert spectrogram_cache(network, list(X.X), CLIP, cpu, True) is None
-    assert spectrogram_cache(network, X.X, CLIP - 1, cpu, True) is None
-    assert spectrogram_cache(with_contract(nn.Identity(), CLIP, 16_000), X.X, CLIP, cpu, True) is None
+        assert (spectrogram_cache(front_end, stored, CLIP, cpu, True, limit) is not None) == kept
+        assert spectrogram_cache(front_end, in_memory, CLIP, cpu, True, limit) is not None
+    assert spectrogram_cache(front_end, RecordingsInMemory(list(X), RATE), CLIP, cpu, True) is None
+    assert spectrogram_cache(front_end, in_memory, CLIP - 1, cpu, True) is None
+    assert spectrogram_cache(None, in_memory, CLIP, cpu, True) is None
