@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +14,15 @@ from roomacoustic_sk.acoustics import (
     DecayRangeWarning,
     centre_time,
     clarity,
+    decay_curves,
     definition,
     direct_to_reverberant_ratio,
     early_decay_time,
     energy_decay_curve,
     mid_frequency_reverberation_time,
     reverberation_time,
+    room_labels,
+    room_parameters,
 )
 
 SAMPLE_RATE = 16000
@@ -421,6 +425,149 @@ def test_responses_of_different_lengths_pass_as_a_list() -> None:
     curves = energy_decay_curve(rirs, SAMPLE_RATE)
     assert curves.shape == (2, len(rirs[1]))
     assert np.isnan(curves[0, len(rirs[0]) :]).all()
+
+
+# --- Curves integrated once -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def integrated(monkeypatch: pytest.MonkeyPatch) -> list[weakref.ref]:
+    """Watch every integration: a weak reference to each curve."""
+    curves, integrate = [], acoustics.integrate
+
+    def watched(*args):
+        decay = integrate(*args)
+        curves.append(weakref.ref(decay.energy))
+        return decay
+
+    monkeypatch.setattr(acoustics, "integrate", watched)
+    return curves
+
+
+def test_c80_beside_d50_in_bands_costs_one_integration(integrated: list) -> None:
+    rirs = [diffuse(0.5, 1.0), diffuse(0.8, 1.2, 1)]
+    curves = decay_curves(rirs, SAMPLE_RATE, bands=[500, 1000, 2000])
+    c80, d50 = curves.clarity(0.08), curves.definition(0.05)
+    c50, t20, drr = curves.clarity(), curves.reverberation_time("T20"), curves.direct_to_reverberant_ratio()
+    assert len(integrated) == 2 * 3
+    options = {"bands": [500, 1000, 2000]}
+    assert np.array_equal(c80, clarity(rirs, SAMPLE_RATE, limit=0.08, **options))
+    assert np.array_equal(d50, definition(rirs, SAMPLE_RATE, **options))
+    assert np.array_equal(c50, clarity(rirs, SAMPLE_RATE, **options))
+    assert np.array_equal(t20, reverberation_time(rirs, SAMPLE_RATE, decay_range="T20", **options))
+    assert np.array_equal(drr, direct_to_reverberant_ratio(rirs, SAMPLE_RATE, **options))
+
+
+@pytest.mark.parametrize("truncation", ["lundeby", None])
+@pytest.mark.parametrize("bands", [None, (500, 2000)])
+@pytest.mark.parametrize("shape", ["single", "batch", "list"])
+def test_methods_of_curves_are_the_functions_of_their_names(shape: str, bands, truncation: str | None) -> None:
+    batch = np.stack([diffuse(0.4, 0.8, seed) for seed in range(3)])
+    rirs = {"single": batch[0], "batch": batch, "list": [batch[0], batch[1][:9000]]}[shape]
+    options = {"bands": bands, "truncation": truncation}
+    curves = decay_curves(rirs, SAMPLE_RATE, **options)
+    for parameter in PARAMETERS[:-1]:
+        values = getattr(curves, parameter.__name__)()
+        assert np.array_equal(values, parameter(rirs, SAMPLE_RATE, **options))
+    assert np.array_equal(curves.levels(), energy_decay_curve(rirs, SAMPLE_RATE, **options), equal_nan=True)
+
+
+def test_curves_do_not_follow_later_changes_of_the_response() -> None:
+    rir = diffuse(0.4, 0.8)
+    curves = decay_curves(rir, SAMPLE_RATE, bands=[1000])
+    before = clarity(rir, SAMPLE_RATE, bands=[1000], limit=0.08)
+    rir[:] = 0
+    assert curves.clarity(0.08) == before
+
+
+def test_the_functions_keep_no_curves(integrated: list, monkeypatch: pytest.MonkeyPatch) -> None:
+    n_alive, watched = [], acoustics.integrate
+
+    def counting(*args):
+        n_alive.append(sum(curve() is not None for curve in integrated))
+        return watched(*args)
+
+    monkeypatch.setattr(acoustics, "integrate", counting)
+    rirs = np.stack([diffuse(0.3, 0.5, seed) for seed in range(8)])
+    room_parameters(rirs, SAMPLE_RATE)
+    reverberation_time(rirs, SAMPLE_RATE, bands=[500, 1000])
+    energy_decay_curve(rirs, SAMPLE_RATE)
+    assert len(n_alive) == 8 + 16 + 8
+    assert max(n_alive) == 1  # the one before
+
+
+def test_a_method_of_curves_warns_once_in_their_name() -> None:
+    curves = decay_curves(np.random.default_rng(0).standard_normal((5, SAMPLE_RATE)), SAMPLE_RATE)
+    for name in ("reverberation_time", "clarity", "centre_time"):
+        with pytest.warns(
+            DecayRangeWarning, match=rf"^DecayCurves: {name} is NaN in rows 0, 1, 2, 3, 4, where"
+        ) as record:
+            assert np.isnan(getattr(curves, name)()).all()
+        assert len(record) == 1
+        assert record[0].filename == __file__
+    with pytest.warns(DecayRangeWarning, match=r"^DecayCurves: the decay curve is NaN in rows 0, 1"):
+        assert np.isnan(curves.levels()).all()
+
+
+def test_invalid_arguments_of_curves_are_refused_by_name() -> None:
+    with pytest.raises(TypeError, match=r"^decay_curves: sample_rate"):
+        decay_curves(exponential(0.3, 0.5), "16 kHz")
+    curves = decay_curves(exponential(0.3, 0.5), SAMPLE_RATE)
+    with pytest.raises(ValueError, match=r"^DecayCurves: limit must be shorter .*got 0\.6 s, and row 0 no longer"):
+        curves.clarity(0.6)
+    with pytest.raises(ValueError, match=r"^DecayCurves: decay_range must be one of"):
+        curves.reverberation_time("T45")
+
+
+def test_clarity_has_its_limit_and_definition_its_own() -> None:
+    rir = diffuse(0.5, 1.0)
+    found = room_parameters(rir, SAMPLE_RATE, limit=0.08)
+    assert found["clarity"] == clarity(rir, SAMPLE_RATE, limit=0.08)
+    assert found["definition"] == definition(rir, SAMPLE_RATE)
+    found = room_parameters(rir, SAMPLE_RATE, definition_limit=0.08)
+    assert found["clarity"] == clarity(rir, SAMPLE_RATE)
+    assert found["definition"] == definition(rir, SAMPLE_RATE, limit=0.08)
+    with pytest.raises(ValueError, match=r"^room_parameters: definition_limit .*above 0, got 0"):
+        room_parameters(rir, SAMPLE_RATE, definition_limit=0)
+
+
+def test_each_parameter_that_is_lacking_warns_once_at_the_callers_line() -> None:
+    noisy = np.random.default_rng(0).standard_normal((2, SAMPLE_RATE))
+    with pytest.warns(DecayRangeWarning) as record:
+        found = room_parameters(noisy, SAMPLE_RATE)
+    names = [str(warning.message).removeprefix("room_parameters: ").partition(" is NaN")[0] for warning in record]
+    assert names == list(found)
+    assert {warning.filename for warning in record} == {__file__}
+
+
+# --- Labels of rooms --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("truncation", ["lundeby", None])
+def test_labels_of_rooms_are_the_parameters(truncation: str | None) -> None:
+    rirs = [diffuse(0.5, 1.0) + noise(16000, -70), diffuse(0.8, 1.2, 1) + noise(19200, -70)]
+    labels = room_labels(rirs, SAMPLE_RATE, decay_ranges=("T20",), truncation=truncation)
+    options = {"truncation": truncation}
+    assert list(labels) == ["rt60", "rt60_range", "rt60_mid", "edt", "c50", "d50", "drr"]
+    assert np.array_equal(labels["rt60"], reverberation_time(rirs, SAMPLE_RATE, decay_range="T20", **options))
+    mid = mid_frequency_reverberation_time(rirs, SAMPLE_RATE, decay_range="T20", **options)
+    assert np.array_equal(labels["rt60_mid"], mid)
+    assert np.array_equal(labels["edt"], early_decay_time(rirs, SAMPLE_RATE, **options))
+    assert np.array_equal(labels["c50"], clarity(rirs, SAMPLE_RATE, **options))
+    assert np.array_equal(labels["d50"], definition(rirs, SAMPLE_RATE, **options))
+    assert np.array_equal(labels["drr"], direct_to_reverberant_ratio(rirs, SAMPLE_RATE, **options))
+    assert labels["rt60_range"].tolist() == ["T20", "T20"]
+
+
+def test_labels_take_three_integrations_and_no_warning(integrated: list) -> None:
+    clean, noisy = diffuse(0.5, 1.0), diffuse(0.5, 1.0) + noise(16000, -35)
+    hiss = np.random.default_rng(0).standard_normal(SAMPLE_RATE)
+    labels = room_labels([clean, noisy, hiss], SAMPLE_RATE, decay_ranges=("T60", "T30", "T20"))
+    assert len(integrated) == 3 * 3
+    assert labels["rt60_range"].tolist()[1] == "T20"
+    assert labels.isna().all(axis=1).tolist() == [False, False, True]
+    with pytest.raises(TypeError, match=r"^room_labels: decay_ranges must be a sequence such as"):
+        room_labels(clean, SAMPLE_RATE, decay_ranges="T30")
 
 
 # --- Bad input --------------------------------------------------------------------------------------------------
