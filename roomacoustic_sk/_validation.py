@@ -49,6 +49,10 @@ class ArgumentTypeError(NamedError, TypeError):
     """An argument is of the wrong kind."""
 
 
+class SimulationError(NamedError, RuntimeError):
+    """Rooms cannot be simulated as the arguments ask."""
+
+
 class MissingFileError(NamedError, FileNotFoundError):
     """A file or folder is not where an argument says."""
 
