@@ -187,7 +187,7 @@ def _check_decay_range(decay_range: Any) -> tuple[float, float]:
 
 def check_decay_ranges(decay_ranges: Any) -> None:
     """Refuse what is no sequence of names of evaluation ranges."""
-    if isinstance(decay_ranges, str) or not len(decay_ranges):
+    if np.ndim(decay_ranges) != 1 or not len(decay_ranges):
         raise ArgumentTypeError(f"decay_ranges must be a sequence such as ('T30', 'T20'), got {decay_ranges!r}.")
     for decay_range in decay_ranges:
         check_choice(decay_range, list(DECAY_RANGES), name="decay_ranges")
@@ -224,6 +224,11 @@ def _balance(batch: _Batch, limit: float, *, name: str = "clarity", argument: st
         return 10 * np.log10(early / late) if late >= curve.decay.end.floor and late > 0 < early else np.nan
 
     return _Parameter(name, f"the energy after {limit:g} s", balance)
+
+
+def _direct(batch: _Batch, direct_window: float) -> _Parameter:
+    """Make the direct-to-reverberant ratio: clarity at the end of the direct sound."""
+    return _balance(batch, direct_window, name="direct_to_reverberant_ratio", argument="direct_window")
 
 
 def _share(batch: _Batch, limit: float, *, argument: str = "limit") -> _Parameter:
@@ -378,11 +383,6 @@ class DecayCurves:
             Time after the onset, in s, that counts as direct sound.
         """
         return self._evaluate(_direct(self._batch, direct_window))[0]
-
-
-def _direct(batch: _Batch, direct_window: float) -> _Parameter:
-    """Make the direct-to-reverberant ratio: clarity at the end of the direct sound."""
-    return _balance(batch, direct_window, name="direct_to_reverberant_ratio", argument="direct_window")
 
 
 def _passing(rirs: Any, sample_rate: Any, bands: Any, truncation: Any) -> DecayCurves:
