@@ -30,6 +30,9 @@ class Band(NamedTuple):
     centre: float  # Hz
 
 
+WHOLE_SPECTRUM = Band(None, np.nan)
+
+
 class End(NamedTuple):
     """Where the integration of a squared response stops, and what is known of the rest."""
 

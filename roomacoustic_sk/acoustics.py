@@ -1,204 +1,400 @@
 """Room acoustic parameters from impulse responses, after ISO 3382-1:2009.
 
 Every parameter goes the same way: each response is cut at its onset, filtered into octave bands, squared, freed of
-noise and integrated backwards (all in `_decay`), and evaluated. What the noise or the end of the response hides is
-NaN, and one `DecayRangeWarning` names the rows.
+noise and integrated backwards (all in `_decay`), and evaluated. `DecayCurves` keeps the curves for any number of
+parameters; the functions evaluate one response after the other and keep none. Values hidden by noise or by the end
+of the response are NaN, and one `DecayRangeWarning` names their rows.
 """
 
 from __future__ import annotations
 
 import numbers
-import warnings
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from roomacoustic_sk._decay import Array, Band, Decay, cut_at_onset, decay_time, early_and_late, integrate, octave_band
+from roomacoustic_sk._decay import (
+    WHOLE_SPECTRUM,
+    Array,
+    Band,
+    cut_at_onset,
+    decay_time,
+    early_and_late,
+    integrate,
+    octave_band,
+)
+from roomacoustic_sk._recordings import check_waveforms
 from roomacoustic_sk._validation import (
-    Rows,
+    ArgumentTypeError,
+    ArgumentValueError,
     check_choice,
     check_number,
-    check_rows,
     check_sample_rate,
     describe,
+    door,
     name_rows,
+    warn,
 )
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+__all__ = [
+    "DECAY_RANGES",
+    "DecayCurves",
+    "DecayRangeWarning",
+    "centre_time",
+    "clarity",
+    "decay_curves",
+    "definition",
+    "direct_to_reverberant_ratio",
+    "early_decay_time",
+    "energy_decay_curve",
+    "mid_frequency_reverberation_time",
+    "reverberation_time",
+    "room_labels",
+    "room_parameters",
+]
 
 DECAY_RANGES = {"T20": (-5.0, -25.0), "T30": (-5.0, -35.0), "T60": (-5.0, -65.0)}
 """Evaluation ranges of the reverberation time in dB (ISO 3382-1, 3.4; ISO 3382-2, 6)."""
+
+EARLY_RANGE = (0.0, -10.0)
+"""Evaluation range of the early decay time in dB (ISO 3382-1, A.2.2)."""
+
+MID_FREQUENCIES = (500.0, 1000.0)
+"""Octave bands whose mean is the single-number reverberation time (ISO 3382-1, Annex A)."""
 
 
 class DecayRangeWarning(UserWarning):
     """Some responses do not decay far enough for a parameter; it is NaN there."""
 
 
-class _Parameter(NamedTuple):
-    """What is evaluated of each decay, and the part of it that is needed, for the warning."""
-
-    evaluate: Callable[[Array, Band, Decay], float]
-    needs: str
-    name: str = ""  # where several are evaluated at once
+# --- Responses and their curves ---------------------------------------------------------------------------------
 
 
 class _Batch(NamedTuple):
-    """The checked arguments that all parameters share."""
+    """Responses, and how all parameters treat them: the arguments that all functions share, checked."""
 
-    rows: Rows
+    recordings: Any  # (n_rirs, n_times), or a list of (n_times_of_the_rir,); none where their curves are kept
+    lengths: list[int]
     sample_rate: int
     bands: list[Band]
     truncation: str | None
     is_single: bool
     is_broadband: bool
-    caller: str
 
 
-# --- A batch of responses ---------------------------------------------------------------------------------------
+class _Curve:
+    """The decay curve of one response in one band."""
+
+    def __init__(self, response: Array, band: Band, sample_rate: int, truncation: str | None) -> None:
+        self.decay = integrate(response, band, sample_rate, truncation)
+        self._band, self._sample_rate = band, sample_rate
+        # In bands, early and late sound are windowed before they are filtered (A.3), so the response is needed again.
+        self._response = np.empty(0) if band.sos is None else response
+        self._energies: dict[int, tuple[float, float]] = {}
+
+    def early_and_late(self, n_early: int) -> tuple[float, float]:
+        """Energy before and after a sample, computed once for all parameters that ask for it."""
+        if n_early not in self._energies:
+            self._energies[n_early] = early_and_late(self._response, self._band, self.decay, n_early, self._sample_rate)
+        return self._energies[n_early]
 
 
-def _check_bands(bands: Any, sample_rate: int, *, caller: str) -> list[Band]:
-    """Design the filters of the octave bands asked for; one band without filter stands for the whole spectrum."""
+def _check_bands(bands: Any, sample_rate: int) -> list[Band]:
+    """Design the filters of the octave bands; one band without filter stands for the whole spectrum."""
     if bands is None:
-        return [Band(None, np.nan)]
+        return [WHOLE_SPECTRUM]
     if np.ndim(bands) != 1 or len(bands) == 0:
-        raise ValueError(f"{caller}: bands must be None or a sequence of centre frequencies, got {describe(bands)}.")
+        raise ArgumentValueError(f"bands must be None or a sequence of centre frequencies, got {describe(bands)}.")
     for centre in bands:
-        check_number(centre, caller=caller, name="bands (in Hz)", low=0, low_open=True)
+        check_number(centre, name="bands (in Hz)", low=0, low_open=True)
         if centre * np.sqrt(2) >= sample_rate / 2:
-            raise ValueError(
-                f"{caller}: bands must lie below the Nyquist frequency with their upper edge ({sample_rate / 2:g} Hz), "
+            raise ArgumentValueError(
+                f"bands must lie below the Nyquist frequency with their upper edge ({sample_rate / 2:g} Hz), "
                 f"got {centre:g} Hz, which reaches up to {centre * np.sqrt(2):.0f} Hz."
             )
     return [octave_band(float(centre), sample_rate) for centre in bands]
 
 
-def _check(rirs: Any, sample_rate: Any, bands: Any, truncation: Any, *, caller: str) -> _Batch:
+def _check(rirs: Any, sample_rate: Any, bands: Any, truncation: Any) -> _Batch:
     """Check the arguments that all parameters share."""
-    sample_rate = check_sample_rate(sample_rate, caller=caller)
-    check_choice(truncation, ["lundeby", None], caller=caller, name="truncation")
-    filters = _check_bands(bands, sample_rate, caller=caller)
+    sample_rate = check_sample_rate(sample_rate)
+    check_choice(truncation, ["lundeby", None], name="truncation")
+    filters = _check_bands(bands, sample_rate)
     if not isinstance(rirs, (list, tuple)):
         rirs = np.asarray(rirs)
     is_single = np.ndim(rirs) == 1 if isinstance(rirs, np.ndarray) else len(rirs) > 0 and np.ndim(rirs[0]) == 0
-    rows = check_rows(np.asarray(rirs)[None] if is_single else rirs, caller=caller, name="rirs")
-    if isinstance(rows, np.ndarray) and rows.shape[1] < min(len(rows), 0.1 * sample_rate):
-        raise ValueError(
-            f"{caller}: rirs must have time on the last axis, got {describe(rows)}, {len(rows)} responses of "
-            f"{rows.shape[1] / sample_rate:.3g} s. Pass rirs.T, or a list if they are that short."
+    recordings = check_waveforms(np.asarray(rirs)[None] if is_single else rirs, name="rirs")
+    lengths = [len(recording) for recording in recordings]
+    if isinstance(recordings, np.ndarray) and lengths[0] < min(len(lengths), 0.1 * sample_rate):
+        raise ArgumentValueError(
+            f"rirs must have time on the last axis, got {describe(recordings)}, {len(lengths)} responses of "
+            f"{lengths[0] / sample_rate:.3g} s. Pass rirs.T, or a list if they are that short."
         )
-    return _Batch(rows, sample_rate, filters, truncation, is_single, bands is None, caller)
+    return _Batch(recordings, lengths, sample_rate, filters, truncation, is_single, bands is None)
 
 
-def _evaluate(batch: _Batch, *parameters: _Parameter) -> list[Any]:
-    """Evaluate parameters for every row and band, and warn of the rows where they are NaN."""
-    values = np.empty((len(parameters), len(batch.rows), len(batch.bands)))
-    for i, row in enumerate(batch.rows):
-        response = cut_at_onset(row)
-        for j, band in enumerate(batch.bands):
-            decay = integrate(response, band, batch.sample_rate, batch.truncation)
-            values[:, i, j] = [parameter.evaluate(response, band, decay) for parameter in parameters]
-    for parameter, lacking in zip(parameters, np.isnan(values), strict=True):
-        if lacking.any():
-            _warn(batch, lacking, parameter.needs, name=parameter.name, stacklevel=4)
-    return [_shaped(batch, value) for value in values]
+def _integrated(batch: _Batch) -> Iterator[_Curve]:
+    """Integrate the responses one after the other, each in all bands."""
+    for recording in batch.recordings:
+        response = cut_at_onset(recording)
+        for band in batch.bands:
+            yield _Curve(response, band, batch.sample_rate, batch.truncation)
 
 
-def _warn(batch: _Batch, lacking: NDArray[np.bool_], needs: str, *, name: str = "", stacklevel: int) -> None:
+def _warn(batch: _Batch, lacking: NDArray[np.bool_], needs: str, *, name: str = "") -> None:
     """Name the rows (and bands) where noise hides what a parameter needs, or the end of the response cuts it off."""
-    rows = name_rows(np.flatnonzero(lacking.any(axis=1)))
+    where = name_rows(np.flatnonzero(lacking.any(axis=1)))
     if not batch.is_broadband:
-        rows += f" ({', '.join(f'{batch.bands[j].centre:g}' for j in np.flatnonzero(lacking.any(axis=0)))} Hz)"
+        where += f" ({', '.join(f'{batch.bands[j].centre:g}' for j in np.flatnonzero(lacking.any(axis=0)))} Hz)"
     hidden = "cut off by the end of the response" if batch.truncation is None else "hidden by noise or cut off"
-    warnings.warn(
-        f"{batch.caller}: {name and f'{name} is '}NaN in {rows}, where {needs} is {hidden}.",
-        DecayRangeWarning,
-        stacklevel=stacklevel,
-    )
+    warn(f"{name and f'{name} is '}NaN in {where}, where {needs} is {hidden}.", DecayRangeWarning)
 
 
 def _shaped(batch: _Batch, values: Array) -> Any:
-    """Drop the axis of bands for the whole spectrum, and that of rows for a single response."""
+    """Drop the axis of bands for the whole spectrum, and that of responses for a single one."""
     values = values[:, 0] if batch.is_broadband else values
     return values[0] if batch.is_single else values
 
 
-def _check_limit(batch: _Batch, limit: float, *, name: str) -> int:
-    """Return a time limit in samples, refused where it lies behind the end of a response."""
-    check_number(limit, caller=batch.caller, name=f"{name} (in s)", low=0, low_open=True)
-    n_early = round(limit * batch.sample_rate)
-    short = np.flatnonzero([len(row) <= n_early for row in batch.rows])
-    if len(short):
-        raise ValueError(
-            f"{batch.caller}: {name} must be shorter than every response, got {limit:g} s, "
-            f"and {name_rows(short)} no longer than that."
-        )
-    return max(n_early, 1)
+# --- What is evaluated of a curve -------------------------------------------------------------------------------
 
 
-def _decay_time(batch: _Batch, upper: float, lower: float) -> _Parameter:
-    """Make the parameter that extrapolates the decay between two levels to 60 dB, in s."""
+class _Parameter(NamedTuple):
+    """What is evaluated of each curve, and the part of it that is needed, for the warning."""
 
-    def time(response: Array, band: Band, decay: Decay) -> float:
-        return decay_time(decay, upper, lower) / batch.sample_rate
-
-    return _Parameter(time, f"the decay from {upper:g} to {lower:g} dB")
-
-
-def _share(batch: _Batch, limit: float) -> _Parameter:
-    """Make the parameter that says which share of the energy comes before a time limit."""
-    n_early = _check_limit(batch, limit, name="limit")
-
-    def share(response: Array, band: Band, decay: Decay) -> float:
-        early, late = early_and_late(response, band, decay, n_early, batch.sample_rate)
-        return early / (early + late) if decay.end.floor <= max(late, 0.01 * decay.energy[0]) else np.nan
-
-    return _Parameter(share, f"the energy after {limit:g} s")
+    name: str
+    needs: str
+    evaluate: Callable[[_Curve], float]
 
 
-def _centre(batch: _Batch) -> _Parameter:
-    """Make the parameter that is the mean arrival time, the integral of the decay curve over its first value, in s."""
-
-    def centre(response: Array, band: Band, decay: Decay) -> float:
-        total = decay.energy[0]
-        if not 0.01 * total >= decay.end.floor:
-            return np.nan
-        return float(decay.energy[1:].sum() / total / batch.sample_rate)
-
-    return _Parameter(centre, "the decay from 0 to -20 dB")
-
-
-def _balance(batch: _Batch, limit: float, *, name: str) -> _Parameter:
-    """Make the parameter that compares the energy before and after a time limit, in dB."""
-    n_early = _check_limit(batch, limit, name=name)
-
-    def balance(response: Array, band: Band, decay: Decay) -> float:
-        early, late = early_and_late(response, band, decay, n_early, batch.sample_rate)
-        return 10 * np.log10(early / late) if late >= decay.end.floor and late > 0 < early else np.nan
-
-    return _Parameter(balance, f"the energy after {limit:g} s")
-
-
-def _check_decay_range(decay_range: Any, *, caller: str) -> tuple[float, float]:
+def _check_decay_range(decay_range: Any) -> tuple[float, float]:
     """Return the two levels of an evaluation range in dB."""
     if isinstance(decay_range, str):
-        return DECAY_RANGES[check_choice(decay_range, list(DECAY_RANGES), caller=caller, name="decay_range")]
+        return DECAY_RANGES[check_choice(decay_range, list(DECAY_RANGES), name="decay_range")]
     is_pair = np.shape(decay_range) == (2,) and all(isinstance(level, numbers.Real) for level in decay_range)
     if not is_pair or not 0 >= decay_range[0] > decay_range[1] > -np.inf:
-        raise ValueError(
-            f"{caller}: decay_range must be one of {list(DECAY_RANGES)} or two levels in dB such as (-5, -35), "
+        raise ArgumentValueError(
+            f"decay_range must be one of {list(DECAY_RANGES)} or two levels in dB such as (-5, -35), "
             f"the upper one first and none above 0, got {decay_range!r}."
         )
     return float(decay_range[0]), float(decay_range[1])
 
 
-# --- The parameters ---------------------------------------------------------------------------------------------
+def check_decay_ranges(decay_ranges: Any) -> None:
+    """Refuse what is no sequence of names of evaluation ranges."""
+    if np.ndim(decay_ranges) != 1 or not len(decay_ranges):
+        raise ArgumentTypeError(f"decay_ranges must be a sequence such as ('T30', 'T20'), got {decay_ranges!r}.")
+    for decay_range in decay_ranges:
+        check_choice(decay_range, list(DECAY_RANGES), name="decay_ranges")
 
 
-def energy_decay_curve(
+def _check_limit(batch: _Batch, limit: float, *, name: str) -> int:
+    """Return a time limit in samples, refused where it lies behind the end of a response."""
+    check_number(limit, name=f"{name} (in s)", low=0, low_open=True)
+    n_early = round(limit * batch.sample_rate)
+    short = np.flatnonzero(np.array(batch.lengths) <= n_early)
+    if len(short):
+        raise ArgumentValueError(
+            f"{name} must be shorter than every response, got {limit:g} s, and {name_rows(short)} no longer than that."
+        )
+    return max(n_early, 1)
+
+
+def _decay_time(batch: _Batch, levels: tuple[float, float], *, name: str = "reverberation_time") -> _Parameter:
+    """Make the parameter that extrapolates the decay between two levels to 60 dB, in s."""
+    upper, lower = levels
+
+    def time(curve: _Curve) -> float:
+        return decay_time(curve.decay, upper, lower) / batch.sample_rate
+
+    return _Parameter(name, f"the decay from {upper:g} to {lower:g} dB", time)
+
+
+def _balance(batch: _Batch, limit: float, *, name: str = "clarity", argument: str = "limit") -> _Parameter:
+    """Make the parameter that compares the energy before and after a time limit, in dB."""
+    n_early = _check_limit(batch, limit, name=argument)
+
+    def balance(curve: _Curve) -> float:
+        early, late = curve.early_and_late(n_early)
+        return 10 * np.log10(early / late) if late >= curve.decay.end.floor and late > 0 < early else np.nan
+
+    return _Parameter(name, f"the energy after {limit:g} s", balance)
+
+
+def _direct(batch: _Batch, direct_window: float) -> _Parameter:
+    """Make the direct-to-reverberant ratio: clarity at the end of the direct sound."""
+    return _balance(batch, direct_window, name="direct_to_reverberant_ratio", argument="direct_window")
+
+
+def _share(batch: _Batch, limit: float, *, argument: str = "limit") -> _Parameter:
+    """Make the parameter that is the share of the energy before a time limit."""
+    n_early = _check_limit(batch, limit, name=argument)
+
+    def share(curve: _Curve) -> float:
+        early, late = curve.early_and_late(n_early)
+        energy, end = curve.decay
+        return early / (early + late) if end.floor <= max(late, 0.01 * energy[0]) else np.nan
+
+    return _Parameter("definition", f"the energy after {limit:g} s", share)
+
+
+def _centre(batch: _Batch) -> _Parameter:
+    """Make the parameter that is the mean arrival time, the integral of the decay curve over its first value, in s."""
+
+    def centre(curve: _Curve) -> float:
+        energy, end = curve.decay
+        if not 0.01 * energy[0] >= end.floor:
+            return np.nan
+        return float(energy[1:].sum() / energy[0] / batch.sample_rate)
+
+    return _Parameter("centre_time", "the decay from 0 to -20 dB", centre)
+
+
+def _first_range(curves: Sequence[_Curve], ranges: dict[str, _Parameter]) -> tuple[float, str | None]:
+    """Mean decay time of some curves over the first range that all of them have, and which range that is."""
+    for name, parameter in ranges.items():
+        time = float(np.mean([parameter.evaluate(curve) for curve in curves]))
+        if not np.isnan(time):
+            return time, name
+    return np.nan, None
+
+
+# --- Any parameters of the same curves --------------------------------------------------------------------------
+
+
+class DecayCurves:
+    """Decay curves of impulse responses, evaluated for any parameters without integrating again.
+
+    Made by `decay_curves`. Each method returns a float for one response, else an ndarray of shape (n_rirs,); in bands
+    (n_bands,) or (n_rirs, n_bands). Values are NaN where noise or the end of the response hides what they need, and
+    one `DecayRangeWarning` a call names the rows. The function of the same name says more of each parameter.
+
+    Parameters
+    ----------
+    batch : object
+        The responses and how they are treated, as `decay_curves` has checked them.
+    keep : bool
+        Whether the curves are kept. Otherwise each evaluation integrates the responses anew, one at a time.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from roomacoustic_sk.acoustics import decay_curves
+    >>> times = np.arange(16000) / 16000
+    >>> curves = decay_curves(10 ** (-3 * times / 0.5), 16000)
+    >>> print(curves.clarity(0.08).round(2), curves.definition(0.05).round(3))
+    9.1 0.749
+    """
+
+    def __init__(self, batch: _Batch, *, keep: bool) -> None:
+        self._curves = list(_integrated(batch)) if keep else None
+        self._batch = batch._replace(recordings=()) if keep else batch
+
+    def _each(self) -> Iterable[_Curve]:
+        """All curves, those of a response in its bands one after the other."""
+        return _integrated(self._batch) if self._curves is None else self._curves
+
+    def _evaluate(self, *parameters: _Parameter) -> list[Any]:
+        """Evaluate parameters of every curve, and warn of the responses where they are NaN."""
+        batch, is_named = self._batch, self._curves is not None or len(parameters) > 1
+        values = np.array([[parameter.evaluate(curve) for parameter in parameters] for curve in self._each()])
+        values = values.T.reshape(len(parameters), len(batch.lengths), len(batch.bands))
+        for parameter, lacking in zip(parameters, np.isnan(values), strict=True):
+            if lacking.any():
+                _warn(batch, lacking, parameter.needs, name=parameter.name if is_named else "")
+        return [_shaped(batch, value) for value in values]
+
+    @door
+    def levels(self) -> Array:
+        """Energy decay curves in dB re total energy.
+
+        Returns
+        -------
+        ndarray of shape (n_rirs, n_bands, n_times)
+            As `energy_decay_curve` returns them.
+        """
+        batch = self._batch
+        curves = np.full((len(batch.lengths), len(batch.bands), max(batch.lengths)), np.nan)
+        for place, curve in zip(np.ndindex(curves.shape[:2]), self._each(), strict=True):
+            energy, end = curve.decay
+            if end.floor < np.inf:
+                with np.errstate(divide="ignore"):
+                    curves[place][: end.sample] = 10 * np.log10(np.maximum(energy, 0) / energy[0])
+        lacking = np.isnan(curves[:, :, 0])
+        if lacking.any():
+            _warn(batch, lacking, "the decay", name="" if self._curves is None else "the decay curve")
+        return _shaped(batch, curves)
+
+    @door
+    def reverberation_time(self, decay_range: str | tuple[float, float] = "T30") -> Any:
+        """Reverberation time in s.
+
+        Parameters
+        ----------
+        decay_range : {"T20", "T30", "T60"} or tuple of float, default="T30"
+            Part of the decay curve that is evaluated, as in the function `reverberation_time`.
+        """
+        return self._evaluate(_decay_time(self._batch, _check_decay_range(decay_range)))[0]
+
+    @door
+    def early_decay_time(self) -> Any:
+        """Early decay time in s."""
+        return self._evaluate(_decay_time(self._batch, EARLY_RANGE, name="early_decay_time"))[0]
+
+    @door
+    def clarity(self, limit: float = 0.05) -> Any:
+        """Clarity in dB.
+
+        Parameters
+        ----------
+        limit : float, default=0.05
+            Time after the onset, in s, that separates early from late: 0.05 for C50, 0.08 for C80.
+        """
+        return self._evaluate(_balance(self._batch, limit))[0]
+
+    @door
+    def definition(self, limit: float = 0.05) -> Any:
+        """Definition, between 0 and 1.
+
+        Parameters
+        ----------
+        limit : float, default=0.05
+            Time after the onset, in s, that separates early from late.
+        """
+        return self._evaluate(_share(self._batch, limit))[0]
+
+    @door
+    def centre_time(self) -> Any:
+        """Centre time in s after the onset."""
+        return self._evaluate(_centre(self._batch))[0]
+
+    @door
+    def direct_to_reverberant_ratio(self, direct_window: float = 0.0025) -> Any:
+        """Direct-to-reverberant ratio in dB.
+
+        Parameters
+        ----------
+        direct_window : float, default=0.0025
+            Time after the onset, in s, that counts as direct sound.
+        """
+        return self._evaluate(_direct(self._batch, direct_window))[0]
+
+
+def _passing(rirs: Any, sample_rate: Any, bands: Any, truncation: Any) -> DecayCurves:
+    """Curves for one evaluation, of which never more than one is in memory."""
+    return DecayCurves(_check(rirs, sample_rate, bands, truncation), keep=False)
+
+
+@door
+def decay_curves(
     rirs: Any, sample_rate: int, *, bands: Sequence[float] | None = None, truncation: str | None = "lundeby"
-) -> Array:
-    """Energy decay curve: the level of what is still to come, by Schroeder's backward integration.
+) -> DecayCurves:
+    """Integrate impulse responses once, for any set of parameters and limits.
 
     Parameters
     ----------
@@ -211,6 +407,59 @@ def energy_decay_curve(
     truncation : {"lundeby", None}, default="lundeby"
         "lundeby" finds the noise floor, subtracts it, stops the integration where the decay meets it and adds the
         energy of the exponential decay behind. None integrates all there is, for responses without noise.
+
+    Returns
+    -------
+    DecayCurves
+        With a method for each parameter. It holds a float64 curve for each response and band, up to the end of its
+        evaluation, and in bands the response as well.
+
+    Raises
+    ------
+    TypeError
+        If the samples are no floating-point numbers.
+    ValueError
+        If responses are silent or not finite, time is not the last axis, or another argument is out of range.
+
+    Notes
+    -----
+    ISO 3382-1:2009, 5.3.3, Eqs. 1 and 3. The response begins where it first rises above 20 dB below its peak (A.3.4).
+    The functions of this module evaluate one response after the other and keep no curve: use them for one parameter
+    of many responses.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from roomacoustic_sk.acoustics import decay_curves
+    >>> times = np.arange(16000) / 16000
+    >>> noise = np.random.default_rng(0).standard_normal((2, 16000))
+    >>> curves = decay_curves(noise * 10 ** (-3 * times / 0.5), 16000, bands=[500, 1000, 2000])
+    >>> c80, d50, t20 = curves.clarity(0.08), curves.definition(0.05), curves.reverberation_time("T20")
+    >>> c80.shape, d50.shape, t20.shape
+    ((2, 3), (2, 3), (2, 3))
+    """
+    return DecayCurves(_check(rirs, sample_rate, bands, truncation), keep=True)
+
+
+# --- The parameters ---------------------------------------------------------------------------------------------
+
+
+@door
+def energy_decay_curve(
+    rirs: Any, sample_rate: int, *, bands: Sequence[float] | None = None, truncation: str | None = "lundeby"
+) -> Array:
+    """Energy decay curve: the remaining energy at each instant, by Schroeder's backward integration.
+
+    Parameters
+    ----------
+    rirs : array-like of shape (n_times,) or (n_rirs, n_times), or list of 1-D arrays
+        Impulse responses.
+    sample_rate : int
+        Sampling rate in Hz.
+    bands : sequence of float, default=None
+        Centre frequencies of octave bands in Hz; None for the whole spectrum.
+    truncation : {"lundeby", None}, default="lundeby"
+        How the noise is treated, as in `decay_curves`; None for responses without noise.
 
     Returns
     -------
@@ -244,21 +493,10 @@ def energy_decay_curve(
     >>> print(curve[4000].round(2))  # at 0.25 s
     -30.0
     """
-    batch = _check(rirs, sample_rate, bands, truncation, caller="energy_decay_curve")
-    curves = np.full((len(batch.rows), len(batch.bands), max(map(len, batch.rows))), np.nan)
-    for i, row in enumerate(batch.rows):
-        response = cut_at_onset(row)
-        for j, band in enumerate(batch.bands):
-            energy, end = integrate(response, band, batch.sample_rate, batch.truncation)
-            if end.floor < np.inf:
-                with np.errstate(divide="ignore"):
-                    curves[i, j, : end.sample] = 10 * np.log10(np.maximum(energy, 0) / energy[0])
-    lacking = np.isnan(curves[:, :, 0])
-    if lacking.any():
-        _warn(batch, lacking, "the decay", stacklevel=3)
-    return _shaped(batch, curves)
+    return _passing(rirs, sample_rate, bands, truncation).levels()
 
 
+@door
 def reverberation_time(
     rirs: Any,
     sample_rate: int,
@@ -280,7 +518,7 @@ def reverberation_time(
     bands : sequence of float, default=None
         Centre frequencies of octave bands in Hz; None for the whole spectrum.
     truncation : {"lundeby", None}, default="lundeby"
-        How the noise is treated, as in `energy_decay_curve`; None for responses without noise.
+        How the noise is treated, as in `decay_curves`; None for responses without noise.
 
     Returns
     -------
@@ -313,12 +551,10 @@ def reverberation_time(
     >>> print(reverberation_time(rirs, 16000).round(3))
     [0.5 0.8]
     """
-    caller = "reverberation_time"
-    batch = _check(rirs, sample_rate, bands, truncation, caller=caller)
-    upper, lower = _check_decay_range(decay_range, caller=caller)
-    return _evaluate(batch, _decay_time(batch, upper, lower))[0]
+    return _passing(rirs, sample_rate, bands, truncation).reverberation_time(decay_range)
 
 
+@door
 def mid_frequency_reverberation_time(
     rirs: Any,
     sample_rate: int,
@@ -339,7 +575,7 @@ def mid_frequency_reverberation_time(
     decay_range : {"T20", "T30", "T60"} or tuple of float, default="T30"
         Evaluation range, as in `reverberation_time`.
     truncation : {"lundeby", None}, default="lundeby"
-        How the noise is treated, as in `energy_decay_curve`; None for responses without noise.
+        How the noise is treated, as in `decay_curves`; None for responses without noise.
 
     Returns
     -------
@@ -371,12 +607,10 @@ def mid_frequency_reverberation_time(
     >>> print(mid_frequency_reverberation_time(noise * 10 ** (-3 * times / 0.5), 16000).round(1))
     0.5
     """
-    in_bands = reverberation_time(
-        rirs, sample_rate, decay_range=decay_range, bands=(500.0, 1000.0), truncation=truncation
-    )
-    return in_bands.mean(axis=-1)
+    return _passing(rirs, sample_rate, MID_FREQUENCIES, truncation).reverberation_time(decay_range).mean(axis=-1)
 
 
+@door
 def early_decay_time(
     rirs: Any, sample_rate: int, *, bands: Sequence[float] | None = None, truncation: str | None = "lundeby"
 ) -> Any:
@@ -391,7 +625,7 @@ def early_decay_time(
     bands : sequence of float, default=None
         Centre frequencies of octave bands in Hz; None for the whole spectrum.
     truncation : {"lundeby", None}, default="lundeby"
-        How the noise is treated, as in `energy_decay_curve`; None for responses without noise.
+        How the noise is treated, as in `decay_curves`; None for responses without noise.
 
     Returns
     -------
@@ -422,10 +656,10 @@ def early_decay_time(
     >>> print(early_decay_time(10 ** (-3 * times / 0.5), 16000).round(3))
     0.5
     """
-    batch = _check(rirs, sample_rate, bands, truncation, caller="early_decay_time")
-    return _evaluate(batch, _decay_time(batch, 0.0, -10.0))[0]
+    return _passing(rirs, sample_rate, bands, truncation).early_decay_time()
 
 
+@door
 def clarity(
     rirs: Any,
     sample_rate: int,
@@ -447,7 +681,7 @@ def clarity(
     bands : sequence of float, default=None
         Centre frequencies of octave bands in Hz; None for the whole spectrum.
     truncation : {"lundeby", None}, default="lundeby"
-        How the noise is treated, as in `energy_decay_curve`; None for responses without noise.
+        How the noise is treated, as in `decay_curves`; None for responses without noise.
 
     Returns
     -------
@@ -480,10 +714,10 @@ def clarity(
     >>> print(clarity(rir, 16000).round(2), clarity(rir, 16000, limit=0.08).round(2))
     4.74 9.1
     """
-    batch = _check(rirs, sample_rate, bands, truncation, caller="clarity")
-    return _evaluate(batch, _balance(batch, limit, name="limit"))[0]
+    return _passing(rirs, sample_rate, bands, truncation).clarity(limit)
 
 
+@door
 def definition(
     rirs: Any,
     sample_rate: int,
@@ -505,7 +739,7 @@ def definition(
     bands : sequence of float, default=None
         Centre frequencies of octave bands in Hz; None for the whole spectrum.
     truncation : {"lundeby", None}, default="lundeby"
-        How the noise is treated, as in `energy_decay_curve`; None for responses without noise.
+        How the noise is treated, as in `decay_curves`; None for responses without noise.
 
     Returns
     -------
@@ -537,10 +771,10 @@ def definition(
     >>> print(definition(10 ** (-3 * times / 0.5), 16000).round(3))
     0.749
     """
-    batch = _check(rirs, sample_rate, bands, truncation, caller="definition")
-    return _evaluate(batch, _share(batch, limit))[0]
+    return _passing(rirs, sample_rate, bands, truncation).definition(limit)
 
 
+@door
 def centre_time(
     rirs: Any, sample_rate: int, *, bands: Sequence[float] | None = None, truncation: str | None = "lundeby"
 ) -> Any:
@@ -555,7 +789,7 @@ def centre_time(
     bands : sequence of float, default=None
         Centre frequencies of octave bands in Hz; None for the whole spectrum.
     truncation : {"lundeby", None}, default="lundeby"
-        How the noise is treated, as in `energy_decay_curve`; None for responses without noise.
+        How the noise is treated, as in `decay_curves`; None for responses without noise.
 
     Returns
     -------
@@ -586,10 +820,10 @@ def centre_time(
     >>> print(centre_time(10 ** (-3 * times / 0.5), 16000).round(4))  # 0.5 s / 13.8
     0.0362
     """
-    batch = _check(rirs, sample_rate, bands, truncation, caller="centre_time")
-    return _evaluate(batch, _centre(batch))[0]
+    return _passing(rirs, sample_rate, bands, truncation).centre_time()
 
 
+@door
 def direct_to_reverberant_ratio(
     rirs: Any,
     sample_rate: int,
@@ -611,7 +845,7 @@ def direct_to_reverberant_ratio(
     bands : sequence of float, default=None
         Centre frequencies of octave bands in Hz; None for the whole spectrum.
     truncation : {"lundeby", None}, default="lundeby"
-        How the noise is treated, as in `energy_decay_curve`; None for responses without noise.
+        How the noise is treated, as in `decay_curves`; None for responses without noise.
 
     Returns
     -------
@@ -644,16 +878,17 @@ def direct_to_reverberant_ratio(
     >>> print(direct_to_reverberant_ratio(rir, 16000).round(2))
     -7.63
     """
-    batch = _check(rirs, sample_rate, bands, truncation, caller="direct_to_reverberant_ratio")
-    return _evaluate(batch, _balance(batch, direct_window, name="direct_window"))[0]
+    return _passing(rirs, sample_rate, bands, truncation).direct_to_reverberant_ratio(direct_window)
 
 
+@door
 def room_parameters(
     rirs: Any,
     sample_rate: int,
     *,
     decay_range: str | tuple[float, float] = "T30",
     limit: float = 0.05,
+    definition_limit: float = 0.05,
     direct_window: float = 0.0025,
     bands: Sequence[float] | None = None,
     truncation: str | None = "lundeby",
@@ -669,13 +904,15 @@ def room_parameters(
     decay_range : {"T20", "T30", "T60"} or tuple of float, default="T30"
         Evaluation range of the reverberation time.
     limit : float, default=0.05
-        Time after the onset, in s, that separates early from late in clarity and definition.
+        Time after the onset, in s, that separates early from late in clarity: 0.05 for C50, 0.08 for C80.
+    definition_limit : float, default=0.05
+        The same for definition, which stays D50 beside any `limit`.
     direct_window : float, default=0.0025
         Time after the onset, in s, that counts as direct sound.
     bands : sequence of float, default=None
         Centre frequencies of octave bands in Hz; None for the whole spectrum.
     truncation : {"lundeby", None}, default="lundeby"
-        How the noise is treated, as in `energy_decay_curve`; None for responses without noise.
+        How the noise is treated, as in `decay_curves`; None for responses without noise.
 
     Returns
     -------
@@ -688,8 +925,8 @@ def room_parameters(
     TypeError
         If the samples are no floating-point numbers.
     ValueError
-        If responses are silent, not finite or not longer than `limit`, time is not the last axis, or another
-        argument is out of range.
+        If responses are silent, not finite or not longer than a limit, time is not the last axis, or another argument
+        is out of range.
 
     Warns
     -----
@@ -698,7 +935,7 @@ def room_parameters(
 
     Notes
     -----
-    ISO 3382-1:2009; see the functions of these names.
+    ISO 3382-1:2009; see the functions of these names. `decay_curves` gives any other set, e.g. C50 beside C80.
 
     Examples
     --------
@@ -709,15 +946,81 @@ def room_parameters(
     >>> print(found["reverberation_time"].round(3), found["clarity"].round(2))
     0.5 4.74
     """
-    caller = "room_parameters"
-    batch = _check(rirs, sample_rate, bands, truncation, caller=caller)
-    parameters = {
-        "reverberation_time": _decay_time(batch, *_check_decay_range(decay_range, caller=caller)),
-        "early_decay_time": _decay_time(batch, 0.0, -10.0),
-        "clarity": _balance(batch, limit, name="limit"),
-        "definition": _share(batch, limit),
-        "centre_time": _centre(batch),
-        "direct_to_reverberant_ratio": _balance(batch, direct_window, name="direct_window"),
+    curves = _passing(rirs, sample_rate, bands, truncation)
+    batch = curves._batch
+    parameters = [
+        _decay_time(batch, _check_decay_range(decay_range)),
+        _decay_time(batch, EARLY_RANGE, name="early_decay_time"),
+        _balance(batch, limit),
+        _share(batch, definition_limit, argument="definition_limit"),
+        _centre(batch),
+        _direct(batch, direct_window),
+    ]
+    return dict(zip([parameter.name for parameter in parameters], curves._evaluate(*parameters), strict=True))
+
+
+@door
+def room_labels(
+    rirs: Any, sample_rate: int, *, decay_ranges: Sequence[str] = ("T30", "T20"), truncation: str | None = "lundeby"
+) -> DataFrame:
+    """Label responses with the columns that `simulate_rooms` and `load_measured_rirs` have in common.
+
+    Parameters
+    ----------
+    rirs : array-like of shape (n_times,) or (n_rirs, n_times), or list of 1-D arrays
+        Impulse responses.
+    sample_rate : int
+        Sampling rate in Hz.
+    decay_ranges : sequence of {"T20", "T30", "T60"}, default=("T30", "T20")
+        Evaluation ranges of the reverberation times, tried in this order on each response.
+    truncation : {"lundeby", None}, default="lundeby"
+        How the noise is treated, as in `decay_curves`; None for responses without noise.
+
+    Returns
+    -------
+    DataFrame of shape (n_rirs, 7)
+        ``rt60`` [s] and ``rt60_range``, the range it was evaluated over, None where no range is there; ``rt60_mid`` [s]
+        (mean of the 500 Hz and 1 kHz octave bands), ``edt`` [s], ``c50`` [dB], ``d50``, ``drr`` [dB]. All but
+        ``rt60_mid`` are broadband. Labels hidden by noise or cut off are NaN, without a warning.
+
+    Raises
+    ------
+    TypeError
+        If the samples are no floating-point numbers, or `decay_ranges` is no sequence.
+    ValueError
+        If responses are silent, not finite or not longer than 0.05 s, the sampling rate is too low for the 1 kHz band,
+        time is not the last axis, or another argument is out of range.
+
+    Notes
+    -----
+    ISO 3382-1:2009; see the functions of these parameters. Each response is integrated once broadband and once in
+    each of the two bands, whatever the number of ranges.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from roomacoustic_sk.acoustics import room_labels
+    >>> times = np.arange(16000) / 16000
+    >>> noise = np.random.default_rng(0).standard_normal(16000)
+    >>> room_labels(noise * 10 ** (-3 * times / 0.5), 16000)[["rt60", "rt60_range"]].round(1)
+       rt60 rt60_range
+    0   0.5        T30
+    """
+    import pandas as pd
+
+    check_decay_ranges(decay_ranges)
+    in_bands = _check(rirs, sample_rate, MID_FREQUENCIES, truncation)
+    batch = in_bands._replace(bands=[WHOLE_SPECTRUM, *in_bands.bands])
+    ranges = {name: _decay_time(batch, DECAY_RANGES[name]) for name in decay_ranges}
+    others = {
+        "edt": _decay_time(batch, EARLY_RANGE),
+        "c50": _balance(batch, 0.05),
+        "d50": _share(batch, 0.05),
+        "drr": _direct(batch, 0.0025),
     }
-    named = [parameter._replace(name=name) for name, parameter in parameters.items()]
-    return dict(zip(parameters, _evaluate(batch, *named), strict=True))
+    labels, curves = [], _integrated(batch)  # one iterator: zip takes the three curves of a response at a time
+    for whole, *mid in zip(*[curves] * len(batch.bands), strict=True):
+        rt60, rt60_range = _first_range([whole], ranges)
+        rt60_mid, _ = _first_range(mid, ranges)
+        labels.append((rt60, rt60_range, rt60_mid, *(label.evaluate(whole) for label in others.values())))
+    return pd.DataFrame(labels, columns=["rt60", "rt60_range", "rt60_mid", *others])

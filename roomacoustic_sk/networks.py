@@ -15,6 +15,19 @@ from roomacoustic_sk._torch.runtime import full_precision
 from roomacoustic_sk._torch.time_blocks import time_blocks
 from roomacoustic_sk._validation import ArgumentTypeError, ArgumentValueError, check_choice, door
 
+__all__ = [
+    "NETWORKS",
+    "BandSpectrogram",
+    "BandwiseRoomCNN",
+    "LogSpectrogram",
+    "MLPHead",
+    "PartwiseProjection",
+    "PooledRoomCNN",
+    "ProjectionHead",
+    "RoomCNN",
+    "RoomNetwork",
+]
+
 SPECTRUM_FLOOR_DB = -80.0
 """Spectrogram cells are floored at this level below the clip's mean power, in dB: digital silence has no logarithm."""
 

@@ -27,11 +27,12 @@ def public_names():
     """Yield the dotted names of the functions, classes and their methods that a user may call."""
     for module_name in MODULES:
         module = importlib.import_module(module_name)
-        for name in getattr(module, "__all__", [n for n in vars(module) if not n.startswith("_")]):
+        exported = getattr(module, "__all__", ())
+        for name in exported or [n for n in vars(module) if not n.startswith("_")]:
             thing = getattr(module, name)
             if not (inspect.isclass(thing) or inspect.isfunction(thing)) or name.endswith("Warning"):
                 continue
-            if not thing.__module__.startswith(module_name):  # imported from elsewhere
+            if name not in exported and not thing.__module__.startswith(module_name):  # imported from elsewhere
                 continue
             yield f"{module_name}.{name}", set()
             for method, member in vars(thing).items() if inspect.isclass(thing) else ():

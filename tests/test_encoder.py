@@ -601,9 +601,7 @@ def test_an_interrupted_fit_leaves_a_usable_encoder_once_an_epoch_was_whole(data
     encoder = ContrastiveRoomEncoder(**QUICK | {"max_epochs": 5, "callbacks": [Interrupter(3)]})
     with (
         pytest.raises(KeyboardInterrupt),
-        pytest.warns(
-            ConvergenceWarning, match="^ContrastiveRoomEncoder: Training was interrupted after 1 whole epochs"
-        ),
+        pytest.warns(ConvergenceWarning, match="^ContrastiveRoomEncoder: Training was interrupted after 1 whole"),
     ):
         encoder.fit(X, **groups)
     assert encoder.n_iter_ == len(encoder.history_) == 1
@@ -755,7 +753,12 @@ def test_fitting_does_not_change_the_waveforms_or_the_parameters(data):
 
 
 def pipeline():
-    return Pipeline([("enc", ContrastiveRoomEncoder(**QUICK)), ("reg", RoomRegressor(max_epochs=2, random_state=0))])
+    return Pipeline(
+        [
+            ("enc", ContrastiveRoomEncoder(**QUICK)),
+            ("reg", RoomRegressor(max_epochs=2, validation_fraction=0, random_state=0)),
+        ]
+    )
 
 
 def test_a_pipeline_hands_group_labels_to_the_encoder(data):
@@ -864,15 +867,15 @@ def test_a_compiled_network_learns_the_same_and_is_stored_as_any_other(data):
 @needs_compiler
 def test_networks_are_compiled_unasked_only_where_it_pays():
     cpu, many = torch.device("cpu"), 10**6
-    assert resolve_compile("auto", PooledRoomCNN(), cpu, many, caller="fit")
-    assert not resolve_compile("auto", PooledRoomCNN(), cpu, 100, caller="fit")
-    assert not resolve_compile("auto", RoomCNN(), cpu, many, caller="fit")
-    assert not resolve_compile("auto", PooledRoomCNN(), torch.device("cuda"), many, caller="fit")
+    assert resolve_compile("auto", PooledRoomCNN.COMPILING_PAYS, cpu, many)
+    assert not resolve_compile("auto", PooledRoomCNN.COMPILING_PAYS, cpu, 100)
+    assert not resolve_compile("auto", RoomCNN.COMPILING_PAYS, cpu, many)
+    assert not resolve_compile("auto", True, torch.device("cuda"), many)
 
 
 def test_without_a_compiler_networks_are_not_compiled_unasked(monkeypatch):
     monkeypatch.setenv("CXX", "no-such-compiler")
-    assert not resolve_compile("auto", PooledRoomCNN(), torch.device("cpu"), 10**6, caller="fit")
+    assert not resolve_compile("auto", True, torch.device("cpu"), 10**6)
     X, rir, _ = reverberant_bursts(20)
     with pytest.raises(ValueError, match=r"ContrastiveRoomEncoder: compile must be False or .* got True. Install"):
         ContrastiveRoomEncoder(**QUICK | {"compile": True}).fit(X, rir_groups=rir)

@@ -132,6 +132,9 @@ def test_one_warning_names_the_files_without_labels(folder: Path) -> None:
         rooms = load_measured_rirs(folder)
     assert len(record) == 1
     assert "1 of 4 files: yard/hiss.wav (rt60, edt, c50, d50, drr)" in str(record[0].message)
+    assert str(record[0].message).startswith(
+        "load_measured_rirs: labels are NaN where noise hides the decay, in 1 of 4"
+    )
     assert record[0].filename == __file__
     assert rooms.complete.tolist() == [True, True, True, False]
     assert len(rooms.rirs) == 4

@@ -1,4 +1,4 @@
-"""Simulated rooms against theory, against pyroomacoustics and against themselves at more effort."""
+"""Simulated rooms: what is returned, drawn, repeated, labelled and refused."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import warnings
 
 import joblib
 import numpy as np
-import pyroomacoustics as pra
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from roomacoustic_sk import acoustics
-from roomacoustic_sk.datasets import _rooms, _simulation
-from roomacoustic_sk.datasets._drawing import WALLS
-from roomacoustic_sk.datasets._rays import TransmissionPath, _lambert, trace_rays
+from roomacoustic_sk._shoebox import responses
+from roomacoustic_sk._shoebox.images import HALF_FILTER
+from roomacoustic_sk._shoebox.rays import trace_rays
+from roomacoustic_sk._shoebox.rooms import WALLS
+from roomacoustic_sk.datasets import Hybrid, ImageSources, _rooms
 from roomacoustic_sk.datasets._rooms import simulate_rooms
 
 SPEED = 343.0
@@ -26,50 +27,6 @@ DRY = [
     "ceiling_fissured_tile",
 ]
 BOX = {"length": 5.0, "width": 6.0, "height": 3.0}
-
-
-def method(name: str, **changes) -> _simulation.Method:
-    return _simulation.Method(
-        name=name,
-        sample_rate=16000,
-        air_absorption=False,
-        image_order=3,
-        n_rays=4000,
-        max_rays=16000,
-        receiver_reach=1.0,
-        max_images=5_000_000,
-        max_duration=10.0,
-        decay_range="T30",
-        depth=60.0,
-        tolerance=0.05,
-    )._replace(**changes)
-
-
-def one_material_path(absorption: float, scattering: float, seed: int) -> TransmissionPath:
-    """Return a path in the 5 x 6 x 3 m room, all of one material."""
-    size = np.array([5.0, 6.0, 3.0])
-    source, microphone = np.random.default_rng(seed).uniform(0.5, size - 0.5, (2, 3))
-    return TransmissionPath(size, np.full((6, 7), absorption), scattering, source, microphone)
-
-
-def many_materials_path(seed: int) -> TransmissionPath:
-    rng = np.random.default_rng(seed)
-    size = np.array([3.5, 4.1, 3.0])
-    source, microphone = rng.uniform(0.6, size - 0.6, (2, 3))
-    return TransmissionPath(size, rng.uniform(0.1, 0.6, (6, 7)), 0.0, source, microphone)
-
-
-def shoebox_of(path: TransmissionPath, max_order: int, **options) -> pra.ShoeBox:
-    """Return pyroomacoustics' own simulation of a path."""
-    bank = _simulation.octave_bands(16000)
-    materials = {
-        wall: pra.Material({"coeffs": list(row), "center_freqs": list(bank.centers)})
-        for wall, row in zip(WALLS, path.absorption, strict=True)
-    }
-    room = pra.ShoeBox(path.size, fs=16000, materials=materials, max_order=max_order, **options)
-    room.add_source(path.source)
-    room.add_microphone(path.microphone)
-    return room
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +82,7 @@ def test_rooms_and_positions_keep_to_the_given_ranges():
 
 def test_direct_sound_arrives_when_and_as_strong_as_it_should(rooms):
     for rir, distance in zip(rooms.rirs, rooms.target["distance"], strict=True):
-        arrival = _simulation.HALF_FILTER + distance / SPEED * 16000
+        arrival = HALF_FILTER + distance / SPEED * 16000
         near = slice(round(arrival) - 8, round(arrival) + 9)
         instants = np.arange(near.start, near.stop) - arrival
         strength = rir[near] @ np.sinc(instants) / (np.sinc(instants) @ np.sinc(instants))
@@ -151,7 +108,7 @@ def forbid_simulation(monkeypatch):
     def never(*args, **kwargs):
         raise AssertionError("simulated although it was kept")
 
-    monkeypatch.setattr(_simulation, "trace_rays", never)
+    monkeypatch.setattr(responses, "trace_rays", never)
 
 
 def test_seed_fixes_the_result_for_any_number_of_jobs_and_of_rooms(rooms, tmp_path, monkeypatch):
@@ -184,7 +141,7 @@ def test_interrupted_run_leaves_whole_rooms_only_and_goes_on_from_there(tmp_path
             raise KeyboardInterrupt
         return trace_rays(*args, **kwargs)
 
-    monkeypatch.setattr(_simulation, "trace_rays", interrupted)
+    monkeypatch.setattr(responses, "trace_rays", interrupted)
     with pytest.raises(KeyboardInterrupt):
         simulate_rooms(3, 1, **options)
     del traced[:]
@@ -203,55 +160,7 @@ def test_progress_bar_shows_on_demand(capsys):
     assert "simulate_rooms: 100%" in capsys.readouterr().err
 
 
-# --- Image sources against pyroomacoustics ---------------------------------------------------------------------
-
-
-def test_image_sources_are_those_of_pyroomacoustics():
-    path = many_materials_path(0)
-    room = shoebox_of(path, 5)
-    room.image_source_model()
-    expected = np.linalg.norm(room.sources[0].images - path.microphone[:, None], axis=0)
-    ((distance, reflection, order),) = _simulation.image_sources(path, max_order=5)
-    assert order == 5
-    rank, expected_rank = np.argsort(distance), np.argsort(expected)
-    assert_allclose(distance[rank], expected[expected_rank], rtol=1e-5)
-    assert_allclose(reflection[rank], room.sources[0].damping.T[expected_rank], rtol=1e-4)
-
-
-def test_image_sources_are_complete_within_their_range():
-    path = many_materials_path(1)
-    inner = np.concatenate([d for d, *_ in _simulation.image_sources(path, farthest=20.0)])
-    outer = np.concatenate([d for d, *_ in _simulation.image_sources(path, nearest=20.0, farthest=30.0)])
-    ((every, *_),) = _simulation.image_sources(path, max_order=30)
-    assert_allclose(np.sort(np.concatenate([inner, outer])), np.sort(every[every < 30.0]))
-
-
-def test_ism_response_is_that_of_pyroomacoustics():
-    path = many_materials_path(2)
-    response = _simulation.simulate_ism(path, method("ism", air_absorption=True))
-    assert response.complete
-    room = shoebox_of(path, 45, air_absorption=True)
-    room.compute_rir()
-    expected = room.rir[0][0][: len(response.rir)]
-    assert np.linalg.norm(response.rir - expected) < 0.02 * np.linalg.norm(expected)
-    label, reference = acoustics.reverberation_time([response.rir, room.rir[0][0][:16000]], 16000, truncation=None)
-    assert_allclose(label, reference, rtol=0.05)
-
-
-# --- Proofs ---------------------------------------------------------------------------------------------------
-
-
-def test_accepted_ism_responses_keep_their_labels_at_twice_the_duration(monkeypatch):
-    for seed in range(3):
-        path = many_materials_path(seed)
-        accepted = _simulation.simulate_ism(path, method("ism"))
-        monkeypatch.setattr(_simulation, "FIRST_SECONDS", 2 * len(accepted.rir) / 16000)
-        longer = _simulation.simulate_ism(path, method("ism"))
-        monkeypatch.undo()
-        assert longer.image_order > 1.5 * accepted.image_order
-        both = [accepted.rir, longer.rir]
-        assert_allclose(*acoustics.reverberation_time(both, 16000, truncation=None), rtol=0.05)
-        assert_allclose(*acoustics.clarity(both, 16000, truncation=None), atol=0.1)
+# --- Convergence ----------------------------------------------------------------------------------------------
 
 
 def test_accepted_hybrid_responses_keep_their_labels_at_many_more_rays():
@@ -293,71 +202,19 @@ def test_raised_responses_are_counted():
     assert_array_equal(rooms.proof["n_rays"], 400 * 2 ** rooms.proof["n_raised"])
 
 
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_the_error_of_hopeless_rooms_bears_the_name_in_any_process(n_jobs):
+    with pytest.raises(RuntimeError, match=r"^simulate_rooms: room \d must be complete within 100 draws, got none\."):
+        simulate_rooms(2, 1, method="ism", materials=0.05, max_images=500, random_state=0, n_jobs=n_jobs)
+
+
 def test_hopeless_rooms_end_in_one_error(monkeypatch):
     monkeypatch.setattr(_rooms, "MAX_DRAWS", 2)
     with pytest.raises(RuntimeError, match=r"room 0 must be complete within 2 draws, got none\. Raise max_rays"):
         simulate_rooms(1, 1, method="ism", materials=0.05, max_images=2000, random_state=0)
 
 
-# --- Energy and decay against theory ----------------------------------------------------------------------------
-
-
-def test_diffuse_reflections_follow_the_cosine_law():
-    axis, inward = np.repeat([0, 1, 2], 20_000), np.tile([1.0, -1.0], 30_000)
-    direction = _lambert(np.random.default_rng(0), axis, inward)
-    assert_allclose((direction**2).sum(axis=0), 1, rtol=1e-5)
-    cosine = direction[axis, np.arange(len(axis))] * inward
-    assert cosine.min() >= 0
-    assert_allclose([cosine.mean(), (cosine**2).mean()], [2 / 3, 1 / 2], atol=0.01)
-
-
-def total_energy(path: TransmissionPath, n_rays: int = 20000) -> float:
-    """Energy of image sources to order 3 and of rays beyond."""
-    specular = sum(
-        ((reflection[:, 0] / distance) ** 2).sum()
-        for distance, reflection, _ in _simulation.image_sources(path, max_order=3)
-    )
-    rays = trace_rays(
-        path,
-        n_rays,
-        specular_order=3,
-        reach=1.0,
-        bin_width=1.0,
-        floor=1e-6,
-        max_distance=1e5,
-        rng=np.random.default_rng(0),
-    )
-    return specular + rays[:, 0].sum()
-
-
-@pytest.mark.parametrize("absorption", [0.1, 0.2, 0.4])
-def test_rays_without_scattering_carry_the_energy_of_image_sources(absorption):
-    for seed in range(3):
-        path = one_material_path(absorption, 0.0, seed)
-        images = _simulation.image_sources(path, max_order=60)  # 0.9 ** 60 is -27 dB
-        expected = sum(((reflection[:, 0] / distance) ** 2).sum() for distance, reflection, _ in images)
-        assert_allclose(10 * np.log10(total_energy(path) / expected), 0, atol=0.15)
-
-
-@pytest.mark.parametrize("absorption", [0.1, 0.2, 0.4])
-@pytest.mark.parametrize("scattering", [0.2, 0.5])
-def test_scattering_leaves_the_energy_as_revised_theory_has_it(absorption, scattering):
-    """Barron and Lee (J. Acoust. Soc. Am. 84, 1988), Eq. 3, with Eyring's absorption area."""
-    volume, area, excess = 90.0, -126.0 * np.log(1 - absorption), []
-    for seed in range(8):
-        path = one_material_path(absorption, scattering, seed)
-        distance = np.linalg.norm(path.source - path.microphone)
-        expected = 1 / distance**2 + 16 * np.pi / area * np.exp(-area * distance / (4 * volume))
-        excess.append(10 * np.log10(total_energy(path, 4000) / expected))
-    assert_allclose(np.mean(excess), 0, atol=0.6)
-
-
-def test_response_has_the_energy_of_images_and_rays():
-    for seed in range(2):
-        path = one_material_path(0.2, 0.5, seed)
-        response = _simulation.simulate_hybrid(path, method("hybrid"), np.random.default_rng(0))
-        energy = (response.rir.astype(float) ** 2).sum()
-        assert_allclose(10 * np.log10(energy / total_energy(path)), 0, atol=0.5)
+# --- Decay against theory ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("absorption", "tolerance"), [(0.1, 0.07), (0.2, 0.07), (0.3, 0.07), (0.4, 0.09)])
@@ -404,6 +261,44 @@ def test_impossible_argument_gives_one_error_before_anything_is_simulated(argume
     monkeypatch.setattr(_rooms, "_simulate_room", None)
     with pytest.raises((ValueError, TypeError), match=f"^simulate_rooms: .*{message}"):
         simulate_rooms(**arguments)
+
+
+def test_method_objects_give_the_same_as_names_and_flat_arguments(rooms, tmp_path):
+    options = {"materials": DRY, "random_state": 0, "memory": tmp_path}
+    assert_same(rooms, simulate_rooms(3, 2, method=Hybrid(n_rays=500), tolerance=0.5, **options))
+    flat = {"image_order": 2, "n_rays": 300, "max_rays": 5000, "receiver_reach": 0.8, "tolerance": 0.5}
+    method = Hybrid(image_order=2, n_rays=300, max_rays=5000, receiver_reach=0.8)
+    one, other = simulate_rooms(1, 1, **flat, **options), simulate_rooms(1, 1, method=method, tolerance=0.5, **options)
+    assert_same(one, other)
+    assert one.DESCR == other.DESCR
+    one = simulate_rooms(1, 1, method="ism", max_images=1_000_000, **options)
+    other = simulate_rooms(1, 1, method=ImageSources(max_images=1_000_000), **options)
+    assert_same(one, other)
+    assert one.DESCR == other.DESCR
+
+
+def test_a_name_of_a_method_passes_over_arguments_of_the_other():
+    one = simulate_rooms(1, 1, method="ism", materials=0.5, n_rays=100, random_state=0)
+    assert_same(one, simulate_rooms(1, 1, method="ism", materials=0.5, random_state=0))
+
+
+@pytest.mark.parametrize("method", [Hybrid(), ImageSources()])
+@pytest.mark.parametrize(
+    ("name", "value", "owner"),
+    [
+        ("image_order", 3, "Hybrid"),
+        ("n_rays", 8000, "Hybrid"),
+        ("max_rays", 256000, "Hybrid"),
+        ("receiver_reach", 1.0, "Hybrid"),
+        ("max_images", 20_000_000, "ImageSources"),
+    ],
+)
+def test_flat_arguments_beside_a_method_object_are_refused(method, name, value, owner):
+    message = (
+        rf"^simulate_rooms: {name} must be None beside a method object, got {value}\. Pass method={owner}\({name}="
+    )
+    with pytest.raises(ValueError, match=message):
+        simulate_rooms(method=method, **{name: value})
 
 
 def test_materials_may_be_given_by_wall_by_name_or_as_a_number():

@@ -29,7 +29,14 @@ from roomacoustic_sk._torch.training import (
     history_frame,
     train_net,
 )
-from roomacoustic_sk._validation import ArgumentValueError, check_choice, check_number, describe, warn
+from roomacoustic_sk._validation import (
+    ArgumentValueError,
+    check_choice,
+    check_number,
+    check_sample_rate,
+    describe,
+    warn,
+)
 
 Groups = tuple[ArrayLike | None, ArrayLike | None, ArrayLike | None]
 """`rir_groups`, `source_groups` and `room_groups` as users pass them."""
@@ -190,6 +197,7 @@ class RecordingEstimator(RoomEstimator, TrainedEstimator):
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
+        check_sample_rate(self.sample_rate)
         check_number(self.segment_duration, name="segment_duration", low=0, low_open=True)
         if self.hop_duration is not None:
             check_number(self.hop_duration, name="hop_duration", low=0, low_open=True)

@@ -1,5 +1,6 @@
 """Simulated rooms, measured responses, speech, and reverberant speech made of both."""
 
+from roomacoustic_sk._shoebox.responses import Hybrid, ImageSources
 from roomacoustic_sk.datasets._bunches import concatenate, split_by_speaker, take
 from roomacoustic_sk.datasets._librispeech import fetch_librispeech
 from roomacoustic_sk.datasets._measured import load_measured_rirs
@@ -10,6 +11,8 @@ from roomacoustic_sk.datasets._speech import load_speech
 from roomacoustic_sk.datasets._synthetic_speech import make_speech
 
 __all__ = [
+    "Hybrid",
+    "ImageSources",
     "concatenate",
     "fetch_librispeech",
     "load_measured_rirs",

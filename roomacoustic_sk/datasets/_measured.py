@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +13,16 @@ from sklearn.utils import Bunch
 from tqdm.auto import tqdm
 
 from roomacoustic_sk import acoustics
-from roomacoustic_sk._validation import check_choice, check_sample_rate, describe, name_rows
+from roomacoustic_sk._validation import (
+    ArgumentTypeError,
+    ArgumentValueError,
+    check_sample_rate,
+    describe,
+    door,
+    name_rows,
+    warn,
+)
 from roomacoustic_sk.datasets._audio import audio_info, list_audio_files, read_audio
-
-CALLER = "load_measured_rirs"
 
 LABELS = ("rt60", "edt", "c50", "d50", "drr")
 
@@ -46,17 +51,17 @@ def _read_table(source: Any, root: Any) -> tuple[pd.DataFrame, Path, str]:
     if isinstance(source, pd.DataFrame):
         table, folder, origin = source, Path() if root is None else Path(root), "a table"
     elif not isinstance(source, (str, Path)):
-        raise TypeError(f"{CALLER}: source must be a folder, a CSV file or a DataFrame, got {describe(source)}.")
+        raise ArgumentTypeError(f"source must be a folder, a CSV file or a DataFrame, got {describe(source)}.")
     elif Path(source).expanduser().is_file():
         path = Path(source).expanduser()
         table, folder, origin = _read_csv(path), path.parent if root is None else Path(root), path.name
     else:
         folder = Path(source).expanduser()
-        files = [path.relative_to(folder).as_posix() for path in list_audio_files(folder, caller=CALLER)]
+        files = [path.relative_to(folder).as_posix() for path in list_audio_files(folder)]
         return pd.DataFrame({"file": files}), folder, f"folder {folder.resolve().name}"
     if "file" not in table.columns or len(table) == 0 or table["file"].isna().any():
-        raise ValueError(
-            f"{CALLER}: source must be a table of at least one row with a path in each of its column 'file', "
+        raise ArgumentValueError(
+            f"source must be a table of at least one row with a path in each of its column 'file', "
             f"got {len(table)} rows with columns {list(table.columns)[:8]}."
         )
     return table.reset_index(drop=True), folder.expanduser(), origin
@@ -66,9 +71,7 @@ def _read_csv(path: Path) -> pd.DataFrame:
     try:
         return pd.read_csv(path)
     except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise ValueError(
-            f"{CALLER}: source must be a folder, a CSV file or a DataFrame, got {path}: {error}."
-        ) from error
+        raise ArgumentValueError(f"source must be a folder, a CSV file or a DataFrame, got {path}: {error}.") from error
 
 
 def _documented(table: pd.DataFrame) -> pd.DataFrame:
@@ -79,12 +82,12 @@ def _documented(table: pd.DataFrame) -> pd.DataFrame:
         try:
             documented[name] = np.nan if column is None else pd.to_numeric(table[column]).astype(float)
         except (TypeError, ValueError) as error:
-            raise ValueError(f"{CALLER}: column {column!r} must hold numbers in {unit}, got {error}.") from error
+            raise ArgumentValueError(f"column {column!r} must hold numbers in {unit}, got {error}.") from error
         wrong = np.flatnonzero(np.asarray(documented[name]) <= 0)
         if len(wrong):
             given = table[column].iloc[wrong[0]]
-            raise ValueError(
-                f"{CALLER}: column {column!r} must hold positive numbers in {unit}, got {given} in {name_rows(wrong)}."
+            raise ArgumentValueError(
+                f"column {column!r} must hold positive numbers in {unit}, got {given} in {name_rows(wrong)}."
             )
     return pd.DataFrame(documented, index=table.index)
 
@@ -96,16 +99,16 @@ def _room_ids(table: pd.DataFrame, folder: Path, room_columns: Sequence[str] | N
         top = folder.resolve().name
         return np.array([parent.as_posix() if parent.name else top for parent in parents]), "the folder of the file"
     if isinstance(room_columns, str):
-        raise TypeError(f"{CALLER}: room_columns must be a sequence of column names, got {room_columns!r}.")
+        raise ArgumentTypeError(f"room_columns must be a sequence of column names, got {room_columns!r}.")
     columns = ["room"] if room_columns is None else list(room_columns)
     if not columns or not set(columns) <= set(table.columns):
-        raise ValueError(
-            f"{CALLER}: room_columns must be among the columns {list(table.columns)} of the table, got {columns}."
+        raise ArgumentValueError(
+            f"room_columns must be among the columns {list(table.columns)} of the table, got {columns}."
         )
     known = table[columns].notna()
     if not known.any(axis=1).all():
-        raise ValueError(
-            f"{CALLER}: room_columns must tell the room of every response, got nothing in {columns} "
+        raise ArgumentValueError(
+            f"room_columns must tell the room of every response, got nothing in {columns} "
             f"for {table['file'][~known.any(axis=1)].iloc[0]!r}."
         )
     labels = ["/".join(str(value) for value in row.dropna()) for _, row in table[columns].iterrows()]
@@ -117,69 +120,34 @@ def _room_ids(table: pd.DataFrame, folder: Path, room_columns: Sequence[str] | N
 
 def _read_rir(path: Path, sample_rate: int, channel: int | None) -> NDArray[np.float32]:
     """Read one response, and refuse one that cannot be a room's."""
-    info = audio_info(path, caller=CALLER)
+    info = audio_info(path)
     if info.n_channels > 1 and channel is None:
-        raise ValueError(
-            f"{CALLER}: files must have one channel, got {info.n_channels} in {path}. "
+        raise ArgumentValueError(
+            f"files must have one channel, got {info.n_channels} in {path}. "
             "Pass channel=0 (or another) to take one of them."
         )
-    rir = read_audio(path, sample_rate, channel=None if info.n_channels == 1 else channel, info=info, caller=CALLER)
+    rir = read_audio(path, sample_rate, channel=None if info.n_channels == 1 else channel, info=info)
     if len(rir) <= 0.05 * sample_rate:
-        raise ValueError(
-            f"{CALLER}: responses must be longer than 0.05 s, got {len(rir) / sample_rate:.3f} s in {path}."
-        )
+        raise ArgumentValueError(f"responses must be longer than 0.05 s, got {len(rir) / sample_rate:.3f} s in {path}.")
     if not rir.any():
-        raise ValueError(f"{CALLER}: responses must not be silent, got nothing but zeros in {path}.")
+        raise ArgumentValueError(f"responses must not be silent, got nothing but zeros in {path}.")
     return rir
-
-
-def _over_first_range(
-    measure: Callable[..., NDArray[Any]], rirs: list[NDArray[np.float32]], sample_rate: int, decay_ranges: Sequence[str]
-) -> tuple[NDArray[np.float64], NDArray[Any]]:
-    """Return a reverberation time over the first range that each response has, and which range that is."""
-    times, used = np.full(len(rirs), np.nan), np.full(len(rirs), None, dtype=object)
-    for decay_range in decay_ranges:
-        open_rows = np.flatnonzero(np.isnan(times))
-        if len(open_rows):
-            times[open_rows] = measure([rirs[i] for i in open_rows], sample_rate, decay_range=decay_range)
-            used[open_rows[~np.isnan(times[open_rows])]] = decay_range
-    return times, used
-
-
-def _labels(rirs: list[NDArray[np.float32]], sample_rate: int, decay_ranges: Sequence[str]) -> pd.DataFrame:
-    """Compute the labels; the reverberation times over the first range that each response has."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", acoustics.DecayRangeWarning)  # one warning for all labels follows
-        rt60, used = _over_first_range(acoustics.reverberation_time, rirs, sample_rate, decay_ranges)
-        rt60_mid, _ = _over_first_range(acoustics.mid_frequency_reverberation_time, rirs, sample_rate, decay_ranges)
-        found = acoustics.room_parameters(rirs, sample_rate)
-        return pd.DataFrame(
-            {
-                "rt60": rt60,
-                "rt60_range": used,
-                "rt60_mid": rt60_mid,
-                "edt": found["early_decay_time"],
-                "c50": found["clarity"],
-                "d50": found["definition"],
-                "drr": found["direct_to_reverberant_ratio"],
-            }
-        )
 
 
 def _warn_of_missing(target: pd.DataFrame, files: NDArray[Any]) -> None:
     """Name the files that lack labels."""
     lacking = target[list(LABELS)].isna()
-    rows = np.flatnonzero(lacking.any(axis=1))
-    if len(rows):
-        named = "; ".join(f"{files[i]} ({', '.join(lacking.columns[lacking.loc[i]])})" for i in rows[:5])
-        warnings.warn(
-            f"{CALLER}: labels are NaN where noise hides the decay, in {len(rows)} of {len(files)} files: {named}"
-            f"{' ...' if len(rows) > 5 else ''}. `complete` is False there.",
+    incomplete = np.flatnonzero(lacking.any(axis=1))
+    if len(incomplete):
+        named = "; ".join(f"{files[i]} ({', '.join(lacking.columns[lacking.loc[i]])})" for i in incomplete[:5])
+        warn(
+            f"labels are NaN where noise hides the decay, in {len(incomplete)} of {len(files)} files: {named}"
+            f"{' ...' if len(incomplete) > 5 else ''}. `complete` is False there.",
             acoustics.DecayRangeWarning,
-            stacklevel=3,
         )
 
 
+@door
 def load_measured_rirs(
     source: str | Path | pd.DataFrame,
     *,
@@ -273,11 +241,8 @@ def load_measured_rirs(
     >>> rooms.room, rooms.target["rt60"].round(2).tolist()
     (array(['office'], dtype='<U6'), [0.5])
     """
-    sample_rate = check_sample_rate(sample_rate, caller=CALLER)
-    if isinstance(decay_ranges, str) or not len(decay_ranges):
-        raise TypeError(f"{CALLER}: decay_ranges must be a sequence such as ('T30', 'T20'), got {decay_ranges!r}.")
-    for decay_range in decay_ranges:
-        check_choice(decay_range, list(acoustics.DECAY_RANGES), caller=CALLER, name="decay_ranges")
+    sample_rate = check_sample_rate(sample_rate)
+    acoustics.check_decay_ranges(decay_ranges)
     table, folder, origin = _read_table(source, root)
     documented = _documented(table)
     room, rooms_by = _room_ids(table, folder, room_columns)
@@ -285,9 +250,10 @@ def load_measured_rirs(
 
     rirs = [
         _read_rir(folder / file, sample_rate, channel)
-        for file in tqdm(files, desc=CALLER, unit="file", disable=not verbose)
+        for file in tqdm(files, desc="load_measured_rirs", unit="file", disable=not verbose)
     ]
-    target = pd.concat([_labels(rirs, sample_rate, decay_ranges), documented], axis=1)
+    labels = acoustics.room_labels(rirs, sample_rate, decay_ranges=decay_ranges)
+    target = pd.concat([labels, documented], axis=1)
     complete = target[list(LABELS)].notna().all(axis=1).to_numpy()
     _warn_of_missing(target, files)
     return Bunch(

@@ -10,12 +10,18 @@ it leaves specularly or, with the probability `scattering` (ISO 17497-1), in a d
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from roomacoustic_sk._shoebox.bands import OctaveBands
+from roomacoustic_sk._shoebox.rooms import TransmissionPath
+
 Array = NDArray[Any]
+
+BIN_SECONDS = 0.004
+"""Width of the energy histogram's bins, the time resolution of the ear (pyroomacoustics' value, too)."""
 
 SORTING_PERIOD = 4
 """Reflections after which finished rays are sorted out."""
@@ -23,14 +29,7 @@ SORTING_PERIOD = 4
 TINY = np.float32(1e-12)
 
 
-class TransmissionPath(NamedTuple):
-    """A source and a microphone in a shoebox room. Lengths in metres."""
-
-    size: Array  # (3,) length, width, height
-    absorption: Array  # (6, n_bands) energy absorption: west, east, south, north, floor, ceiling
-    scattering: float  # share of the reflected energy that is not reflected specularly
-    source: Array  # (3,)
-    microphone: Array  # (3,)
+# --- Energy -----------------------------------------------------------------------------------------------------
 
 
 def _enter_and_leave(position: Array, inverse: Array, low: Array, high: Array) -> tuple[Array, Array]:
@@ -139,3 +138,30 @@ def trace_rays(
             travelled, specular = travelled[alive], specular[alive]
     # Energy density is the way of all rays in the box over its volume; a ray carries 4 pi / n_rays.
     return _histogram(bins, energies) * 4 * np.pi / (n_rays * (box_high - box_low).prod())
+
+
+# --- Diffuse sound ----------------------------------------------------------------------------------------------
+
+
+def _envelopes(histogram: Array, n_times: int, first_seconds: float, bands: OctaveBands, rate: int) -> Array:
+    """Amplitude of the diffuse sound at each sample (n_bands, n_times), from the energy in each bin."""
+    seconds = np.arange(n_times) / rate
+    centres = (np.arange(len(histogram)) + 0.5) * BIN_SECONDS
+    power = np.stack([np.interp(seconds, centres, energy, right=0) for energy in histogram.T]) / (BIN_SECONDS * rate)
+    power[:, seconds < first_seconds] = 0
+    return np.sqrt(power * np.exp(-bands.air[:, None] * bands.speed * seconds))
+
+
+def diffuse_sound(histogram: Array, first_seconds: float, noise_seed: int, bands: OctaveBands, rate: int) -> Array:
+    """Noise with the energy of the rays, as many reflections are Gaussian (Schroeder, J. Acoust. Soc. Am. 34, 1962)."""
+    n_times = int(len(histogram) * BIN_SECONDS * rate)
+    noise = np.random.default_rng(noise_seed).standard_normal(n_times)
+    carriers = bands.bank.analysis(noise).T
+    return (carriers * _envelopes(histogram, n_times, first_seconds, bands, rate)).sum(axis=0)
+
+
+def mean_histogram(one: Array, n_one: int, other: Array, n_other: int) -> Array:
+    """Mean of two histograms of different lengths, weighted by their rays."""
+    n_bins = max(len(one), len(other))
+    one, other = (np.pad(histogram, ((0, n_bins - len(histogram)), (0, 0))) for histogram in (one, other))
+    return (n_one * one + n_other * other) / (n_one + n_other)

@@ -7,9 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from roomacoustic_sk._validation import check_number, describe
-from roomacoustic_sk.datasets._rays import TransmissionPath
-from roomacoustic_sk.datasets._simulation import octave_bands
+from roomacoustic_sk._shoebox.bands import filter_bank
+from roomacoustic_sk._validation import ArgumentValueError, check_number, describe
 
 Array = NDArray[np.float64]
 Material = str | float
@@ -17,7 +16,15 @@ Material = str | float
 WALLS = ("west", "east", "south", "north", "floor", "ceiling")
 """pyroomacoustics' names: west and east bound the length, south and north the width."""
 
-CALLER = "simulate_rooms"
+
+class TransmissionPath(NamedTuple):
+    """A source and a microphone in a shoebox room. Lengths in metres."""
+
+    size: Array  # (3,) length, width, height
+    absorption: Array  # (6, n_bands) energy absorption: west, east, south, north, floor, ceiling
+    scattering: float  # share of the reflected energy that is not reflected specularly
+    source: Array  # (3,)
+    microphone: Array  # (3,)
 
 
 class RoomRanges(NamedTuple):
@@ -31,34 +38,34 @@ class RoomRanges(NamedTuple):
     scattering: tuple[float, float]
 
 
-def check_range(value: Any, name: str, *, high: float = np.inf, low_open: bool = True) -> tuple[float, float]:
+def _check_range(value: Any, name: str, *, high: float = np.inf, low_open: bool = True) -> tuple[float, float]:
     """Return a number as (number, number), and a pair as it is, if it is a range."""
     pair = (value, value) if not isinstance(value, (tuple, list, np.ndarray)) else tuple(value)
     if len(pair) != 2:
-        raise ValueError(f"{CALLER}: {name} must be a number or a pair (lowest, highest), got {describe(value)}.")
+        raise ArgumentValueError(f"{name} must be a number or a pair (lowest, highest), got {describe(value)}.")
     for number in pair:
-        check_number(number, caller=CALLER, name=name, low=0, low_open=low_open, high=high)
+        check_number(number, name=name, low=0, low_open=low_open, high=high)
     if pair[0] > pair[1]:
-        raise ValueError(f"{CALLER}: {name} must be a pair (lowest, highest), got {pair}. Swap them.")
+        raise ArgumentValueError(f"{name} must be a pair (lowest, highest), got {pair}. Swap them.")
     return float(pair[0]), float(pair[1])
 
 
-def check_geometry(size: Array, wall_distance: float, source_distance: float) -> None:
+def _check_geometry(size: Array, wall_distance: float, source_distance: float) -> None:
     """Refuse distances that the smallest room has no place for."""
     inner = size[:, 0] - 2 * wall_distance
     if not np.isfinite(size).all():
-        raise ValueError(f"{CALLER}: length, width and height must be finite, got {size.tolist()}.")
+        raise ArgumentValueError(f"length, width and height must be finite, got {size.tolist()}.")
     if inner.min() <= 0:
         name = ("length", "width", "height")[inner.argmin()]
-        raise ValueError(
-            f"{CALLER}: {name} must be above 2 * wall_distance = {2 * wall_distance:g} m, "
+        raise ArgumentValueError(
+            f"{name} must be above 2 * wall_distance = {2 * wall_distance:g} m, "
             f"got {size[inner.argmin(), 0]:g} m. Make the rooms larger or wall_distance smaller."
         )
     # Beyond this, positions so far apart exist, but hardly any random pair has them.
     largest = 0.8 * np.linalg.norm(inner)
     if largest < source_distance:
-        raise ValueError(
-            f"{CALLER}: source_distance must be at most {largest:.3g} m, for which the smallest room has place, "
+        raise ArgumentValueError(
+            f"source_distance must be at most {largest:.3g} m, for which the smallest room has place, "
             f"got {source_distance:g} m. Make the rooms larger or source_distance smaller."
         )
 
@@ -69,15 +76,15 @@ def _check_material(material: Any) -> Material:
 
     if isinstance(material, str):
         if material not in pra.parameters.materials_absorption_table:
-            raise ValueError(
-                f"{CALLER}: materials must be names of pyroomacoustics' database, got {material!r}. "
+            raise ArgumentValueError(
+                f"materials must be names of pyroomacoustics' database, got {material!r}. "
                 "List them with list(pyroomacoustics.parameters.materials_absorption_table)."
             )
         return material
-    return float(check_number(material, caller=CALLER, name="materials (absorption)", low=0, low_open=True, high=1))
+    return float(check_number(material, name="materials (absorption)", low=0, low_open=True, high=1))
 
 
-def check_materials(materials: Any) -> tuple[tuple[Material, ...], ...]:
+def _check_materials(materials: Any) -> tuple[tuple[Material, ...], ...]:
     """Return the choice of materials that each wall has."""
     import pyroomacoustics as pra
 
@@ -86,26 +93,59 @@ def check_materials(materials: Any) -> tuple[tuple[Material, ...], ...]:
         return (tuple(names),) * len(WALLS)
     if isinstance(materials, dict):
         if set(materials) != set(WALLS):
-            raise ValueError(f"{CALLER}: materials must have the keys {list(WALLS)}, got {list(materials)}.")
+            raise ArgumentValueError(f"materials must have the keys {list(WALLS)}, got {list(materials)}.")
         return tuple((_check_material(materials[wall]),) for wall in WALLS)
     if isinstance(materials, (list, tuple)):
         if not materials:
-            raise ValueError(f"{CALLER}: materials must have at least one to choose from, got none.")
+            raise ArgumentValueError("materials must have at least one to choose from, got none.")
         return (tuple(_check_material(material) for material in materials),) * len(WALLS)
     return ((_check_material(materials),),) * len(WALLS)
 
 
-def absorption_in_bands(materials: set[Material], sample_rate: int) -> dict[Material, Array]:
+def _absorption_in_bands(materials: set[Material], sample_rate: int) -> dict[Material, Array]:
     """Absorption coefficients in the octave bands of the sampling rate."""
     import pyroomacoustics as pra
 
-    bank, table = octave_bands(sample_rate), pra.parameters.materials_absorption_table
+    bank, table = filter_bank(sample_rate), pra.parameters.materials_absorption_table
     return {
         material: np.full(bank.n_bands, material)
         if isinstance(material, float)
         else np.asarray(bank(coeffs=table[material]["coeffs"], center_freqs=table[material].get("center_freqs")))
         for material in materials
     }
+
+
+def check_ranges(
+    *,
+    length: Any,
+    width: Any,
+    height: Any,
+    wall_distance: Any,
+    source_distance: Any,
+    materials: Any,
+    scattering: Any,
+    sample_rate: int,
+) -> RoomRanges:
+    """Return the ranges of rooms, with the materials in the octave bands of the sampling rate, if there are such rooms.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is out of range or the rooms have no place for the distances.
+    """
+    for name, distance in (("wall_distance", wall_distance), ("source_distance", source_distance)):
+        check_number(distance, name=name, low=0, low_open=True)
+    size = np.array([_check_range(v, n) for n, v in (("length", length), ("width", width), ("height", height))])
+    _check_geometry(size, wall_distance, source_distance)
+    choices = _check_materials(materials)
+    return RoomRanges(
+        size=size,
+        wall_distance=float(wall_distance),
+        source_distance=float(source_distance),
+        materials=choices,
+        absorption=_absorption_in_bands({material for choice in choices for material in choice}, sample_rate),
+        scattering=_check_range(scattering, "scattering", high=1, low_open=False),
+    )
 
 
 def _draw_positions(ranges: RoomRanges, size: Array, rng: np.random.Generator) -> Array:

@@ -1,0 +1,259 @@
+"""Impulse responses of shoebox rooms, prolonged or repeated until their decay has converged.
+
+Octave bands, materials and the air are pyroomacoustics', and a test holds the responses against its `ShoeBox`. All
+runs in one thread: rooms, not samples, are shared among the cores.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.signal import sosfiltfilt
+
+from roomacoustic_sk._decay import WHOLE_SPECTRUM, cut_at_onset, decay_time, integrate
+from roomacoustic_sk._shoebox.bands import octave_bands
+from roomacoustic_sk._shoebox.images import HALF_FILTER, image_sources, specular_sound, sum_pulses
+from roomacoustic_sk._shoebox.rays import BIN_SECONDS, diffuse_sound, mean_histogram, trace_rays
+from roomacoustic_sk._shoebox.rooms import TransmissionPath
+from roomacoustic_sk._validation import check_number, door
+from roomacoustic_sk.acoustics import DECAY_RANGES
+
+Array = NDArray[Any]
+
+FIRST_SECONDS, GROWTH = 0.25, 1.25
+"""Duration at which the search for a complete response of image sources starts, and by what it is multiplied."""
+
+AIM = 0.3
+"""Share of the tolerance that is aimed at while rays and images last, as estimates may agree by chance."""
+
+
+class ResponseSpec(NamedTuple):
+    """What a response must be, however it is simulated, and when it counts as complete."""
+
+    sample_rate: int  # Hz
+    air_absorption: bool
+    max_duration: float  # s
+    decay_range: str
+    tolerance: float  # relative change of the reverberation time
+
+    @property
+    def depth(self) -> float:
+        """How far down responses are simulated and kept, in dB."""
+        return 25 - DECAY_RANGES[self.decay_range][1]
+
+
+class Response(NamedTuple):
+    """A response and how it was checked for convergence."""
+
+    rir: NDArray[np.float32]
+    rt60: float  # s, NaN where the response is not complete for as long as that needs
+    complete: bool
+    n_rays: int  # 0 if there are none
+    image_order: int
+    n_raised: int  # how often rays or images had to be added
+    rt60_change: float  # relative change of the reverberation time by that
+
+
+# --- Complete responses -----------------------------------------------------------------------------------------
+
+
+def _decay_time(rir: Array, spec: ResponseSpec, seconds: float) -> float:
+    """Reverberation time of a noise-free response; NaN unless it is complete for as long as that needs.
+
+    The decay curve comes from the response alone, and can take for a decay what the filters make of a sudden end. So
+    the decay to 10 dB below the evaluation range must also fit into the `seconds` for which the response is complete.
+    """
+    upper, lower = DECAY_RANGES[spec.decay_range]
+    curve = integrate(cut_at_onset(rir), WHOLE_SPECTRUM, spec.sample_rate, None)
+    time = float(decay_time(curve, upper, lower) / spec.sample_rate)
+    return time if (10 - lower) / 60 * time <= seconds else np.nan
+
+
+def _change(decay_times: list[float], n_compared: int) -> float:
+    """Largest relative change from earlier decay times to the last; NaN if there are too few or one is missing."""
+    if len(decay_times) < n_compared:
+        return np.nan
+    return float(np.max(np.abs(np.divide(decay_times[-n_compared:-1], decay_times[-1]) - 1)))
+
+
+def _trimmed(rir: Array, depth: float) -> NDArray[np.float32]:
+    """Cut a response where what is left of it lies `depth` dB below the whole."""
+    energy = np.cumsum(rir[::-1] ** 2)[::-1]
+    return rir[: int(np.flatnonzero(energy >= energy[0] * 10 ** (-depth / 10))[-1]) + 1].astype(np.float32)
+
+
+def _without_offset(rir: Array, rate: int) -> Array:
+    """Take out what lies below 10 Hz, where image sources, all of one sign, pile up (Allen and Berkley, 1979)."""
+    import pyroomacoustics as pra
+
+    high_pass = pra.utilities.design_highpass_filter_sos(
+        rate, pra.constants.get("rir_hpf_fc"), **pra.constants.get("rir_hpf_kwargs")
+    )
+    return sosfiltfilt(high_pass, rir)
+
+
+# --- Methods ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Hybrid:
+    """Simulate rooms by image sources up to an order, and by rays with scattering for all other sound.
+
+    The number of rays is doubled until the reverberation time has converged. Rays are random, and two numbers of them
+    may agree by chance: three must.
+
+    Parameters
+    ----------
+    image_order : int, default=3
+        Highest order of the image sources.
+    n_rays : int, default=8000
+        Number of rays to start with. At least four times as many are traced.
+    max_rays : int, default=256000
+        Largest number of rays, at least four times `n_rays`.
+    receiver_reach : float, default=1.0
+        Rays count in a box that reaches so far from the microphone to all sides, as far as the room does [m].
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is no number or out of range.
+
+    Notes
+    -----
+    Sound that is only mirrored, up to `image_order` times, is exact (Allen and Berkley, 1979). Of all other sound rays
+    give the energy, in octave bands and bins of 4 ms, and noise gives the fine structure.
+
+    Examples
+    --------
+    >>> from roomacoustic_sk.datasets import Hybrid, simulate_rooms
+    >>> rooms = simulate_rooms(1, 1, method=Hybrid(n_rays=4000), materials=0.5, random_state=0)
+    >>> int(rooms.proof["n_rays"][0])
+    16000
+    """
+
+    image_order: int = 3
+    n_rays: int = 8000
+    max_rays: int = 256000
+    receiver_reach: float = 1.0
+
+    name: ClassVar[str] = "hybrid"
+    scatters: ClassVar[bool] = True
+    raised: ClassVar[str] = "twice and four times the rays"
+
+    @door
+    def __post_init__(self) -> None:
+        check_number(self.image_order, name="image_order", low=0, integer=True)
+        check_number(self.n_rays, name="n_rays", low=1, integer=True)
+        check_number(self.max_rays, name="max_rays", low=4 * self.n_rays, integer=True)
+        check_number(self.receiver_reach, name="receiver_reach", low=0, low_open=True)
+
+    def describe(self) -> str:
+        """Tell in one line how sound is simulated."""
+        return (
+            f"image sources to order {self.image_order}, rays with scattering beyond "
+            f"(counted up to {self.receiver_reach:g} m away)"
+        )
+
+    def simulate(self, path: TransmissionPath, spec: ResponseSpec, rng: np.random.Generator) -> Response:
+        """Simulate one response; `rng` draws rays and noise."""
+        bands, rate = octave_bands(spec.sample_rate, air_absorption=spec.air_absorption), spec.sample_rate
+        images = image_sources(path, max_order=self.image_order)
+        farthest = (self.image_order + 1) * np.linalg.norm(path.size)
+        pulses, _ = sum_pulses(images, int(farthest / bands.speed * rate) + 2, bands, rate)
+        specular = specular_sound(pulses, bands, rate)
+        first_seconds = float(np.linalg.norm(path.source - path.microphone)) / bands.speed
+        noise_seed = int(rng.integers(2**63))  # the same noise for any number of rays
+        histogram = np.zeros((1, len(bands.air)))
+        decay_times: list[float] = []
+        n_rays, change = 0, np.nan
+        while not change <= AIM * spec.tolerance and 2 * n_rays <= self.max_rays:
+            n_more = n_rays or self.n_rays
+            more = trace_rays(
+                path,
+                n_more,
+                specular_order=self.image_order,
+                reach=self.receiver_reach,
+                bin_width=BIN_SECONDS * bands.speed,
+                floor=10 ** (-spec.depth / 10),
+                max_distance=spec.max_duration * bands.speed,
+                rng=rng,
+            )
+            histogram = mean_histogram(histogram, n_rays, more, n_more)
+            n_rays += n_more
+            diffuse = diffuse_sound(histogram, first_seconds, noise_seed, bands, rate)
+            both = np.zeros(max(len(specular), len(diffuse) + HALF_FILTER))
+            both[: len(specular)] += specular
+            both[HALF_FILTER : HALF_FILTER + len(diffuse)] += diffuse
+            rir = _trimmed(_without_offset(both, rate), spec.depth)
+            decay_times.append(_decay_time(rir, spec, spec.max_duration))
+            change = _change(decay_times, 3)
+        complete, n_raised = change <= spec.tolerance, len(decay_times) - 3
+        return Response(rir, decay_times[-1], complete, n_rays, self.image_order, n_raised, change)
+
+
+@dataclass(frozen=True)
+class ImageSources:
+    """Simulate rooms by image sources alone, with mirror-like walls, as in the paper.
+
+    All image sources that arrive within a time are summed, and that time is prolonged by a quarter until the
+    reverberation time has converged.
+
+    Parameters
+    ----------
+    max_images : int, default=20_000_000
+        Largest number of image sources of a response.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the argument is no whole number or below 1.
+
+    Notes
+    -----
+    Rooms that `max_images` cannot complete are the reverberant ones. With the default they are about a third of the
+    default rooms, and the others are no fair sample of all.
+
+    Examples
+    --------
+    >>> from roomacoustic_sk.datasets import ImageSources, simulate_rooms
+    >>> rooms = simulate_rooms(1, 1, method=ImageSources(max_images=1_000_000), materials=0.5, random_state=0)
+    >>> bool(rooms.complete[0]), int(rooms.proof["n_rays"][0])
+    (True, 0)
+    """
+
+    max_images: int = 20_000_000
+
+    name: ClassVar[str] = "ism"
+    scatters: ClassVar[bool] = False
+    raised: ClassVar[str] = "a duration longer by a quarter"
+
+    @door
+    def __post_init__(self) -> None:
+        check_number(self.max_images, name="max_images", low=1, integer=True)
+
+    def describe(self) -> str:
+        """Tell in one line how sound is simulated."""
+        return "image sources alone, no scattering"
+
+    def simulate(self, path: TransmissionPath, spec: ResponseSpec, rng: np.random.Generator) -> Response:
+        """Simulate one response; nothing is drawn from `rng`."""
+        bands, rate = octave_bands(spec.sample_rate, air_absorption=spec.air_absorption), spec.sample_rate
+        # There is one image source to each volume of the room.
+        farthest = np.cbrt(3 * self.max_images * path.size.prod() / (4 * np.pi))
+        max_seconds = min(farthest / bands.speed, spec.max_duration)
+        pulses = np.zeros((len(bands.air), 0))
+        decay_times: list[float] = []
+        seconds, order, change = 0.0, 0, np.nan
+        while not change <= AIM * spec.tolerance and seconds < max_seconds:
+            longer = min(seconds * GROWTH or FIRST_SECONDS, max_seconds)
+            images = image_sources(path, nearest=seconds * bands.speed, farthest=longer * bands.speed)
+            more, highest = sum_pulses(images, int(longer * rate) + 2, bands, rate)
+            more[:, : pulses.shape[1]] += pulses
+            pulses, order, seconds = more, max(order, highest), longer
+            rir = _trimmed(_without_offset(specular_sound(pulses, bands, rate), rate), spec.depth)
+            decay_times.append(_decay_time(rir, spec, seconds))
+            change = _change(decay_times, 2)
+        return Response(rir, decay_times[-1], change <= spec.tolerance, 0, order, len(decay_times) - 2, change)
