@@ -51,7 +51,7 @@ CLIP = 8_000
 N_ROOMS, RIRS_A_ROOM, N_SOURCES = 6, 2, 6
 TRAINING = {"segment_duration": 0.5, "max_epochs": 1, "precision": "float32", "random_state": 0}
 ENCODER = TRAINING | {"n_classes": 4, "n_views": 2, "steps_per_epoch": 2, "validation_steps": 1}
-HEAD = {"max_epochs": 2, "n_hidden": 16, "random_state": 0}
+HEAD = {"validation_fraction": 0, "max_epochs": 2, "n_hidden": 16, "random_state": 0}
 SUPERVISED = TRAINING | {"n_hidden": 16}
 SILENCE = {
     "check_estimators_dtypes": "feeds rows of zeros, and a silent recording is refused: it says nothing about a room"
@@ -107,7 +107,8 @@ class LabelRecorder(Callback):
 
     def on_train_begin(self, net, X=None, **kwargs):
         train, valid = X
-        numbers = [loader.dataset.X[row][0] for loader in (train, valid) for row in loader.dataset.rows]
+        sources = [loader.source for loader in (train, valid)]
+            numbers = [source.recordings[i][0] for source in sources for i in source.indices]
         LabelRecorder.seen.append(np.array(numbers).astype(int))
 
 
@@ -429,7 +430,7 @@ def test_warm_start_trains_on_other_batches_but_holds_out_the_same_sources(data)
 
     class Watcher(Callback):
         def on_train_begin(self, net, X=None, **kwargs):
-            held_out.append(X[1].dataset.rows.tolist())
+            held_out.append(X[1].source.indices.tolist())
 
         def on_batch_begin(self, net, batch=None, training=False, **kwargs):
             if training:
