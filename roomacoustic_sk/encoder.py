@@ -325,7 +325,7 @@ class ContrastiveRoomEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         warn_of_repeats(recordings, segment_length)
         task = _Contrast(self, recordings, items, segment_length, validation_fraction, start)
         net = self._train(task, max_epochs)
-        self._keep(task, net, net.module_[0])
+        self._keep(task, net)
         self.segment_length_ = segment_length
         self.n_classes_, self.n_views_ = task.batch_size
         if start is None:
@@ -377,6 +377,9 @@ class ContrastiveRoomEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         check_is_fitted(self, "module_")
         features = self._apply(X, self.module_.min_times, self._n_features_out, self.batch_size)
         return features / np.linalg.norm(features, axis=1, keepdims=True)
+
+    def _applied(self, module: Any) -> Any:
+        return module[0]  # without the projection
 
     @property
     def network_(self) -> nn.Module:

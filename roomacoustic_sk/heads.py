@@ -48,7 +48,7 @@ class _RoomHead(TrainedEstimator):
         self._feature_mean, self._feature_scale = X.mean(axis=0), np.where(deviation > 0, deviation, 1.0)
         task = _HeadTask(self, self._standardised(X), target.encode(y), labels, target)
         net = self._train(task)
-        self._keep(task, net, net.module_)
+        self._keep(task, net)
         self._target = target
 
     def _standardised(self, X: NDArray[Any]) -> NDArray[np.float32]:

@@ -115,7 +115,7 @@ class _SupervisedRoomEstimator(RecordingEstimator):
         source = SegmentSource(recordings, np.arange(len(recordings)), target.encode(y), segment_length)
         task = _Supervision(self, source, labels, target, start)
         net = self._train(task)
-        self._keep(task, net, net.module_)
+        self._keep(task, net)
         self.segment_length_, self._target = segment_length, target
         built_with = ("network", "encoder", "freeze_encoder", "segment_duration", "n_hidden")
         self._built_with = {name: getattr(self, name) for name in built_with}

@@ -664,7 +664,7 @@ def test_a_fit_that_raises_leaves_a_fitted_encoder_as_it_was(data, warm_start):
 def test_training_that_diverges_at_once_is_refused(data):
     X, groups = data
     encoder = ContrastiveRoomEncoder(**QUICK | {"lr": 1e9})
-    with pytest.raises(FloatingPointError, match="ContrastiveRoomEncoder: training must end with finite weights"):
+    with pytest.raises(RuntimeError, match="ContrastiveRoomEncoder: training must end with finite weights"):
         encoder.fit(X, **groups)
     with pytest.raises(NotFittedError):
         encoder.transform(X)
@@ -733,6 +733,22 @@ def test_a_pickled_encoder_works_and_holds_no_training_data(data, verbose):
     pickled = pickle.dumps(encoder)
     assert np.array_equal(pickle.loads(pickled).transform(X), encoder.transform(X))
     assert len(pickled) < 100_000 < X.nbytes / 10
+
+
+@pytest.mark.parametrize("warm_start", [False, True])
+def test_a_pickle_holds_the_weights_once_and_the_optimiser_only_to_resume(data, warm_start):
+    X, groups = data
+    encoder = quick_fit(X, groups, network="paper", segment_duration=0.25, warm_start=warm_start)
+    n_bytes = sum(weight.nbytes for weight in encoder.network_.parameters())
+    pickled = pickle.dumps(encoder)
+    assert encoder.net_.optimizer_.state  # the encoder itself is as it was
+    again = pickle.loads(pickled)
+    assert again.module_ is again.net_.module_[0]
+    assert (again.net_.optimizer_ is None) != warm_start
+    assert len(pickled) < (4 if warm_start else 1) * n_bytes + 80_000
+    further, expected = (model.set_params(warm_start=True).fit(X, **groups) for model in (again, encoder))
+    assert further.n_iter_ == expected.n_iter_ == 2
+    assert np.array_equal(further.transform(X), expected.transform(X)) == warm_start
 
 
 def test_a_fitted_encoder_can_be_fitted_again(data):

@@ -108,7 +108,7 @@ class LabelRecorder(Callback):
     def on_train_begin(self, net, X=None, **kwargs):
         train, valid = X
         sources = [loader.source for loader in (train, valid)]
-            numbers = [source.recordings[i][0] for source in sources for i in source.indices]
+        numbers = [source.recordings[i][0] for source in sources for i in source.indices]
         LabelRecorder.seen.append(np.array(numbers).astype(int))
 
 

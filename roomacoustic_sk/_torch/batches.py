@@ -198,7 +198,7 @@ def apply_to_segments(
     device = next(module.parameters()).device
     total = np.zeros((len(recordings), n_outputs), dtype=np.float32)
     count = np.zeros((len(recordings), 1), dtype=np.float32)
-    heard = np.zeros(len(recordings), dtype=bool)
+    heard = recordings.lengths <= segmentation.length  # one segment: `read` refuses silence
     module.eval()
     with torch.inference_mode(), scratch.kept():
         for size, indices, starts in segmentation.segments(recordings.lengths):
@@ -207,7 +207,8 @@ def apply_to_segments(
                 segments = recordings.read(owners, starts[first : first + batch_size], size)
                 np.add.at(total, owners, module(torch.from_numpy(segments).to(device)).float().cpu().numpy())
                 np.add.at(count, owners, 1)
-                heard[owners[segments.any(axis=1)]] = True
+                if not heard[owners].all():
+                    heard[owners[segments.any(axis=1)]] = True
     if not heard.all():
         silent = np.flatnonzero(~heard)
         where = recordings.where(silent, np.zeros_like(silent))

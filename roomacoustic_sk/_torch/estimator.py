@@ -169,21 +169,32 @@ class TrainedEstimator(BaseEstimator):
             )
             return train_net(module, task.objective(train), train, valid, training, task.start)
 
-    def _keep(self, task: Task, net: RoomNet, applied: nn.Module) -> None:
+    def _keep(self, task: Task, net: RoomNet) -> None:
         """Make the estimator a fitted one, unless Ctrl-C came before an epoch was whole."""
         history = history_frame(net, task.measured)
         n_before = 0 if task.start is None else len(history_frame(task.start, task.measured))
         if net.interrupted and len(history) == n_before:
             raise KeyboardInterrupt
-        self.net_, self.module_ = net, applied
+        self.net_, self.module_ = net, self._applied(net.module_)
         self.history_, self.n_iter_ = history, len(history)
 
+    def _applied(self, module: Any) -> Any:
+        """Return the part of the trained module that is applied."""
+        return module
+
     def __getstate__(self) -> dict[str, Any]:
-        # The optimiser's state is three times as large as the weights; only a resumed training needs it.
-        state = super().__getstate__()
-        if "net_" in state and not self.warm_start:
-            state["net_"] = self.net_.without_optimizer_state()
+        # The optimiser's state is twice as large as the weights; only a resumed training needs it. And the weights
+        # are in the net: once is enough.
+        state = dict(super().__getstate__())
+        if "net_" in state:
+            state["net_"] = self.net_.for_pickling(with_optimizer=self.warm_start)
+            del state["module_"]
         return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if "net_" in state:
+            self.module_ = self._applied(self.net_.module_)
 
 
 class RecordingEstimator(RoomEstimator, TrainedEstimator):

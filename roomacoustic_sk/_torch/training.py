@@ -30,7 +30,7 @@ PLATEAU_PATIENCE = 20
 """Epochs that a contrastive loss may stay at its chance level before training stops; it usually leaves after 2 to 6."""
 
 
-class DivergedError(NamedError, FloatingPointError):
+class DivergedError(NamedError, RuntimeError):
     """Training ended without any weights that are finite."""
 
 
@@ -129,10 +129,12 @@ class RoomNet(NeuralNet):
         with torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=self.autocast):
             return module(to_tensor(x, device=self.device))
 
-    def without_optimizer_state(self) -> RoomNet:
-        """Return a net with the same module and history, whose optimiser starts afresh."""
+    def for_pickling(self, *, with_optimizer: bool) -> RoomNet:
+        """Return a net with the same module and history, that holds the weights once."""
         light = copy.copy(self)
-        light.optimizer_ = self.optimizer(self.module_.parameters(), lr=self.lr)
+        light.module = type(self.module_)
+        if not with_optimizer:
+            light.optimizer_ = None
         return light
 
 
@@ -340,7 +342,8 @@ def train_net(
 def _resume(net: RoomNet, start: RoomNet) -> None:
     """Carry over copies of a net's history and of its optimiser's state, so that it stays as it was."""
     net.history_ = copy.deepcopy(start.history_)
-    net.optimizer_.load_state_dict(copy.deepcopy(start.optimizer_.state_dict()))
+    if start.optimizer_ is not None:  # it is not pickled but with warm_start=True
+        net.optimizer_.load_state_dict(copy.deepcopy(start.optimizer_.state_dict()))
     net.set_params(lr=net.lr)
     for group in net.optimizer_.param_groups:
         group.setdefault("initial_lr", net.lr)  # a scheduler of the step size that is new asks for it

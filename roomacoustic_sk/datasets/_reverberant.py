@@ -216,7 +216,7 @@ class ReverberantSpeech(Recordings):
     ) -> NDArray[np.float32] | list[NDArray[np.float32]]:
         clips = self.gather(indices)
         if n_times == self.n_times:
-            return clips
+            return np.ascontiguousarray(clips)  # a part of each row of the inverse transform's result
         return [cut_segment(clip, start, n_times) for clip, start in zip(clips, starts, strict=True)]
 
     def take(self, indices: NDArray[np.intp]) -> ReverberantSpeech:
