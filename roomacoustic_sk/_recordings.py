@@ -317,7 +317,8 @@ class RecordingsInMemory(Recordings):
 class StoredRecordings(Recordings):
     """Rows of an array that lies elsewhere: Zarr, HDF5, Dask, a memory map, anything with `shape` and indexing.
 
-    It is never read whole: a read takes its segments row by row.
+    It is never read whole. A read asks the store for no sample that is in no segment, and for what lies side by side at
+    once: stores decode whole chunks, and a chunk of many rows would be decoded again for each of them.
 
     Parameters
     ----------
@@ -336,27 +337,63 @@ class StoredRecordings(Recordings):
         self._takes_slices = self._check_slices()
 
     def _check_slices(self) -> bool:
-        """Find out whether a part of a row can be read alone, by reading one sample."""
+        """Find out whether parts of neighbouring rows can be read together, by reading one sample."""
         try:
-            return np.shape(self.array[int(self.indices[0]), 0:1]) == (1,)
+            first = int(self.indices[0])
+            return np.shape(self.array[first : first + 1, 0:1]) == (1, 1)
         except (TypeError, IndexError, ValueError):
             return False
 
-    def _read(
-        self, indices: NDArray[np.intp], starts: NDArray[np.intp], n_times: int
-    ) -> NDArray[np.float32] | list[NDArray[np.float32]]:
-        segments: list[Any] = [None] * len(indices)
-        for i in np.lexsort((starts, self.indices[indices])):  # neighbours in the store one after the other
-            row, start = int(self.indices[indices[i]]), int(starts[i])
-            if self._takes_slices:
-                segments[i] = cut_segment(np.asarray(self.array[row, start : start + n_times]), 0, n_times)
-            else:
-                segments[i] = cut_segment(np.asarray(self.array[row]), start, n_times)
+    def _read(self, indices: NDArray[np.intp], starts: NDArray[np.intp], n_times: int) -> NDArray[np.float32]:
+        segments = np.empty((len(indices), n_times), dtype=np.float32)
+        rows = self.indices[indices]
+        for block in _blocks_of(rows, starts, n_times):
+            samples = self._read_block(block)
+            for i in block.segments:
+                segments[i] = cut_segment(samples[rows[i] - block.first], int(starts[i]) - block.start, n_times)
         return segments
+
+    def _read_block(self, block: _Block) -> NDArray[Any] | list[NDArray[Any]]:
+        """Return part of some rows, in the store's own number format."""
+        if self._takes_slices:
+            return np.asarray(self.array[block.first : block.last, block.start : block.stop])
+        return [np.asarray(self.array[row])[block.start : block.stop] for row in range(block.first, block.last)]
 
     def take(self, indices: NDArray[np.intp]) -> StoredRecordings:
         """Return some of the recordings, not read."""
         return StoredRecordings(self.array, self.sample_rate, self.indices[indices])
+
+
+class _Block(NamedTuple):
+    """Neighbouring rows of a store, from one sample to another, and the segments that lie in them."""
+
+    first: int
+    last: int  # one after the last row
+    start: int
+    stop: int
+    segments: list[int]
+
+
+def _blocks_of(rows: NDArray[np.intp], starts: NDArray[np.intp], n_times: int) -> list[_Block]:
+    """Return the fewest blocks that hold segments and nothing else: joined along time, then along neighbouring rows."""
+    in_rows: list[_Block] = []
+    for i in np.lexsort((starts, rows)).tolist():
+        row, start = int(rows[i]), int(starts[i])
+        last = in_rows[-1] if in_rows else None
+        if last is not None and last.first == row and start <= last.stop:
+            last.segments.append(i)
+            in_rows[-1] = last._replace(stop=start + n_times)
+        else:
+            in_rows.append(_Block(row, row + 1, start, start + n_times, [i]))
+    blocks = in_rows[:1]
+    for block in in_rows[1:]:
+        last = blocks[-1]
+        if (last.last, last.start, last.stop) == (block.first, block.start, block.stop):
+            last.segments.extend(block.segments)
+            blocks[-1] = last._replace(last=block.last)
+        else:
+            blocks.append(block)
+    return blocks
 
 
 def as_recordings(X: Any, sample_rate: int, *, name: str = "X", allow_silent: bool = False) -> Recordings:

@@ -19,6 +19,9 @@ from roomacoustic_sk._validation import ArgumentValueError
 SPECTROGRAM_BYTES = 11 << 27
 """Memory for spectrograms that are computed once: 1.5 GB, enough for 10 800 clips of 4 s with the paper's network."""
 
+STORED_SPECTROGRAM_BYTES = 1 << 30
+"""The same for recordings that are not in memory: 1.1 GB, so that training on a store takes less than 2 GB in all."""
+
 
 # --- Which items are in a batch -----------------------------------------------------------------------------------
 
@@ -131,7 +134,7 @@ def spectrogram_cache(
     length: int,
     device: torch.device,
     autocast: bool,
-    limit: int = SPECTROGRAM_BYTES,
+    limit: int | None = None,
 ) -> SpectrogramCache | None:
     """Return a cache that gives a network its spectrograms in training, where that is of use.
 
@@ -140,8 +143,11 @@ def spectrogram_cache(
     """
     if front_end is None or device.type != "cpu" or recordings.n_times != length:
         return None
+    in_memory = isinstance(recordings, RecordingsInMemory)
+    if limit is None:
+        limit = SPECTROGRAM_BYTES if in_memory else STORED_SPECTROGRAM_BYTES
     cache = SpectrogramCache(recordings, front_end, torch.bfloat16 if autocast else torch.float32, limit)
-    return cache if cache.holds_all or isinstance(recordings, RecordingsInMemory) else None
+    return cache if cache.holds_all or in_memory else None
 
 
 class SegmentSource:
