@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -58,6 +59,12 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 NAMES = [".".join(path.relative_to(PACKAGE).with_suffix("").parts) for path in FILES]
 
 
+@cache
+def parsed(path):
+    """Return the syntax tree of a file."""
+    return ast.parse(path.read_text())
+
+
 def floor_name(path):
     """Return the module, or the subpackage, that a file belongs to."""
     return path.relative_to(PACKAGE).with_suffix("").parts[0]
@@ -89,7 +96,7 @@ def imported_at_module_level(tree):
 
 def own_imports(path):
     """Return the modules of this package that a file imports, by their names in the table."""
-    names = [name.split(".") for name in imported_modules(ast.parse(path.read_text()))]
+    names = [name.split(".") for name in imported_modules(parsed(path))]
     return {[*name, "__init__"][1] for name in names if name[0] == PACKAGE.name}
 
 
@@ -109,32 +116,30 @@ def test_imports_point_down_only(path):
 @pytest.mark.parametrize("path", FILES, ids=NAMES)
 def test_heavy_libraries_are_imported_inside_the_functions_that_use_them(path):
     heavy = {"matplotlib", "pyroomacoustics", "soundfile", "pooch"}
-    assert not heavy & set(imported_at_module_level(ast.parse(path.read_text())))
+    assert not heavy & set(imported_at_module_level(parsed(path)))
 
 
 def test_the_modules_of_a_package_do_not_import_each_other_in_circles():
+    modules = {f"{PACKAGE.name}.{name}": path for path, name in zip(FILES, NAMES, strict=True)}
     graph = {}
-    for path, name in zip(FILES, NAMES, strict=True):
-        full = f"{PACKAGE.name}.{name}"
-        graph[full] = {
-            f"{PACKAGE.name}.{other}"
-            for other in NAMES
-            for imported in imported_modules(ast.parse(path.read_text()))
-            if f"{imported}.".startswith(f"{PACKAGE.name}.{other}.") and other != name
+    for module, path in modules.items():
+        imported = {f"{name}." for name in imported_modules(parsed(path))}
+        graph[module] = {
+            other for other in modules if other != module and any(name.startswith(f"{other}.") for name in imported)
         }
     list(TopologicalSorter(graph).static_order())  # raises CycleError
 
 
 @pytest.mark.parametrize("path", [path for path in FILES if floor_name(path) in NO_TORCH], ids=str)
 def test_modules_of_numpy_import_nothing_of_torch(path):
-    names = {name.partition(".")[0] for name in imported_modules(ast.parse(path.read_text()))}
+    names = {name.partition(".")[0] for name in imported_modules(parsed(path))}
     assert not names & {"torch", "skorch"}
     assert "_torch" not in own_imports(path)
 
 
 def uses(path, name):
     """Tell whether a file has a name of its own or of another module in its code."""
-    nodes = list(ast.walk(ast.parse(path.read_text())))
+    nodes = list(ast.walk(parsed(path)))
     names = {node.id for node in nodes if isinstance(node, ast.Name)}
     return name in names or name in {alias.name for n in nodes if isinstance(n, ast.ImportFrom) for alias in n.names}
 
@@ -144,7 +149,7 @@ def test_bunches_are_made_in_datasets_and_pictures_in_displays_alone(path):
     if floor_name(path) != "datasets":
         assert not uses(path, "Bunch")
     if floor_name(path) != "displays":
-        names = {name.partition(".")[0] for name in imported_modules(ast.parse(path.read_text()))}
+        names = {name.partition(".")[0] for name in imported_modules(parsed(path))}
         assert "matplotlib" not in names
 
 
