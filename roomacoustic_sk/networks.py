@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from roomacoustic_sk._torch.runtime import full_precision
 from roomacoustic_sk._torch.time_blocks import time_blocks
-from roomacoustic_sk._validation import ArgumentTypeError, ArgumentValueError, check_choice, door
+from roomacoustic_sk._validation import ArgumentTypeError, ArgumentValueError, check_choice, describe, door
 
 __all__ = [
     "NETWORKS",
@@ -703,6 +703,8 @@ def build_network(network: str | Callable[..., nn.Module], n_times: int, sample_
 
 def with_contract(network: nn.Module, n_times: int, sample_rate: int) -> RoomNetwork:
     """Return a network that keeps the contract at this sampling rate as it is, another with the contract around it."""
+    if not isinstance(network, nn.Module):
+        raise ArgumentTypeError(f"network must build a torch.nn.Module, got {describe(network)}.")
     if not isinstance(network, RoomNetwork):
         return _Adapted(network, n_times, sample_rate)
     if network.sample_rate != sample_rate:

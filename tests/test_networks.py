@@ -17,6 +17,11 @@ from roomacoustic_sk.networks import (
     PooledRoomCNN,
     ProjectionHead,
     RoomCNN,
+    RoomNetwork,
+    build_network,
+    shortest_clip,
+    with_contract,
+    without_contract,
 )
 
 ENCODERS = [RoomCNN, PooledRoomCNN, BandwiseRoomCNN]
@@ -330,3 +335,119 @@ def test_networks_survive_a_round_trip_of_their_weights(network):
     assert not torch.allclose(first(clips), second(clips))
     second.load_state_dict(first.state_dict())
     assert torch.equal(first(clips), second(clips))
+
+
+# At every sampling rate
+
+RATES = [8_000, 11_025, 16_000, 22_050, 44_100, 48_000, 96_000]
+
+
+@pytest.mark.parametrize("rate", RATES)
+def test_bands_windows_and_shortest_clips_are_in_hz_and_seconds_at_every_rate(rate):
+    spectrogram = BandSpectrogram(sample_rate=rate)
+    assert spectrogram.window / rate == pytest.approx(0.032, abs=0.5 / rate)
+    assert spectrogram.hop / rate == pytest.approx(0.008, abs=0.5 / rate)
+    frequencies = np.fft.rfftfreq(spectrogram.n_fft, 1 / rate)
+    edges = 300 * np.expm1(np.linspace(np.log1p(60 / 300), np.log1p(7600 / 300), 42))
+    weights = spectrogram.weights.numpy()
+    assert weights.shape == (len(edges[edges < rate / 2]) - 2, len(frequencies))
+    resolution = frequencies[1]
+    for band, below, centre, above in zip(weights, edges, edges[1:], edges[2:], strict=False):
+        heard = frequencies[band > 0]
+        assert below - resolution <= heard.min() <= heard.max() <= above + resolution < rate / 2 + resolution
+        assert abs(frequencies[band.argmax()] - centre) <= resolution
+    for network in (PooledRoomCNN, BandwiseRoomCNN):
+        assert network.shortest_clip(rate) == round(0.5 * rate)
+        encoder = network(rate, sample_rate=rate).eval()
+        assert encoder.min_times == round(0.5 * rate)
+        assert encoder(noise(2, encoder.min_times)).shape == encoder(noise(2, rate)).shape == (2, 64)
+        with pytest.raises(ValueError, match=f"must have at least {encoder.min_times} samples"):
+            encoder(noise(1, encoder.min_times - 1))
+
+
+def test_at_16_khz_the_spectrogram_is_that_of_512_samples_and_40_bands():
+    spectrogram = BandSpectrogram()
+    assert (spectrogram.window, spectrogram.hop, spectrogram.n_fft, spectrogram.n_bands) == (512, 128, 512, 40)
+    assert BandSpectrogram(sample_rate=8_000).n_bands == 31
+
+
+@pytest.mark.parametrize("rate", [8_000, 22_050, 44_100, 48_000])
+def test_a_sound_has_the_same_spectrogram_at_every_rate(rate):
+    """Noise below 3 kHz that decays: what differs is the ripple of noise from frame to frame, not the levels."""
+    seconds = 2.0
+
+    def levels(rate):
+        time = np.arange(round(seconds * rate)) / rate
+        phases = np.random.default_rng(0).uniform(0, 2 * np.pi, 2_000)
+        frequencies = np.linspace(80, 3_000, 2_000)
+        sound = np.sin(2 * np.pi * frequencies[:, None] * time + phases[:, None]).sum(axis=0) * 10 ** (-3 * time / 1.5)
+        found = BandSpectrogram(sample_rate=rate)(torch.from_numpy(sound[None].astype(np.float32)))[0, 0, :28].numpy()
+        return found / found.std()  # of the bands that every rate has
+
+    found, expected = levels(rate), levels(16_000)
+    n = min(found.shape[1], expected.shape[1])
+    assert abs(found.shape[1] - expected.shape[1]) <= 2
+    slope = np.polyfit(np.arange(n), found[:, :n].mean(axis=0), 1)[0]
+    assert slope == pytest.approx(np.polyfit(np.arange(n), expected[:, :n].mean(axis=0), 1)[0], rel=0.1)
+    correlation = np.corrcoef(found[:, :n].mean(axis=0), expected[:, :n].mean(axis=0))[0, 1]
+    assert correlation > 0.97
+
+
+def test_networks_refuse_rates_that_they_are_not_made_for():
+    with pytest.raises(ValueError, match=r'RoomCNN: sample_rate must be 16000 Hz for network="paper".*got 48000 Hz'):
+        RoomCNN(sample_rate=48_000)
+    for network in (BandSpectrogram, PooledRoomCNN, BandwiseRoomCNN):
+        with pytest.raises(ValueError, match=f"{network.__name__}: sample_rate must be at least 8000 Hz, got 4000 Hz"):
+            network(sample_rate=4_000)
+
+
+# The contract
+
+
+class Bare(nn.Module):
+    """A module that knows nothing of the contract."""
+
+    def __init__(self, n_times):
+        super().__init__()
+        self.linear = nn.Linear(n_times, 3)
+
+    def forward(self, waveforms):
+        return self.linear(waveforms)
+
+
+class Known(RoomNetwork):
+    """A network that keeps it."""
+
+    def __init__(self, n_times, sample_rate):
+        super().__init__(n_times, sample_rate)
+        self.linear = nn.Linear(n_times, 3)
+
+    def forward(self, waveforms):
+        return self.linear(waveforms)
+
+
+def test_any_module_is_given_the_contract_once():
+    network = build_network(Bare, 100, 48_000)
+    assert (network.n_times, network.min_times, network.sample_rate, network.parts) == (100, 100, 48_000, ())
+    assert network.front_end is None
+    assert isinstance(without_contract(network), Bare)
+    assert with_contract(network, 100, 48_000) is network
+    assert shortest_clip(Bare, 48_000) == 1
+    x = noise(2, 100)
+    assert torch.equal(network(x), without_contract(network)(x))
+
+
+def test_a_network_that_takes_the_sampling_rate_is_told_it():
+    assert build_network(Known, 100, 48_000).sample_rate == 48_000
+    assert build_network("bandwise", 48_000, 48_000).spectrogram.window == 1536
+    chosen = build_network(lambda n, sample_rate: PooledRoomCNN(n, 32, sample_rate=sample_rate), 48_000, 48_000)
+    assert chosen.standardise.num_features == 32
+
+
+def test_a_network_for_another_rate_or_none_at_all_is_refused():
+    with pytest.raises(
+        ValueError, match=r"network must be made for sample_rate=48000 Hz, got a PooledRoomCNN for 16000"
+    ):
+        build_network(lambda n: PooledRoomCNN(n), 48_000, 48_000)
+    with pytest.raises(TypeError, match=r"network must build a torch.nn.Module, got a list of 0 items"):
+        build_network(lambda n: [], 100, 16_000)
