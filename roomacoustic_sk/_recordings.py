@@ -210,7 +210,8 @@ class Recordings(ABC):
         Recordings shorter than `n_times` samples are repeated from their beginning. A segment of zeros is refused only
         if it is all of its recording: speech pauses, and editors fill pauses with zeros.
         """
-        segments = np.asarray(self._read(indices, starts, n_times))
+        with np.errstate(over="ignore"):  # float64 beyond float32 becomes infinite, and is refused as such
+            segments = np.asarray(self._read(indices, starts, n_times))
         peaks = np.maximum(segments.max(axis=1), -segments.min(axis=1)).astype(np.float64)
         pauses = (peaks <= SILENCE) & (self.lengths[indices] > n_times)
 

@@ -45,8 +45,8 @@ class ContrastiveRoomEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
     ----------
     network : {"bandwise", "pooled", "paper"} or callable, default="bandwise"
         The encoder: `BandwiseRoomCNN`, `PooledRoomCNN`, `RoomCNN`, or a class (or other callable) that is
-        called with the number of samples in a segment and returns a module from waveforms (n, n_times) to features
-        (n, n_features).
+        called with the number of samples in a segment, and with `sample_rate` where it takes that, and returns a
+        module from waveforms (n, n_times) to features (n, n_features), see `RoomNetwork`.
     tau : float, default=0.1
         Temperature of the contrastive loss.
     sampling : {"soft", "hard", "position_independent"}, default="soft"
@@ -57,7 +57,7 @@ class ContrastiveRoomEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
     n_views : int, default=3
         M, views of each class.
     sample_rate : int, default=16000
-        Sampling rate of the waveforms, in Hz.
+        Sampling rate of the waveforms, in Hz; 8000 or more for "bandwise" and "pooled", 16000 for "paper".
     segment_duration : float, default=4.0
         Length of the segments that the network is trained on, in s.
     hop_duration : float, optional
@@ -65,7 +65,7 @@ class ContrastiveRoomEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
     lr : float, default=1e-3
         Step size of Adam.
     max_epochs : int, default=100
-        Epochs at most. With 0 the network keeps its random initial weights: a floor to compare with.
+        Epochs at most. With 0 the network keeps its random initial weights, as a baseline.
     steps_per_epoch : int, default=128
         Batches in an epoch.
     validation_steps : int, default=32
@@ -94,8 +94,8 @@ class ContrastiveRoomEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
     callbacks : list of skorch callbacks, optional
         Further hooks into training.
     warm_start : bool, default=False
-        Whether `fit` goes on from where the last one ended, for up to `max_epochs` epochs more, instead of starting
-        anew.
+        If True, `fit` resumes from the previous fit, for up to `max_epochs` more epochs, instead of reinitialising the
+        weights.
     random_state : int, RandomState or None, default=None
         Seeds weights, batches, segments and the held-out sources. Global generators are left alone.
     verbose : int, default=0
@@ -103,10 +103,12 @@ class ContrastiveRoomEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
 
     Attributes
     ----------
-    net_ : skorch.NeuralNet
-        The trained net; its module is the network followed by the projection.
+    module_ : torch.nn.Module
+        The network with the best weights, which `transform` applies.
     network_ : torch.nn.Module
-        The network alone, with the best weights.
+        The same, without what may have been put around a module of your own.
+    net_ : skorch.NeuralNet
+        The net that trained it; its module is the network followed by the projection.
     segment_length_ : int
         Samples in a segment.
     n_classes_, n_views_ : int
@@ -134,6 +136,12 @@ class ContrastiveRoomEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
     their beginning, with a warning, up to the shortest clip that the network takes: a segment in training and for
     ``network="paper"``, 0.5 s for the other networks in `transform`. Where all recordings are shorter than
     `segment_duration`, segments are shortened instead. Integer waveforms are taken as PCM; the level does not matter.
+
+    Recordings may lie on disk: Zarr arrays, HDF5 datasets, memory maps and what `load_recordings` returns are read a
+    few segments at a time, never whole.
+
+    Ctrl-C ends `fit` with a KeyboardInterrupt. If an epoch was whole, the encoder is fitted with the best weights so
+    far; before that, and where `fit` raises an error, it stays as it was.
 
     A network with an attribute `parts`, the lengths of the parts that make up its embedding, has a contrastive loss of
     each part besides that of the whole, each after a projection of its own, and training follows their mean.
@@ -238,16 +246,16 @@ class ContrastiveRoomEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
 
         Parameters
         ----------
-        X : array-like of shape (n_rows, n_times), or list of 1-D arrays
+        X : array-like of shape (n_recordings, n_times), or list of 1-D arrays
             Reverberant waveforms at `sample_rate`.
         y : None
             Ignored; targets are for the head.
-        rir_groups : array-like of shape (n_rows,), optional
-            Label of each row's transmission path. Without it every row is its own.
-        source_groups : array-like of shape (n_rows,), optional
-            Label of each row's dry source signal.
-        room_groups : array-like of shape (n_rows,), optional
-            Label of each row's room.
+        rir_groups : array-like of shape (n_recordings,), optional
+            Label of each recording's transmission path. Without it every recording is its own.
+        source_groups : array-like of shape (n_recordings,), optional
+            Label of each recording's dry source signal.
+        room_groups : array-like of shape (n_recordings,), optional
+            Label of each recording's room.
 
         Returns
         -------
@@ -278,11 +286,11 @@ class ContrastiveRoomEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
 
         Parameters
         ----------
-        X : array-like of shape (n_rows, n_times), or list of 1-D arrays
+        X : array-like of shape (n_recordings, n_times), or list of 1-D arrays
             Reverberant waveforms at `sample_rate`.
         y : None
             Ignored.
-        rir_groups, source_groups, room_groups : array-like of shape (n_rows,), optional
+        rir_groups, source_groups, room_groups : array-like of shape (n_recordings,), optional
             As for `fit`. Labels need not be the same from call to call.
 
         Returns
@@ -330,7 +338,8 @@ class ContrastiveRoomEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         self.n_classes_, self.n_views_ = task.batch_size
         if start is None:
             self._n_features_out = task.n_features
-            self._built_with = {"network": self.network, "segment_duration": self.segment_duration}
+            built_with = ("network", "segment_duration", "sample_rate")
+            self._built_with = {name: getattr(self, name) for name in built_with}
 
     def _items(self, labels: GroupLabels, recordings: Recordings) -> _Items:
         """Return what views are drawn from: labelled recordings, or random segments of unlabelled ones."""
@@ -342,7 +351,10 @@ class ContrastiveRoomEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
             return _Items(indices, labels, labelled=True)
         # Segments of one recording are of one transmission path; without longer recordings, each is its own.
         origin = indices if recordings.origin is None else recordings.origin
-        _check_two_rirs(origin, "one sample and no rir_groups (so that each row is an RIR of its own)")
+        got = "one sample and no rir_groups (so that each row is an RIR of its own)"
+        if recordings.origin is not None:
+            got = "segments of one recording and no rir_groups"
+        _check_two_rirs(origin, got)
         if np.unique(origin, return_counts=True)[1].min() < self.n_views:
             indices = np.repeat(indices, self.n_views)  # as many items as views, each a random segment
         return _Items(indices, GroupLabels.checked(len(indices), origin[indices]), labelled=False)
@@ -366,12 +378,12 @@ class ContrastiveRoomEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
 
         Parameters
         ----------
-        X : array-like of shape (n_rows, n_times), or list of 1-D arrays
+        X : array-like of shape (n_recordings, n_times), or list of 1-D arrays
             Reverberant waveforms at `sample_rate`.
 
         Returns
         -------
-        ndarray of shape (n_rows, 64)
+        ndarray of shape (n_recordings, 64)
             Embeddings of norm 1.
         """
         check_is_fitted(self, "module_")

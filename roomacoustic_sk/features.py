@@ -132,11 +132,11 @@ class DecaySlopeFeatures(TransformerMixin, RoomEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_rows, n_times), or list of 1-D arrays
+        X : array-like of shape (n_recordings, n_times), or list of 1-D arrays
             Waveforms at `sample_rate`.
         y : None
             Ignored.
-        rir_groups, source_groups, room_groups : array-like of shape (n_rows,), optional
+        rir_groups, source_groups, room_groups : array-like of shape (n_recordings,), optional
             Ignored; they are here so that it may take the encoder's place in a grid.
 
         Returns
@@ -154,12 +154,12 @@ class DecaySlopeFeatures(TransformerMixin, RoomEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_rows, n_times), or list of 1-D arrays
+        X : array-like of shape (n_recordings, n_times), or list of 1-D arrays
             Waveforms at `sample_rate`.
 
         Returns
         -------
-        ndarray of shape (n_rows, n_features)
+        ndarray of shape (n_recordings, n_features)
             For each band the percentiles of the slopes in dB/s, window by window, then two level percentiles in dB.
         """
         self._check_parameters()

@@ -156,8 +156,10 @@ class RoomRegressor(RegressorMixin, _RoomHead):
 
     Attributes
     ----------
+    module_ : torch.nn.Module
+        The network with the best weights, which `predict` applies.
     net_ : skorch.NeuralNet
-        The trained net.
+        The net that trained it.
     history_ : pandas.DataFrame
         Epoch, losses and seconds, one row an epoch; the losses are mean squared errors of standardised targets.
     n_iter_ : int
@@ -303,8 +305,10 @@ class RoomClassifier(ClassifierMixin, _RoomHead):
     ----------
     classes_ : ndarray of shape (n_classes,)
         The classes.
+    module_ : torch.nn.Module
+        The network with the best weights, which `predict` applies.
     net_ : skorch.NeuralNet
-        The trained net.
+        The net that trained it.
     history_ : pandas.DataFrame
         Epoch, losses and seconds, one row an epoch; the losses are cross-entropies.
     n_iter_ : int

@@ -117,7 +117,7 @@ class _SupervisedRoomEstimator(RecordingEstimator):
         net = self._train(task)
         self._keep(task, net)
         self.segment_length_, self._target = segment_length, target
-        built_with = ("network", "encoder", "freeze_encoder", "segment_duration", "n_hidden")
+        built_with = ("network", "encoder", "freeze_encoder", "segment_duration", "sample_rate", "n_hidden")
         self._built_with = {name: getattr(self, name) for name in built_with}
 
     def _segment_length(self, recordings: Recordings, shortest: int, start: RoomNet | None) -> int:
@@ -262,7 +262,7 @@ class SupervisedRoomRegressor(RegressorMixin, _SupervisedRoomEstimator):
     callbacks : list of skorch callbacks, optional
         Further hooks into training.
     warm_start : bool, default=False
-        Whether `fit` goes on from where the last one ended, for up to `max_epochs` epochs more, with the first one's
+        If True, `fit` resumes from the previous fit, for up to `max_epochs` more epochs, with the first one's
         standardisation of the targets.
     random_state : int, RandomState or None, default=None
         Seeds weights, batches, segments and the held-out sources. Global generators are left alone.
@@ -271,10 +271,12 @@ class SupervisedRoomRegressor(RegressorMixin, _SupervisedRoomEstimator):
 
     Attributes
     ----------
-    net_ : skorch.NeuralNet
-        The trained net; its module is the encoder followed by the head.
+    module_ : torch.nn.Module
+        The encoder followed by the head, with the best weights, which `predict` applies.
     network_ : torch.nn.Module
         The encoder alone.
+    net_ : skorch.NeuralNet
+        The net that trained it.
     segment_length_ : int
         Samples in a segment.
     history_ : pandas.DataFrame
@@ -374,11 +376,11 @@ class SupervisedRoomRegressor(RegressorMixin, _SupervisedRoomEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_rows, n_times), or list of 1-D arrays
+        X : array-like of shape (n_recordings, n_times), or list of 1-D arrays
             Reverberant waveforms at `sample_rate`.
-        y : array-like of shape (n_rows,) or (n_rows, n_targets)
+        y : array-like of shape (n_recordings,) or (n_recordings, n_targets)
             Targets, e.g. reverberation times in s.
-        rir_groups, source_groups, room_groups : array-like of shape (n_rows,), optional
+        rir_groups, source_groups, room_groups : array-like of shape (n_recordings,), optional
             The labels that `ContrastiveRoomEncoder` takes. Whole labels of those that `hold_out` names are held out;
             the other two are checked and not used.
 
@@ -404,12 +406,12 @@ class SupervisedRoomRegressor(RegressorMixin, _SupervisedRoomEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_rows, n_times), or list of 1-D arrays
+        X : array-like of shape (n_recordings, n_times), or list of 1-D arrays
             Reverberant waveforms at `sample_rate`.
 
         Returns
         -------
-        ndarray of shape (n_rows,) or (n_rows, n_targets)
+        ndarray of shape (n_recordings,) or (n_recordings, n_targets)
             Estimates in the targets' units.
         """
         outputs = self._outputs(X)
@@ -461,7 +463,7 @@ class SupervisedRoomClassifier(ClassifierMixin, _SupervisedRoomEstimator):
     callbacks : list of skorch callbacks, optional
         Further hooks into training.
     warm_start : bool, default=False
-        Whether `fit` goes on from where the last one ended, for up to `max_epochs` epochs more; the classes must be
+        If True, `fit` resumes from the previous fit, for up to `max_epochs` more epochs; the classes must be
         among the first one's.
     random_state : int, RandomState or None, default=None
         Seeds weights, batches, segments and the held-out sources. Global generators are left alone.
@@ -472,10 +474,12 @@ class SupervisedRoomClassifier(ClassifierMixin, _SupervisedRoomEstimator):
     ----------
     classes_ : ndarray of shape (n_classes,)
         The classes.
-    net_ : skorch.NeuralNet
-        The trained net; its module is the encoder followed by the head.
+    module_ : torch.nn.Module
+        The encoder followed by the head, with the best weights, which `predict` applies.
     network_ : torch.nn.Module
         The encoder alone.
+    net_ : skorch.NeuralNet
+        The net that trained it.
     segment_length_ : int
         Samples in a segment.
     history_ : pandas.DataFrame
@@ -572,11 +576,11 @@ class SupervisedRoomClassifier(ClassifierMixin, _SupervisedRoomEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_rows, n_times), or list of 1-D arrays
+        X : array-like of shape (n_recordings, n_times), or list of 1-D arrays
             Reverberant waveforms at `sample_rate`.
-        y : array-like of shape (n_rows,)
+        y : array-like of shape (n_recordings,)
             Classes.
-        rir_groups, source_groups, room_groups : array-like of shape (n_rows,), optional
+        rir_groups, source_groups, room_groups : array-like of shape (n_recordings,), optional
             The labels that `ContrastiveRoomEncoder` takes. Whole labels of those that `hold_out` names are held out;
             the other two are checked and not used.
 
@@ -605,12 +609,12 @@ class SupervisedRoomClassifier(ClassifierMixin, _SupervisedRoomEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_rows, n_times), or list of 1-D arrays
+        X : array-like of shape (n_recordings, n_times), or list of 1-D arrays
             Reverberant waveforms at `sample_rate`.
 
         Returns
         -------
-        ndarray of shape (n_rows, n_classes)
+        ndarray of shape (n_recordings, n_classes)
             Probabilities, in the order of `classes_`.
         """
         outputs = self._outputs(X)
@@ -622,12 +626,12 @@ class SupervisedRoomClassifier(ClassifierMixin, _SupervisedRoomEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_rows, n_times), or list of 1-D arrays
+        X : array-like of shape (n_recordings, n_times), or list of 1-D arrays
             Reverberant waveforms at `sample_rate`.
 
         Returns
         -------
-        ndarray of shape (n_rows,)
+        ndarray of shape (n_recordings,)
             Classes.
         """
         outputs = self._outputs(X)

@@ -226,6 +226,11 @@ class RecordingEstimator(RoomEstimator, TrainedEstimator):
     def _apply(self, X: Any, shortest: int, n_outputs: int, batch_size: int) -> NDArray[np.float32]:
         """Average the output of `module_` over the segments of each recording."""
         self._check_parameters()  # they may have been set after fit
+        if self.sample_rate != self._built_with["sample_rate"]:
+            raise ArgumentValueError(
+                f"sample_rate must be that of the fit, {self._built_with['sample_rate']} Hz, got {self.sample_rate} "
+                "Hz. Resample the recordings, or fit a clone."
+            )
         recordings = self._check_recordings(X, shortest, reset=False)
         warn_of_repeats(recordings, shortest)
         hop = self.segment_length_ if self.hop_duration is None else self._samples_in(self.hop_duration)
