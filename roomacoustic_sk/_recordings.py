@@ -9,7 +9,7 @@ passed in; files, stores on disk and clips that are convolved on demand are read
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -23,6 +23,9 @@ BLOCK_SAMPLES = 1 << 22
 
 SILENCE, LOUDEST = 1e-15, 1e15
 """Peak up to which a recording counts as silent, and above which sums of squares may leave the range of float32."""
+
+
+LARGEST = float(np.finfo(np.float32).max)
 
 
 # --- What a waveform is -------------------------------------------------------------------------------------------
@@ -94,6 +97,9 @@ def check_waveforms(
 def _arrays_of(X: Any, name: str) -> NDArray[Any] | list[NDArray[Any]]:
     """Return anything that holds waveforms as a 2-D array or a list of 1-D arrays."""
     expected = f"{name} must be a 2-D array (n_rows, n_times) or a list of 1-D arrays"
+    if isinstance(X, Mapping):  # a Bunch, or an HDF5 file
+        fields = ", ".join(map(str, list(X)[:8]))
+        raise ArgumentTypeError(f"{expected}, got a {type(X).__name__} with {fields}. Pass one of its fields.")
     if issparse(X):
         raise ArgumentTypeError(f"{expected}, got a sparse one. Waveforms are dense: pass {name}.toarray().")
     if hasattr(X, "to_numpy"):  # pandas and its like
@@ -191,6 +197,7 @@ class Recordings(ABC):
 
     def __init__(self, lengths: NDArray[np.intp], sample_rate: int, n_times: int | None = None) -> None:
         self.lengths, self.sample_rate, self.n_times = lengths, sample_rate, n_times
+        self._heard: dict[int, bool] = {}  # of recordings that had a silent segment: whether another is not
 
     @abstractmethod
     def _read(
@@ -210,16 +217,28 @@ class Recordings(ABC):
         Recordings shorter than `n_times` samples are repeated from their beginning. A segment of zeros is refused only
         if it is all of its recording: speech pauses, and editors fill pauses with zeros.
         """
-        with np.errstate(over="ignore"):  # float64 beyond float32 becomes infinite, and is refused as such
-            segments = np.asarray(self._read(indices, starts, n_times))
+        segments = np.asarray(self._read(indices, starts, n_times))
         peaks = np.maximum(segments.max(axis=1), -segments.min(axis=1)).astype(np.float64)
-        pauses = (peaks <= SILENCE) & (self.lengths[indices] > n_times)
+        for i in np.flatnonzero(peaks <= SILENCE):
+            if self.lengths[indices[i]] > n_times and self._is_heard(int(indices[i])):
+                peaks[i] = 1.0  # a pause
 
         def where(wrong: NDArray[np.intp]) -> str:
             return self.where(indices[wrong], starts[wrong])
 
-        _check_peaks(np.where(pauses, 1.0, peaks), "X", where, allow_silent)
+        _check_peaks(peaks, "X", where, allow_silent)
         return segments
+
+    def _is_heard(self, index: int) -> bool:
+        """Tell whether a recording is not silent as a whole; it is read for that once at most."""
+        if index not in self._heard:
+            length, here = int(self.lengths[index]), np.array([index])
+            starts = np.arange(0, length, BLOCK_SAMPLES)
+            self._heard[index] = any(
+                np.abs(self._read(here, starts[i : i + 1], min(BLOCK_SAMPLES, length - start))[0]).max() > SILENCE
+                for i, start in enumerate(starts.tolist())
+            )
+        return self._heard[index]
 
     def where(self, indices: NDArray[np.intp], starts: NDArray[np.intp]) -> str:
         """Say for an error where segments are: 'row 3', or for files 'talk.wav at 2.5 s'."""
@@ -264,12 +283,13 @@ class Recordings(ABC):
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         if copy is False:
             raise ValueError(f"{type(self).__name__}: an array of these rows must be computed, got copy=False.")
-        if self.n_times is None:
+        longest = int(self.lengths.max(initial=self.n_times or 0))
+        if (self.lengths < longest).any():
             raise ValueError(
-                f"{type(self).__name__}: recordings must be of one length to become an array, got "
-                f"{self.lengths.min()} to {self.lengths.max()} samples. list(...) reads them one by one."
+                f"{type(self).__name__}: recordings must be of one length to become an array, got {self.lengths.min()} "
+                f"to {longest} samples. list(...) reads them one by one."
             )
-        result = np.empty(self.shape, dtype=self.dtype if dtype is None else dtype)
+        result = np.empty((len(self), longest), dtype=self.dtype if dtype is None else dtype)
         for indices in self._blocks():
             result[indices] = self._whole(indices)
         return result
@@ -351,7 +371,8 @@ class StoredRecordings(Recordings):
         for block in _blocks_of(rows, starts, n_times):
             samples = self._read_block(block)
             for i in block.segments:
-                segments[i] = cut_segment(samples[rows[i] - block.first], int(starts[i]) - block.start, n_times)
+                row = _within_float32(samples[rows[i] - block.first])
+                segments[i] = cut_segment(row, int(starts[i]) - block.start, n_times)
         return segments
 
     def _read_block(self, block: _Block) -> NDArray[Any] | list[NDArray[Any]]:
@@ -363,6 +384,13 @@ class StoredRecordings(Recordings):
     def take(self, indices: NDArray[np.intp]) -> StoredRecordings:
         """Return some of the recordings, not read."""
         return StoredRecordings(self.array, self.sample_rate, self.indices[indices])
+
+
+def _within_float32(samples: NDArray[Any]) -> NDArray[Any]:
+    """Keep finite samples finite in float32, so that those beyond it are refused as too loud."""
+    if samples.dtype != np.float64:
+        return samples
+    return np.where(np.isinf(samples), samples, np.clip(samples, -LARGEST, LARGEST))
 
 
 class _Block(NamedTuple):
@@ -422,7 +450,7 @@ def as_recordings(X: Any, sample_rate: int, *, name: str = "X", allow_silent: bo
         if X.sample_rate != sample_rate:
             raise ArgumentValueError(
                 f"{name} must be at sample_rate={sample_rate} Hz, got recordings at {X.sample_rate} Hz. Load them with "
-                f"sample_rate={sample_rate}, or set the estimator's sample_rate."
+                f"sample_rate={sample_rate}, or fit an estimator for {X.sample_rate} Hz."
             )
         return X
     if _lies_elsewhere(X):
@@ -439,7 +467,7 @@ def _lies_elsewhere(X: Any) -> bool:
     """Tell stores from what is in memory: arrays that offer their memory (DLPack), frames, sparse matrices."""
     if isinstance(X, np.memmap):
         return X.ndim == 2
-    in_memory = hasattr(X, "__dlpack__") or hasattr(X, "to_numpy") or issparse(X)
+    in_memory = hasattr(X, "__dlpack__") or hasattr(X, "to_numpy") or issparse(X) or isinstance(X, Mapping)
     return not in_memory and hasattr(X, "shape") and hasattr(X, "dtype") and hasattr(X, "__getitem__")
 
 

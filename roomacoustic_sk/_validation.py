@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import functools
 import numbers
-import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
-from pathlib import Path
+from types import FrameType
 from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
@@ -23,7 +22,8 @@ from numpy.typing import NDArray
 P = ParamSpec("P")
 R = TypeVar("R")
 
-PACKAGE = str(Path(__file__).parent) + os.sep
+PACKAGE = __name__.partition(".")[0]
+BETWEEN = ("sklearn", "joblib", "skorch", "torch")  # libraries that call us on the user's behalf
 
 _open_door: ContextVar[str] = ContextVar("open_door", default="")
 
@@ -76,14 +76,17 @@ def door(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def warn(message: str, category: type[Warning] = UserWarning) -> None:
-    """Warn in the name of the public function that the user called, at the line that called it."""
-    name, frame = _open_door.get(), sys._getframe(1)
-    inside = level = 1
-    while frame.f_back is not None:
-        frame, level = frame.f_back, level + 1
-        if frame.f_code.co_filename.startswith(PACKAGE):
-            inside = level
-    warnings.warn(f"{name}: {message}" if name else message, category, stacklevel=inside + 2)
+    """Warn in the name of the public function that the user called, at the user's line."""
+    name = _open_door.get()
+    frame: FrameType | None = sys._getframe(1)
+    packages = []
+    while frame is not None:
+        packages.append(frame.f_globals.get("__name__", "").partition(".")[0])
+        frame = frame.f_back
+    ours = max(i for i, package in enumerate(packages) if package == PACKAGE)
+    users = (i for i, package in enumerate(packages) if i > ours and package not in BETWEEN)
+    level = next(users, ours)
+    warnings.warn(f"{name}: {message}" if name else message, category, stacklevel=level + 2)
 
 
 def describe(value: Any) -> str:

@@ -9,7 +9,7 @@ of the response are NaN, and one `DecayRangeWarning` names their rows.
 from __future__ import annotations
 
 import numbers
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -125,9 +125,12 @@ def _check(rirs: Any, sample_rate: Any, bands: Any, truncation: Any) -> _Batch:
     sample_rate = check_sample_rate(sample_rate)
     check_choice(truncation, ["lundeby", None], name="truncation")
     filters = _check_bands(bands, sample_rate)
-    if not isinstance(rirs, (list, tuple)):
+    if not isinstance(rirs, (list, tuple, Mapping)):
         rirs = np.asarray(rirs)
-    is_single = np.ndim(rirs) == 1 if isinstance(rirs, np.ndarray) else len(rirs) > 0 and np.ndim(rirs[0]) == 0
+    if isinstance(rirs, np.ndarray):
+        is_single = rirs.ndim == 1
+    else:
+        is_single = not isinstance(rirs, Mapping) and len(rirs) > 0 and np.ndim(rirs[0]) == 0
     recordings = check_waveforms(np.asarray(rirs)[None] if is_single else rirs, name="rirs")
     lengths = [len(recording) for recording in recordings]
     if isinstance(recordings, np.ndarray) and lengths[0] < min(len(lengths), 0.1 * sample_rate):

@@ -15,6 +15,7 @@ from torch import nn
 from roomacoustic_sk._labels import HELD_OUT, GroupLabels, held_out_if_enough, share_of_labels
 from roomacoustic_sk._torch.batches import BatchLoader, FeatureSource, ShuffledBatches
 from roomacoustic_sk._torch.estimator import Groups, Streams, Task, TrainedEstimator
+from roomacoustic_sk._torch.runtime import device_of
 from roomacoustic_sk._torch.targets import Classification, Regression
 from roomacoustic_sk._torch.training import Objective
 from roomacoustic_sk._validation import check_choice, check_number, door
@@ -58,9 +59,8 @@ class _RoomHead(TrainedEstimator):
         """Run the trained network on features."""
         check_is_fitted(self, "module_")
         features = self._standardised(validate_data(self, X, reset=False, dtype=[np.float64, np.float32]))
-        device = next(self.module_.parameters()).device
         with torch.inference_mode():
-            return self.module_(torch.from_numpy(features).to(device)).double().cpu().numpy()
+            return self.module_(torch.from_numpy(features).to(device_of(self.module_))).double().cpu().numpy()
 
 
 class _HeadTask(Task):

@@ -725,10 +725,12 @@ def count_outputs(network: nn.Module, n_times: int) -> int:
     network.eval()
     with torch.inference_mode():
         output = network(torch.zeros(2, n_times))
+    expected = "network must map waveforms (n, n_times) to features (n, n_features)"
+    if not isinstance(output, Tensor):
+        raise ArgumentTypeError(f"{expected}, got {describe(output)}. Return the features alone.")
     if output.ndim != 2 or len(output) != 2:
         raise ArgumentValueError(
-            f"network must map waveforms (n, n_times) to features (n, n_features), "
-            f"got an output of shape {tuple(output.shape)} for an input of shape (2, {n_times})."
+            f"{expected}, got an output of shape {tuple(output.shape)} for an input of shape (2, {n_times})."
         )
     return output.shape[1]
 
@@ -747,4 +749,10 @@ def check_network(network: Any) -> None:
 
 def projection_for(network: RoomNetwork, n_features: int) -> nn.Module:
     """Return the projection between embedding and loss: one for each part, where there are several."""
-    return PartwiseProjection(network.parts) if len(network.parts) > 1 else ProjectionHead(n_features)
+    if len(network.parts) < 2:
+        return ProjectionHead(n_features)
+    if sum(network.parts) != n_features:
+        raise ArgumentValueError(
+            f"network must have parts that make up its {n_features} features, got {tuple(network.parts)}."
+        )
+    return PartwiseProjection(network.parts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import pickle
 import warnings
 from functools import partial
@@ -609,6 +610,24 @@ def test_an_interrupted_fit_leaves_a_usable_encoder_once_an_epoch_was_whole(data
     assert np.array_equal(encoder.transform(X), quick_fit(X, groups, max_epochs=1).transform(X))
 
 
+@pytest.mark.filterwarnings("ignore:.*Training was interrupted")
+def test_ctrl_c_passes_also_while_early_stopping_keeps_weights(data, monkeypatch):
+    X, groups = data
+    encoder, copied = ContrastiveRoomEncoder(**QUICK | {"max_epochs": 5}), []
+
+    def interrupted(weights):
+        copied.append(weights)
+        if len(copied) == 2:
+            raise KeyboardInterrupt
+        return copy.deepcopy(weights)
+
+    monkeypatch.setattr("skorch.callbacks.training.deepcopy", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        encoder.fit(X, **groups)
+    assert len(copied) == 2
+    assert np.isfinite(encoder.transform(X)).all()
+
+
 def test_ctrl_c_passes_also_where_warnings_are_errors(data):
     X, groups = data
     encoder = ContrastiveRoomEncoder(**QUICK | {"max_epochs": 5, "callbacks": [Interrupter(3)]})
@@ -720,10 +739,10 @@ def test_features_have_names_and_can_be_a_frame(trained, data):
 def test_a_clone_has_the_same_parameters_and_learns_the_same(data):
     X, groups = data
     encoder = quick_fit(X, groups, network=TinyNetwork, tau=0.5)
-    copy = clone(encoder)
-    assert copy.get_params() == encoder.get_params()
-    assert not hasattr(copy, "net_")
-    assert np.array_equal(copy.fit(X, **groups).transform(X), encoder.transform(X))
+    new = clone(encoder)
+    assert new.get_params() == encoder.get_params()
+    assert not hasattr(new, "net_")
+    assert np.array_equal(new.fit(X, **groups).transform(X), encoder.transform(X))
 
 
 @pytest.mark.parametrize("verbose", [0, 1])
@@ -897,6 +916,57 @@ def test_without_a_compiler_networks_are_not_compiled_unasked(monkeypatch):
 
 
 # What is refused
+
+
+def test_a_fitted_encoder_keeps_its_sampling_rate(data):
+    X, groups = data
+    encoder = quick_fit(X, groups, max_epochs=1).set_params(sample_rate=48_000)
+    with pytest.raises(ValueError, match="sample_rate must be that of the fit, 16000 Hz, got 48000 Hz"):
+        encoder.transform(X)
+    with pytest.raises(ValueError, match="sample_rate must stay as it was"):
+        encoder.set_params(warm_start=True).fit(X, **groups)
+
+
+class Bare(nn.Module):
+    """A caller's module without weights."""
+
+    def __init__(self, n_times, parts=(), as_tuple=False):
+        super().__init__()
+        self.parts, self.as_tuple = parts, as_tuple
+
+    def forward(self, waveforms):
+        features = waveforms[:, :4]
+        return (features, features) if self.as_tuple else features
+
+
+def test_networks_that_are_unusable_are_refused_by_name(data):
+    X, groups = data
+    for network, error, message in (
+        (lambda n: Bare(n, as_tuple=True), TypeError, r"network must map waveforms .*, got a tuple of 2 items"),
+        (lambda n: Bare(n, parts=(1, 2)), ValueError, r"network must have parts that make up its 4 features, got"),
+        (lambda n: Bare, TypeError, r"network must build a torch.nn.Module, got a type"),
+        (lambda n: None, TypeError, r"network must build a torch.nn.Module, got None"),
+    ):
+        with pytest.raises(error, match=f"^ContrastiveRoomEncoder: {message}"):
+            quick_fit(X, groups, network=network)
+    assert quick_fit(X, groups, network=Bare, max_epochs=1).transform(X).shape == (80, 4)
+
+
+def test_warnings_point_at_the_users_line_through_scikit_learn_too(data):
+    X, groups = data
+    encoder = quick_fit(X, groups, max_epochs=0)
+    for call in (encoder.transform, Pipeline([("enc", encoder)]).transform, lambda X: cross_validate_once(encoder, X)):
+        with pytest.warns(UserWarning, match="ContrastiveRoomEncoder: 80 of 80 rows of X are shorter") as seen:
+            call(list(X[:, :1000]))
+        assert {warning.filename for warning in seen} == {__file__}
+
+
+def cross_validate_once(encoder, X):
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*segment_duration reduced")
+        return Pipeline([("enc", encoder), ("none", "passthrough")]).fit_transform(
+            X, enc__rir_groups=np.arange(80) // 20
+        )
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import pytest
 import soundfile
 import zarr
 from scipy.sparse import csr_array
+from sklearn.utils import Bunch
 
 from roomacoustic_sk._recordings import (
     RecordingsInMemory,
@@ -20,6 +21,7 @@ from roomacoustic_sk._recordings import (
     as_recordings,
     check_waveforms,
 )
+from roomacoustic_sk.acoustics import clarity
 from roomacoustic_sk.datasets import load_recordings
 
 RATE = 16_000
@@ -266,11 +268,7 @@ def test_every_kind_looks_like_an_array(recordings):
         np.testing.assert_array_equal(list(part), expected)
     with pytest.raises(IndexError, match="rows must be asked for"):
         recordings[5]
-    if len(recordings.shape) == 2:
-        np.testing.assert_array_equal(np.asarray(recordings), WAVES)
-    else:
-        with pytest.raises(ValueError, match=r"recordings must be of one length .*list\(...\) reads them one by one"):
-            np.asarray(recordings)
+    np.testing.assert_array_equal(np.asarray(recordings), WAVES)
 
 
 @pytest.mark.parametrize("kind", ["memmap", "zarr", "hdf5", "rows"])
@@ -342,6 +340,40 @@ def test_silence_passes_where_it_may_and_in_a_pause(kind, tmp_path):
     waves = WAVES.copy()
     waves[1, 100:300] = 0  # as an editor leaves it
     assert not RecordingsInMemory(list(waves), RATE).read(np.array([1]), np.array([120]), 100).any()
+
+
+@pytest.mark.parametrize("kind", ["zarr", "files"])
+def test_a_silent_recording_is_found_by_any_segment_of_it_and_a_pause_is_not(kind, tmp_path):
+    recordings = as_recordings(spoilt(kind, tmp_path, "silence"), RATE)
+    with pytest.raises(ValueError, match="X must not be silent"):
+        recordings.read(np.array([0, 1]), np.array([0, 30]), 100)
+    waves = WAVES.copy()
+    waves[2, 100:300] = 0
+    stored = StoredRecordings(Rows(waves), RATE)
+    assert not stored.read(np.array([2]), np.array([120]), 100).any()
+
+
+def test_recordings_of_several_lengths_are_no_array():
+    recordings = RecordingsInMemory([WAVES[0], WAVES[1, :7]], RATE)
+    with pytest.raises(ValueError, match=r"of one length to become an array, got 7 to 400 samples. list\(...\) reads"):
+        np.asarray(recordings)
+
+
+def test_a_bunch_or_a_file_of_fields_is_refused_by_its_fields(tmp_path):
+    in_hdf5(tmp_path)
+    with pytest.raises(TypeError, match=r"got a Bunch with data, rir. Pass one of its fields"):
+        as_recordings(Bunch(data=WAVES, rir=[0]), RATE)
+    with h5py.File(tmp_path / "waves.h5") as file, pytest.raises(TypeError, match=r"got a File with waves. Pass one"):
+        as_recordings(file, RATE)
+    with pytest.raises(TypeError, match=r"clarity: rirs must be .*got a Bunch with rirs. Pass one of its fields"):
+        clarity(Bunch(rirs=list(WAVES)), RATE)
+
+
+def test_float64_stores_beyond_float32_are_too_loud():
+    with pytest.raises(ValueError, match=r"X must not exceed 1e.15 in magnitude, got a peak of 3.4e.38 in row 1"):
+        StoredRecordings(Rows(WAVES.astype(float) * [[1], [1e300], [1], [1], [1]]), RATE).read(
+            np.arange(5), np.zeros(5, dtype=int), 400
+        )
 
 
 def test_stores_of_another_kind_or_shape_are_refused(tmp_path):

@@ -13,6 +13,7 @@ from sklearn.utils import check_random_state
 from torch import Tensor, nn
 
 from roomacoustic_sk._recordings import Recordings, RecordingsInMemory, Segmentation
+from roomacoustic_sk._torch.runtime import device_of
 from roomacoustic_sk._torch.time_blocks import scratch
 from roomacoustic_sk._validation import ArgumentValueError
 
@@ -201,7 +202,7 @@ def apply_to_segments(
     ValueError
         If all segments of a recording are silent.
     """
-    device = next(module.parameters()).device
+    device = device_of(module)
     total = np.zeros((len(recordings), n_outputs), dtype=np.float32)
     count = np.zeros((len(recordings), 1), dtype=np.float32)
     heard = recordings.lengths <= segmentation.length  # one segment: `read` refuses silence

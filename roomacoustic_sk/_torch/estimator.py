@@ -123,6 +123,8 @@ class TrainedEstimator(BaseEstimator):
         check_choice(self.precision, name="precision", options=["auto", "float32", "bfloat16"])
         check_choice(self.compile, name="compile", options=["auto", True, False])
         check_choice(self.warm_start, name="warm_start", options=[True, False])
+        if not isinstance(self.verbose, bool):
+            check_number(self.verbose, name="verbose", low=0)
         check_callbacks(self.callbacks)
 
     @contextmanager

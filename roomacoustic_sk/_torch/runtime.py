@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from sklearn.utils import check_random_state
-from torch import Tensor
+from torch import Tensor, nn
 
 from roomacoustic_sk._validation import ArgumentValueError
 
@@ -44,6 +44,11 @@ def resolve_device(device: Any) -> torch.device:
     if resolved.type == "cuda" and not torch.cuda.is_available():
         raise ArgumentValueError(f'device must be available, got {device!r} without CUDA. Use device="auto".')
     return resolved
+
+
+def device_of(module: nn.Module) -> torch.device:
+    """Return where a module is; one without weights is anywhere."""
+    return next((weight.device for weight in module.parameters()), torch.device("cpu"))
 
 
 def resolve_autocast(precision: str, device: torch.device) -> bool:

@@ -102,13 +102,13 @@ class RoomNet(NeuralNet):
             raise
 
     def notify(self, method_name: str, **kwargs: Any) -> None:
-        """Call the callbacks; early stopping, ours and any that the user passes, raises what Ctrl-C does."""
+        """Call the callbacks; skorch's early stopping, where a user passes one, raises what Ctrl-C does."""
         getattr(self, method_name)(self, **kwargs)
         for _, callback in self.callbacks_:
             try:
                 getattr(callback, method_name)(self, **kwargs)
             except KeyboardInterrupt as stop:
-                if isinstance(callback, EarlyStopping) and method_name == "on_epoch_end":
+                if isinstance(callback, EarlyStopping) and callback.misses_ == callback.patience:
                     raise _Stop from stop
                 raise
 
@@ -175,9 +175,10 @@ class PatientEarlyStopping(EarlyStopping):
     """
 
     def __init__(self, patience: int, monitor: str, plateau: float = np.inf, lower_is_better: bool = True) -> None:
-        self.plateau = plateau
+        self.plateau, self.most_misses = plateau, patience
+        # skorch would raise KeyboardInterrupt, which could not be told from the user's.
         super().__init__(
-            monitor=monitor, patience=patience, threshold=0.0, lower_is_better=lower_is_better, load_best=True
+            monitor=monitor, patience=np.inf, threshold=0.0, lower_is_better=lower_is_better, load_best=True
         )
 
     def on_train_begin(self, net: NeuralNet, **kwargs: Any) -> None:
@@ -199,7 +200,9 @@ class PatientEarlyStopping(EarlyStopping):
             self.misses_ = -1  # one below 0: the count that follows never reaches the patience
             self.n_plateau_epochs_ += 1
         super().on_epoch_end(net, **kwargs)
-        if self.n_plateau_epochs_ >= max(self.patience, PLATEAU_PATIENCE):
+        if self.misses_ >= self.most_misses:
+            raise _Stop
+        if self.n_plateau_epochs_ >= max(self.most_misses, PLATEAU_PATIENCE):
             warn(
                 f"Training stopped: after {self.n_plateau_epochs_} epochs train_loss is still {loss:.4g}, where it is "
                 f"by chance ({self.plateau:.4g} had to be undercut). "
