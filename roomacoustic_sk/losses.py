@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from roomacoustic_sk._torch.runtime import full_precision
 from roomacoustic_sk._validation import check_choice, check_number, door
 
+__all__ = ["SupConLoss", "retrieval"]
+
 PLATEAU_MARGIN = 0.02
 """Share of the way from chance to perfect separation that counts as having left the plateau."""
 
