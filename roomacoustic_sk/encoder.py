@@ -470,7 +470,7 @@ class _Contrast(Task):
             return train, None
         return train, loader(held_out, sampler(held_out, encoder.validation_steps, streams.validation, "validation"))
 
-    def objective(self, train: BatchLoader) -> Objective:
+    def objective(self) -> Objective:
         """Return the contrastive loss, watched by the share of views that are found again."""
         return Objective(
             SupConLoss(self.encoder.tau),

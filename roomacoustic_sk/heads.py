@@ -115,7 +115,7 @@ class _HeadTask(Task):
         train = loader(~held_out, self.head.batch_size, streams.training)
         return train, loader(held_out, VALIDATION_BATCH, streams.validation) if held_out.any() else None
 
-    def objective(self, train: BatchLoader) -> Objective:
+    def objective(self) -> Objective:
         """Return the target's loss."""
         return Objective(self.target.loss())
 

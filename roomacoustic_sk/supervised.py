@@ -195,7 +195,7 @@ class _Supervision(Task):
         train = loader(~held_out, self.estimator.batch_size, streams.training)
         return train, loader(held_out, PREDICTION_BATCH, streams.validation) if held_out.any() else None
 
-    def objective(self, train: BatchLoader) -> Objective:
+    def objective(self) -> Objective:
         """Return the target's loss."""
         return Objective(self.target.loss())
 

@@ -84,7 +84,7 @@ class Task(ABC):
         """Return the loaders for training and, where anything is held out, for validation."""
 
     @abstractmethod
-    def objective(self, train: BatchLoader) -> Objective:
+    def objective(self) -> Objective:
         """Return what is minimised and watched."""
 
     def compiling_pays(self, module: Any) -> bool:
@@ -169,7 +169,7 @@ class TrainedEstimator(BaseEstimator):
                 verbose=self.verbose,
                 label=task.label,
             )
-            return train_net(module, task.objective(train), train, valid, training, task.start)
+            return train_net(module, task.objective(), train, valid, training, task.start)
 
     def _keep(self, task: Task, net: RoomNet) -> None:
         """Make the estimator a fitted one, unless Ctrl-C came before an epoch was whole."""
