@@ -1,4 +1,4 @@
-"""Reverberant speech out of room impulse responses and dry speech: y = x * h + n (Eq. 1 of the paper)."""
+"""Reverberant speech from room impulse responses and dry speech: y = x * h + n (Eq. 1 of the paper)."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from roomacoustic_sk._validation import (
 )
 
 TILE = 8  # a block of work is up to 8 RIRs x 8 segments: 80 spectra for 64 clips, about 100 MB at 4 s and 16 kHz
-TINY = float(np.finfo(np.float32).tiny)  # a clip of zeros stays one
-ONSET_LEVEL = 0.1  # the response starts where it comes within 20 dB of its peak (ISO 3382-1:2009, 5.3.3)
+TINY = float(np.finfo(np.float32).tiny)  # keeps a clip of zeros at zero
+ONSET_LEVEL = 0.1  # a response starts where it first comes within 20 dB of its peak (ISO 3382-1:2009, 5.3.3)
 
 
 @door
@@ -46,38 +46,39 @@ def make_reverberant_speech(
     n_jobs: int | None = None,
     verbose: int = 0,
 ) -> Bunch:
-    """Convolve dry speech with room impulse responses (RIRs), each with each or in random pairs.
+    """Convolve dry speech with room impulse responses (RIRs), in all combinations or in random pairs.
 
     Every clip is ``y = x * h + n`` (Eq. 1 of the paper), cut to the length of the dry segment: it starts with the
-    first, still dry, sound, the reverberation builds up inside the clip, and the tail after the segment's end is lost.
+    first, still dry, sound, the reverberation builds up within the clip, and the tail after the segment's end is lost.
 
     Parameters
     ----------
     rooms : Bunch
-        The responses, as `simulate_rooms` or `load_measured_rirs` return them: `rirs` (1-D arrays of any length),
-        `sample_rate` in Hz, `target` (DataFrame, one row a response), `rir` and `room` (1-D ids, one a response).
+        The responses, as returned by `simulate_rooms` or `load_measured_rirs`: `rirs` (1-D arrays of any length),
+        `sample_rate` in Hz, `target` (DataFrame, one row per response), `rir` and `room` (1-D ids, one per response).
     speech : Bunch
-        The dry speech, as `load_speech` or `make_speech` return it: `segments` of shape (n_segments, n_times),
-        `sample_rate` in Hz, `source` and `speaker` (1-D ids, one a segment).
+        The dry speech, as returned by `load_speech` or `make_speech`: `segments` of shape (n_segments, n_times),
+        `sample_rate` in Hz, `source` and `speaker` (1-D ids, one per segment).
     pairing : {"grid", "random"}, default="grid"
-        "grid" takes each response with each segment, response by response: row ``i * n_segments + j`` is response
-        ``i`` with segment ``j`` (the paper's upstream data). "random" takes `n_samples` different pairs, in which
-        every response and every segment occurs equally often, give or take one (its downstream data).
+        "grid" combines each response with each segment, response by response: clip ``i * n_segments + j`` is response
+        ``i`` with segment ``j`` (the paper's upstream data). "random" takes `n_samples` distinct pairs, in which the
+        counts of the responses differ by at most one, and likewise those of the segments (its downstream data).
     n_samples : int, default=None
         Number of clips for ``pairing="random"``.
     snr : float, default=None
         Signal-to-noise ratio in dB of white Gaussian noise, relative to the mean power of each reverberant clip.
         None adds no noise.
     normalize : {"rms", "peak"}, default=None
-        Scale each clip, noise included, to a root-mean-square of 0.1 or to a peak of 0.9. None leaves the level as
-        the convolution gives it: it then tells distance and absorption, which no recording of unknown gain does.
+        Scale each clip, noise included, to a root-mean-square of 0.1 or to a peak of 0.9. None keeps the level of the
+        convolution, which reveals distance and absorption; a recording with unknown gain carries no such cue.
     remove_delay : bool, default=False
-        Whether to drop what comes before the direct sound (the first sample within 20 dB of the response's peak).
-        Left in, the silence at the start of a clip tells the distance, which no recording does that starts anywhere.
+        Whether to remove everything before the direct sound (the first sample within 20 dB of the response's peak).
+        Otherwise the silence at the start of a clip reveals the distance; a recording that starts at an arbitrary
+        moment carries no such cue.
     lazy : bool, default=False
-        Whether clips are convolved only when they are asked for, so that a grid of any size fits into memory:
-        responses and segments are all that is stored. What comes back looks like an array, is taken by scikit-learn's
-        splitters and the estimators here as it is, and holds the same samples within float error.
+        Whether to convolve clips only on demand, so that a grid of any size fits into memory: only responses and
+        segments are stored. The result behaves like an array, is accepted by scikit-learn's splitters and the
+        estimators here, and gives the same samples up to rounding.
     random_state : int, RandomState instance or None, default=None
         Seed of the pairs and the noise.
     n_jobs : int, default=None
@@ -90,7 +91,7 @@ def make_reverberant_speech(
     Bunch
         - data : ndarray of shape (n_clips, n_times), float32, the reverberant waveforms, or with `lazy` an array-like
           of that shape that computes them
-        - target : DataFrame of n_clips rows, the rows of ``rooms.target``
+        - target : DataFrame with n_clips rows, each clip's row of ``rooms.target``
         - rir, source, room, speaker : ndarray of shape (n_clips,), the ids
         - sample_rate : int, in Hz
         - synthetic : bool, whether the dry speech is synthetic
@@ -99,13 +100,14 @@ def make_reverberant_speech(
     Raises
     ------
     TypeError, ValueError
-        If a field of `rooms` or `speech` is missing, not finite, silent, integer PCM or misaligned, if the sampling
-        rates differ, or if `n_samples` is no number of pairs that exist.
+        If a field of `rooms` or `speech` is missing, not finite, silent, integer PCM or misaligned; if the sampling
+        rates differ; or if `n_samples` is not between 1 and the number of possible pairs.
 
     Notes
     -----
-    Spectra are computed in float32 in blocks of up to 8 responses and 8 segments, so the memory beside the result is
-    about 100 MB a thread. Noise comes from a generator of each clip's own, seeded by `random_state` and the row.
+    Spectra are computed in float32 in blocks of up to 8 responses and 8 segments, so the memory needed besides the
+    result is about 100 MB per thread. Each clip has its own noise generator, seeded by `random_state` and the clip's
+    index.
 
     Examples
     --------
@@ -161,15 +163,15 @@ def make_reverberant_speech(
 
 
 class Mixing(NamedTuple):
-    """What is done to a clip after its convolution."""
+    """Noise and level of a clip, applied after its convolution."""
 
     snr: float | None  # dB
     normalize: str | None
-    noise_seed: int  # seeds the noise, together with the clip's number
+    noise_seed: int  # seeds the noise, together with the clip's index
 
 
 class ReverberantSpeech(Recordings):
-    """Clips that are convolved when they are asked for.
+    """Clips that are convolved on demand.
 
     Parameters
     ----------
@@ -180,11 +182,11 @@ class ReverberantSpeech(Recordings):
     rirs : list of ndarray
         Responses, none longer than a segment.
     source, rir : ndarray of shape (n_clips,)
-        Which segment and which response make each clip.
+        Indices of the segment and of the response of each clip.
     mixing : Mixing
         Noise and level.
     numbers : ndarray of shape (n_clips,), optional
-        The clips' numbers, for some of them.
+        Indices of the clips among all clips, which seed their noise.
     """
 
     def __init__(
@@ -216,11 +218,11 @@ class ReverberantSpeech(Recordings):
     ) -> NDArray[np.float32] | list[NDArray[np.float32]]:
         clips = self.gather(indices)
         if n_times == self.n_times:
-            return np.ascontiguousarray(clips)  # a part of each row of the inverse transform's result
+            return np.ascontiguousarray(clips)  # clips are slices of the longer result of the inverse transform
         return [cut_segment(clip, start, n_times) for clip, start in zip(clips, starts, strict=True)]
 
     def take(self, indices: NDArray[np.intp]) -> ReverberantSpeech:
-        """Return some of the clips, not computed."""
+        """Return some of the clips, without computing them."""
         parts = self.source[indices], self.rir[indices], self.mixing, self.numbers[indices]
         return ReverberantSpeech(self.segments, self.sample_rate, self.rirs, *parts)
 
@@ -238,7 +240,7 @@ def _compute(clips: ReverberantSpeech, n_jobs: int | None, verbose: int) -> NDAr
 
 
 def _fields(bunch: Any, names: tuple[str, ...], argument: str) -> dict[str, Any]:
-    """Return the named fields of a Bunch or mapping, else raise an error that lists those missing."""
+    """Return the named fields of a Bunch or mapping, or raise an error that lists the missing ones."""
     if not isinstance(bunch, Mapping):
         raise ArgumentTypeError(f"{argument} must be a Bunch with {', '.join(names)}, got {describe(bunch)}.")
     missing = [name for name in names if name not in bunch]
@@ -290,7 +292,7 @@ def _check_speech(speech: Any) -> Bunch:
 def _pairs(
     n_rirs: int, n_segments: int, pairing: str, n_samples: int | None, rng: RandomState
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Return which response and which segment makes each clip."""
+    """Return the indices of the response and of the segment of each clip."""
     check_choice(pairing, ("grid", "random"), name="pairing")
     if pairing == "grid":
         if n_samples is not None:
@@ -301,15 +303,15 @@ def _pairs(
         return np.repeat(np.arange(n_rirs), n_segments), np.tile(np.arange(n_segments), n_rirs)
     name = f"n_samples (of {n_rirs} responses x {n_segments} segments)"
     n_samples = check_number(n_samples, name=name, low=1, high=n_rirs * n_segments, integer=True)
-    # A diagonal walk over the grid, stepping aside after each closed loop, meets every pair once and rows and columns
-    # in turn: different pairs, each response and segment equally often. Two permutations make it random.
+    # A diagonal walk over the grid, shifted by one after each closed loop, visits every pair once, and the responses
+    # and segments in turn: distinct pairs, with all responses and segments equally often. Permutations make it random.
     step = np.arange(n_samples, dtype=np.intp)
     rir = (step + step // math.lcm(n_rirs, n_segments)) % n_rirs
     return rng.permutation(n_rirs)[rir], rng.permutation(n_segments)[step % n_segments]
 
 
 def _tiles(rir: NDArray[np.intp], source: NDArray[np.intp]) -> list[NDArray[np.intp]]:
-    """Split the clips into blocks that share responses and segments, so that few spectra serve many clips."""
+    """Split the clips into blocks that share responses and segments, so that few spectra are needed for many clips."""
     order = np.lexsort((source // TILE, rir // TILE))
     return np.array_split(order, -(-len(order) // TILE**2))
 
@@ -324,7 +326,7 @@ def _cut(rir: NDArray[Any], n_times: int, remove_delay: bool) -> NDArray[np.floa
 def _convolve(
     segments: NDArray[np.float32], rirs: list[NDArray[np.float32]], source: NDArray[np.intp], rir: NDArray[np.intp]
 ) -> NDArray[np.float32]:
-    """Convolve pairs of segments and responses, each transformed once, to the length of the segments."""
+    """Convolve pairs of segments and responses, each transformed once, and cut to the length of the segments."""
     sources, source = np.unique(source, return_inverse=True)
     used, rir = np.unique(rir, return_inverse=True)
     n_times = segments.shape[1]
