@@ -211,7 +211,7 @@ def main() -> None:
         "classifier": partial(RoomClassifier, random_state=args.seed),
     }
     majority = partial(DummyClassifier, strategy="most_frequent")
-    floor = {"regressor": DummyRegressor, "logarithmic": DummyRegressor, "classifier": majority}
+    baseline = {"regressor": DummyRegressor, "logarithmic": DummyRegressor, "classifier": majority}
     rows = []
     for name, encoder in encoders.items():
         features = {key: encoder.transform(part.data) for key, part in clips.items()}
@@ -227,7 +227,7 @@ def main() -> None:
                 test,
                 f"{args.network} network, {speech}, seen RIRs, new speakers",
             )
-    rows += evaluate("mean or majority", features, clips, floor)[0]
+    rows += evaluate("mean or majority", features, clips, baseline)[0]
     table = pd.DataFrame(rows).set_index(["task", "test", "from"]).sort_index(level=[0, 1], sort_remaining=False)
     table.to_csv(args.output / f"quickstart_{args.network}.csv")
     print(f"\n{table.round(3).to_string(na_rep='')}")

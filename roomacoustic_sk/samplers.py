@@ -89,8 +89,8 @@ class MultiviewBatchSampler:
         random_state: Any = None,
     ) -> None:
         check_choice(sampling, SAMPLINGS, name="sampling")
-        n_rows = len(np.atleast_1d(rir_groups))
-        views = Views.of(GroupLabels.checked(n_rows, rir_groups, source_groups, room_groups), sampling)
+        n_recordings = len(np.atleast_1d(rir_groups))
+        views = Views.of(GroupLabels.checked(n_recordings, rir_groups, source_groups, room_groups), sampling)
         self._draw_from(views, n_classes, n_views, n_batches, random_state)
 
     @classmethod
@@ -161,8 +161,8 @@ def largest_batch(
     >>> largest_batch([0, 0, 1, 1, 2, 2])
     (3, 2)
     """
-    n_rows = len(np.atleast_1d(rir_groups))
-    labels = GroupLabels.checked(n_rows, rir_groups, source_groups, room_groups)
+    n_recordings = len(np.atleast_1d(rir_groups))
+    labels = GroupLabels.checked(n_recordings, rir_groups, source_groups, room_groups)
     return Views.of(labels, sampling).largest_batch(n_classes, n_views)
 
 
@@ -342,16 +342,16 @@ class _SoftViews(Views):
         self.labels = labels
         self.sampling = "soft"
         self._source = source
-        self._rows_of = _split_by(labels)
-        self.n_classes = len(self._rows_of)
-        self._n_views_of = np.array([self._n_sources(rows) for rows in self._rows_of])
+        self._indices_of = _split_by(labels)
+        self.n_classes = len(self._indices_of)
+        self._n_views_of = np.array([self._n_sources(indices) for indices in self._indices_of])
 
     @property
     def _distinct(self) -> str:
         return "" if self._source is None else "(rows of one label in source_groups count as one) "
 
-    def _n_sources(self, rows: NDArray[np.intp]) -> int:
-        return len(rows) if self._source is None else len(np.unique(self._source[rows]))
+    def _n_sources(self, indices: NDArray[np.intp]) -> int:
+        return len(indices) if self._source is None else len(np.unique(self._source[indices]))
 
     def most_classes(self, n_views: int) -> int:
         return int(np.sum(self._n_views_of >= n_views))
@@ -368,12 +368,12 @@ class _SoftViews(Views):
         if len(able) < n_classes:
             raise self.impossible(n_classes, n_views)
         chosen = random_state.choice(able, n_classes, replace=False)
-        return np.concatenate([self._views(self._rows_of[i], n_views, random_state) for i in chosen])
+        return np.concatenate([self._views(self._indices_of[i], n_views, random_state) for i in chosen])
 
-    def _views(self, rows: NDArray[np.intp], n_views: int, random_state: np.random.RandomState) -> NDArray[np.intp]:
+    def _views(self, indices: NDArray[np.intp], n_views: int, random_state: np.random.RandomState) -> NDArray[np.intp]:
         if self._source is None:
-            return random_state.choice(rows, n_views, replace=False)
-        shuffled = random_state.permutation(rows)
+            return random_state.choice(indices, n_views, replace=False)
+        shuffled = random_state.permutation(indices)
         first = np.unique(self._source[shuffled], return_index=True)[1]  # one random recording of each source
         return shuffled[random_state.choice(first, n_views, replace=False)]
 
@@ -397,7 +397,7 @@ class _SharedSourceViews(Views):
         self._rir = rir
         self.n_classes, self._n_sources = int(labels.max()) + 1, int(source.max()) + 1
         cells = labels * self._n_sources + source
-        self._row_order = np.argsort(cells, kind="stable")
+        self._order = np.argsort(cells, kind="stable")
         size = np.bincount(cells, minlength=self.n_classes * self._n_sources)
         self._cell_start = np.concatenate([[0], np.cumsum(size)])
         self._has = (size > 0).reshape(self.n_classes, self._n_sources)
@@ -467,7 +467,7 @@ class _SharedSourceViews(Views):
 
     def _cell(self, label: int, source: int) -> NDArray[np.intp]:
         cell = label * self._n_sources + source
-        return self._row_order[self._cell_start[cell] : self._cell_start[cell + 1]]
+        return self._order[self._cell_start[cell] : self._cell_start[cell + 1]]
 
     def _views(self, label: int, sources: list[int], random_state: np.random.RandomState) -> NDArray[np.intp]:
         cells = [random_state.permutation(self._cell(label, source)) for source in sources]

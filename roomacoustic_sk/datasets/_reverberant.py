@@ -231,11 +231,11 @@ def _compute(clips: ReverberantSpeech, n_jobs: int | None, verbose: int) -> NDAr
     """Return all clips, computed in threads."""
     data = np.empty(clips.shape, dtype=np.float32)
 
-    def fill(rows: NDArray[np.intp]) -> None:
-        data[rows] = clips.gather(rows)
+    def fill(indices: NDArray[np.intp]) -> None:
+        data[indices] = clips.gather(indices)
 
     blocks = tqdm(_tiles(clips.rir, clips.source), desc="reverberant speech", disable=not verbose)
-    Parallel(n_jobs=n_jobs, prefer="threads", require="sharedmem")(delayed(fill)(rows) for rows in blocks)
+    Parallel(n_jobs=n_jobs, prefer="threads", require="sharedmem")(delayed(fill)(indices) for indices in blocks)
     return data
 
 
@@ -269,22 +269,22 @@ def _check_rooms(rooms: Any) -> Bunch:
 def _check_speech(speech: Any) -> Bunch:
     """Return the segments as one float32 array, with checked ids and rate."""
     checked = Bunch(**_fields(speech, ("segments", "sample_rate", "source", "speaker"), "speech"))
-    rows = check_waveforms(checked.segments, name="speech.segments")
-    lengths = {len(row) for row in rows}
+    segments = check_waveforms(checked.segments, name="speech.segments")
+    lengths = {len(segment) for segment in segments}
     if len(lengths) > 1:
         raise ArgumentValueError(
             f"speech.segments must all have one length, got {min(lengths)} to {max(lengths)} samples."
         )
-    checked.segments = np.asarray(rows, dtype=np.float32)
+    checked.segments = np.asarray(segments, dtype=np.float32)
     n_labels = np.size(checked.source)
-    if len(rows) != n_labels == checked.segments.shape[1]:
+    if len(segments) != n_labels == checked.segments.shape[1]:
         raise ArgumentValueError(
             f"speech.segments must be of shape (n_segments, n_times), got {checked.segments.shape} for "
             f"{n_labels} sources, which looks like time along the rows. Use speech.segments.T."
         )
     checked.sample_rate = check_sample_rate(checked.sample_rate, name="speech.sample_rate")
     for name in ("source", "speaker"):
-        checked[name] = check_groups(checked[name], len(rows), name=f"speech.{name}")
+        checked[name] = check_groups(checked[name], len(segments), name=f"speech.{name}")
     checked.synthetic = bool(speech.get("synthetic", False))
     return checked
 
