@@ -118,7 +118,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--speech", type=Path, help="folder of real speech, e.g. LibriSpeech; synthetic if not given")
     parser.add_argument("--size", choices=list(SIZES), default="small")
     parser.add_argument("--target", choices=TARGETS, default="rt60")
-    parser.add_argument("--jobs", type=int, default=cpu_count(), help="trainings at once, each in threads of its own")
+    parser.add_argument("--jobs", type=int, default=cpu_count(), help="fits in parallel, each with its own threads")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, default=Path("results"), help="folder for the table")
     return parser.parse_args()

@@ -174,12 +174,12 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--speech", type=Path, help="folder of real speech, e.g. LibriSpeech; synthetic if not given")
     parser.add_argument("--network", choices=NETWORKS, default="bandwise")
     parser.add_argument("--size", choices=list(SIZES), default="small")
-    parser.add_argument("--epochs", type=int, help="epochs of the encoder at most, instead of the size's own")
+    parser.add_argument("--epochs", type=int, help="maximum number of epochs of the encoder, instead of that of --size")
     parser.add_argument(
-        "--keep-delay", action="store_true", help="let clips begin when the sound is sent, not when it arrives"
+        "--keep-delay", action="store_true", help="start clips when the sound is emitted, not when it arrives"
     )
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--output", type=Path, default=Path("results"), help="folder for the picture and the table")
+    parser.add_argument("--output", type=Path, default=Path("results"), help="folder for the figure and the table")
     return parser.parse_args()
 
 
@@ -231,7 +231,7 @@ def main() -> None:
     table = pd.DataFrame(rows).set_index(["task", "test", "from"]).sort_index(level=[0, 1], sort_remaining=False)
     table.to_csv(args.output / f"quickstart_{args.network}.csv")
     print(f"\n{table.round(3).to_string(na_rep='')}")
-    print(f"\n{speech}, {args.network} network, {time.perf_counter() - started:.0f} s. Picture: {path}")
+    print(f"\n{speech}, {args.network} network, {time.perf_counter() - started:.0f} s. Figure: {path}")
 
 
 if __name__ == "__main__":
