@@ -27,15 +27,14 @@ class RoomEstimator(BaseEstimator):
             return recordings
         if n_times < shortest <= len(recordings):
             raise ArgumentValueError(
-                f"X must be of shape (n_rows, n_times), got {recordings.shape}, which looks like time along the rows. "
-                "Pass X.T."
+                f"X must be of shape (n_recordings, n_times), got {recordings.shape}, which looks transposed. Pass X.T."
             )
         expected = n_times if reset else getattr(self, "n_features_in_", n_times)  # not set by a fit on a list
         if n_times != expected:
             raise ArgumentValueError(
                 f"X has {n_times} features, but {type(self).__name__} is expecting {expected} features as input. If "
-                f"their sample rate is not {self.sample_rate} Hz, resample them first. If it is, and they are only "
-                "longer or shorter, pass a list of 1-D arrays, list(X)."
+                f"the recordings are not at {self.sample_rate} Hz, resample them first. If they only differ in length, "
+                "pass a list of 1-D arrays, list(X)."
             )
         validate_data(self, X if hasattr(X, "shape") else recordings, reset=reset, skip_check_array=True)
         return recordings

@@ -61,8 +61,8 @@ def fetch(url: str, folder: Path, name: str, checksum: str, *, attempts: int, ti
         pooch.retrieve(url, checksum, name, folder, downloader=downloader)
     except ValueError as error:
         raise ArgumentValueError(
-            f"{url} must have the known checksum, got a broken or changed archive, which is deleted. Call "
-            f"again to download it anew. ({error})"
+            f"{url} must have the known checksum, got a damaged or changed archive, which was deleted. "
+            f"Call again to repeat the download. ({error})"
         ) from error
     return folder / name
 
@@ -88,15 +88,15 @@ class _ResumingDownloader(NamedTuple):
             except requests.HTTPError as error:
                 # The server understood the request and refused it; trying again is useless.
                 if error.response is not None and error.response.status_code < 500:
-                    raise DownloadError(f"{url} must be an archive, got the answer: {error}.") from error
+                    raise DownloadError(f"{url} must be an archive, got the response: {error}.") from error
                 problem: Exception = error
             except (requests.RequestException, _BrokenOffError) as error:
                 problem = error
             failures = 1 if self._size() > before else failures + 1
             if failures >= self.attempts:
                 raise DownloadError(
-                    f"{url} must be within reach, got {problem} in {failures} attempts. Check the "
-                    f"connection and call again: it goes on from the {self._size() / 1e6:.1f} MB that are here."
+                    f"{url} must be reachable, got {problem} in {failures} attempts. Check the "
+                    f"connection and call again to resume from the {self._size() / 1e6:.1f} MB downloaded so far."
                 ) from problem
             time.sleep(min(10.0, 0.1 * 4**failures))
         os.replace(self.part, output_file)

@@ -27,9 +27,7 @@ def check_groups(groups: ArrayLike, n_recordings: int, *, name: str) -> NDArray[
     listed: Any = groups if isinstance(groups, (list, tuple)) else []
     labels = np.asarray(groups)
     if labels.ndim != 1 or len(labels) != n_recordings:
-        raise ArgumentValueError(
-            f"{name} must be 1-D with one label a row ({n_recordings} rows), got {describe(labels)}."
-        )
+        raise ArgumentValueError(f"{name} must be 1-D with {n_recordings} labels, got {describe(labels)}.")
     if labels.dtype == object:
         from pandas import isna  # knows None, NaN, NaT and NA
 
@@ -111,11 +109,11 @@ class GroupLabels(NamedTuple):
         if hold_out == "source":
             return np.arange(self.n_recordings) if labels is None else labels
         if labels is None:
-            raise ArgumentValueError(f"{name} must be given where hold_out={hold_out!r}, got None.")
+            raise ArgumentValueError(f"{name} must be given if hold_out={hold_out!r}, got None.")
         n_labels = int(labels.max()) + 1
         if n_labels < 3:
             raise ArgumentValueError(
-                f"{name} must have at least 3 different labels where hold_out={hold_out!r}, for two of them are held "
+                f"{name} must have at least 3 different labels if hold_out={hold_out!r}, since two of them are held "
                 f"out, got {n_labels}."
             )
         return labels
@@ -138,7 +136,8 @@ def _check_one_room_each(rir: NDArray[np.intp], room: NDArray[np.intp], labels: 
     (name,) = labels["rir_groups"][wrong[:1]].tolist()
     raise ArgumentValueError(
         f"room_groups must name one room for each RIR, got {len(rooms)} rooms for RIR {name!r} "
-        f"({', '.join(map(repr, rooms[:3]))}{', ...' if len(rooms) > 3 else ''}). Are the two mixed up?"
+        f"({', '.join(map(repr, rooms[:3]))}{', ...' if len(rooms) > 3 else ''}). "
+        "Are rir_groups and room_groups swapped?"
     )
 
 

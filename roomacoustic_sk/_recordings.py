@@ -85,24 +85,24 @@ def check_waveforms(
     """
     waveforms = _arrays_of(X, name)
     if len(waveforms) == 0:
-        raise ArgumentValueError(f"{name} must have at least one row, got none.")
+        raise ArgumentValueError(f"{name} must have at least one waveform, got none.")
     for dtype in {waveform.dtype for waveform in waveforms}:
         check_dtype(dtype, name, allow_integers)
     empty = np.flatnonzero([waveform.size == 0 for waveform in waveforms])
     if len(empty):
-        raise ArgumentValueError(f"{name} must have samples in every row, got {name_rows(empty)} without any.")
+        raise ArgumentValueError(f"{name} must have samples in every waveform, got {name_rows(empty)} without any.")
     _check_peaks(np.array([_peak(waveform) for waveform in waveforms]), name, name_rows, allow_silent)
     return waveforms
 
 
 def _arrays_of(X: Any, name: str) -> NDArray[Any] | list[NDArray[Any]]:
     """Return anything that holds waveforms as a 2-D array or a list of 1-D arrays."""
-    expected = f"{name} must be a 2-D array (n_rows, n_times) or a list of 1-D arrays"
+    expected = f"{name} must be a 2-D array (n_waveforms, n_times) or a list of 1-D arrays"
     if isinstance(X, Mapping):  # e.g. a Bunch or an HDF5 file
         fields = ", ".join(map(str, list(X)[:8]))
         raise ArgumentTypeError(f"{expected}, got a {type(X).__name__} with {fields}. Pass one of its fields.")
     if issparse(X):
-        raise ArgumentTypeError(f"{expected}, got a sparse one. Waveforms are dense: pass {name}.toarray().")
+        raise ArgumentTypeError(f"{expected}, got a sparse matrix. Waveforms are dense: pass {name}.toarray().")
     if hasattr(X, "to_numpy"):  # pandas and similar libraries
         X = X.to_numpy()
     elif hasattr(X, "__array__"):
@@ -127,12 +127,12 @@ def check_shape(shape: tuple[int, ...], described: str, name: str) -> None:
     if len(shape) != 2:
         fix = f" Reshape your data with {name}.reshape(1, -1) if it is one recording." if len(shape) == 1 else ""
         raise ArgumentValueError(
-            f"{name} must be a 2-D array (n_rows, n_times) or a list of 1-D arrays, got {described}.{fix}"
+            f"{name} must be a 2-D array (n_waveforms, n_times) or a list of 1-D arrays, got {described}.{fix}"
         )
     if shape[1] == 0:
         raise ArgumentValueError(
-            f"{name} must have samples in every row, got 0 feature(s) (shape={tuple(shape)}) while a minimum of 1 is "
-            "required."
+            f"{name} must have samples in every waveform, got 0 feature(s) (shape={tuple(shape)}) while a minimum of 1 "
+            "is required."
         )
 
 
@@ -266,11 +266,14 @@ class Recordings(ABC):
         except (IndexError, TypeError) as error:
             fix = ". Take columns of numpy.asarray(...)." if isinstance(key, tuple) else "."
             raise IndexError(
-                f"{type(self).__name__}: rows must be asked for by number, slice or mask, within the {len(self)} that "
-                f"there are: {error}{fix}"
+                f"{type(self).__name__}: recordings must be indexed by integer, slice or mask, within the "
+                f"{len(self)} available: {error}{fix}"
             ) from error
         if np.ndim(indices) > 1:
-            raise IndexError(f"{type(self).__name__}: rows must be asked for in one dimension, got {np.ndim(indices)}.")
+            raise IndexError(
+                f"{type(self).__name__}: recordings must be indexed in one dimension, got "
+                f"{np.ndim(indices)} dimensions."
+            )
         return self._whole(np.array([indices]))[0] if np.ndim(indices) == 0 else self.take(indices)
 
     def _whole(self, indices: NDArray[np.intp]) -> NDArray[np.float32] | list[NDArray[np.float32]]:
@@ -283,12 +286,14 @@ class Recordings(ABC):
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         if copy is False:
-            raise ValueError(f"{type(self).__name__}: an array of these rows must be computed, got copy=False.")
+            raise ValueError(
+                f"{type(self).__name__}: an array of these recordings cannot be made without a copy, got copy=False."
+            )
         longest = int(self.lengths.max(initial=self.n_times or 0))
         if (self.lengths < longest).any():
             raise ValueError(
-                f"{type(self).__name__}: recordings must be of one length to become an array, got {self.lengths.min()} "
-                f"to {longest} samples. list(...) reads them one by one."
+                f"{type(self).__name__}: recordings must have the same length to form an array, got "
+                f"{self.lengths.min()} to {longest} samples. list(...) reads them one by one."
             )
         result = np.empty((len(self), longest), dtype=self.dtype if dtype is None else dtype)
         for indices in self._blocks():
@@ -301,7 +306,7 @@ class Recordings(ABC):
         return [np.arange(first, min(first + n_at_once, len(self))) for first in range(0, len(self), n_at_once)]
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} of shape {self.shape}, read when asked for>"
+        return f"<{type(self).__name__} of shape {self.shape}, read on demand>"
 
 
 class RecordingsInMemory(Recordings):
@@ -447,7 +452,7 @@ def as_recordings(X: Any, sample_rate: int, *, name: str = "X", allow_silent: bo
     """
     if isinstance(X, Recordings):
         if len(X) == 0:
-            raise ArgumentValueError(f"{name} must have at least one row, got none.")
+            raise ArgumentValueError(f"{name} must have at least one waveform, got none.")
         if X.sample_rate != sample_rate:
             raise ArgumentValueError(
                 f"{name} must be at sample_rate={sample_rate} Hz, got recordings at {X.sample_rate} Hz. Load them with "
@@ -457,7 +462,7 @@ def as_recordings(X: Any, sample_rate: int, *, name: str = "X", allow_silent: bo
     if _lies_elsewhere(X):
         check_shape(X.shape, f"a {type(X).__name__} of shape {tuple(X.shape)}", name)
         if X.shape[0] == 0:
-            raise ArgumentValueError(f"{name} must have at least one row, got none.")
+            raise ArgumentValueError(f"{name} must have at least one waveform, got none.")
         check_dtype(np.dtype(X.dtype), name, allow_integers=True)
         return StoredRecordings(X, sample_rate)
     waveforms = check_waveforms(X, name=name, allow_silent=allow_silent, allow_integers=True)
@@ -524,9 +529,9 @@ def choose_segment_length(recordings: Recordings, wanted: int, shortest: int, *,
         )
     length = max(min(wanted, longest // share), shortest)
     if length < wanted:
-        reason = f"the longest recording has {longest / rate:g} s"
+        reason = f"the longest recording is {longest / rate:g} s long"
         if share > 1:
-            reason = f"segments of unlabelled recordings differ by their place, and {reason}"
+            reason = f"segments of an unlabelled recording must start at different positions, and {reason}"
         warn(f"segment_duration reduced from {wanted / rate:g} s to {length / rate:g} s: {reason}.")
     return length
 
@@ -537,6 +542,6 @@ def warn_of_repeats(recordings: Recordings, needed: int) -> None:
     n_short = int(np.sum(lengths < needed))
     if n_short:
         warn(
-            f"{n_short} of {len(lengths)} rows of X are shorter than the {needed / recordings.sample_rate:g} s needed "
-            f"({lengths.min()} to {needed} samples): they were repeated from their beginning to fill it."
+            f"{n_short} of {len(lengths)} recordings in X are shorter than the {needed / recordings.sample_rate:g} s "
+            f"needed (the shortest has {lengths.min()} of {needed} samples) and were repeated from their beginning."
         )

@@ -348,13 +348,13 @@ class ContrastiveRoomEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         """Return the items that views are drawn from: labelled recordings, or segments of unlabelled ones."""
         indices = np.arange(len(recordings))
         if labels.rir is None and labels.given:
-            raise ArgumentValueError(f"rir_groups must be given where {' and '.join(labels.given)} is, got None.")
+            raise ArgumentValueError(f"rir_groups must be given together with {' and '.join(labels.given)}, got None.")
         if labels.rir is not None:
             _check_two_rirs(labels.rir, "one RIR")
             return _Items(indices, labels, labelled=True)
         # Segments of one recording share a transmission path; otherwise each recording has its own.
         origin = indices if recordings.origin is None else recordings.origin
-        got = "one sample and no rir_groups (so that each row is an RIR of its own)"
+        got = "one sample and no rir_groups (so that each recording has its own RIR)"
         if recordings.origin is not None:
             got = "segments of one recording and no rir_groups"
         _check_two_rirs(origin, got)
@@ -369,9 +369,9 @@ class ContrastiveRoomEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         longest = int(recordings.lengths.max())
         if repeated and longest <= length:
             warn(
-                f"X should have recordings longer than {length / self.sample_rate:g} s where there are no rir_groups, "
-                f"for their views are random segments of them, got {longest / self.sample_rate:g} s at most. The "
-                "views of a recording are all the same now, and teach next to nothing."
+                f"X should have recordings longer than {length / self.sample_rate:g} s if there are no rir_groups, "
+                f"since views are random segments of a recording, got at most {longest / self.sample_rate:g} s. All "
+                "views of a recording are now identical, and almost nothing can be learnt from them."
             )
         return length
 
@@ -457,7 +457,7 @@ class _Contrast(Task):
             if size != (encoder.n_classes, encoder.n_views):
                 warn(
                     f"batches for {purpose} reduced from {encoder.n_classes} classes x {encoder.n_views} views to "
-                    f"{size[0]} x {size[1]}: the group labels have no more for sampling={encoder.sampling!r}."
+                    f"{size[0]} x {size[1]}: the group labels do not allow more with sampling={encoder.sampling!r}."
                 )
             return MultiviewBatchSampler.of_views(views, *size, n_batches, random_state)
 
@@ -490,7 +490,7 @@ class _Contrast(Task):
 def _check_two_rirs(rir: NDArray[np.intp], got: str) -> None:
     """Refuse labels of a single class, which leave nothing to contrast."""
     if (rir == rir[0]).all():
-        raise ArgumentValueError(f"rir_groups must name at least two RIRs to tell apart, got {got}.")
+        raise ArgumentValueError(f"rir_groups must contain at least two different RIRs, got {got}.")
 
 
 def _warn_of_missing_targets(y: Any) -> None:
@@ -501,6 +501,7 @@ def _warn_of_missing_targets(y: Any) -> None:
     n_missing = int(missing.reshape(len(missing), -1).any(axis=1).sum())
     if n_missing:
         warn(
-            f"y has missing targets in {n_missing} of {len(missing)} rows. The encoder needs no y, but an estimator "
-            "after it will refuse them: drop these rows, e.g. X[keep] with keep = ~numpy.isnan(y)."
+            f"y has missing targets for {n_missing} of {len(missing)} recordings. The encoder does not use y, but an "
+            "estimator after it will refuse missing targets: drop these recordings, e.g. "
+            "X[keep] with keep = ~numpy.isnan(y)."
         )

@@ -89,7 +89,7 @@ class _HeadTask(Task):
                 return ""
             return (
                 f"validation_fraction={self.head.validation_fraction:g} holds out {held_out.sum()} of "
-                f"{len(held_out)} rows, and needs at least {MIN_HELD_OUT} of them and a rest"
+                f"{len(held_out)} recordings; at least {MIN_HELD_OUT} are needed, and some must remain for training"
             )
 
         return held_out_if_enough(share_of_labels(wholes, self.head.validation_fraction, random_state), problem)

@@ -85,8 +85,8 @@ class SupConLoss(nn.Module):
         """
         if embeddings.ndim not in (2, 3) or labels.shape != embeddings.shape[:1]:
             raise ValueError(
-                "SupConLoss: embeddings and labels must be of shapes (n_rows, n_dimensions), or (n_rows, "
-                "n_projections, n_dimensions), and (n_rows,), "
+                "SupConLoss: embeddings and labels must be of shapes (n_embeddings, n_dimensions), or "
+                "(n_embeddings, n_projections, n_dimensions), and (n_embeddings,), "
                 f"got {tuple(embeddings.shape)} and {tuple(labels.shape)}."
             )
         if embeddings.dtype in (torch.float16, torch.bfloat16):

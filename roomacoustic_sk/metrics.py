@@ -28,7 +28,7 @@ def _check_pair(y_true: ArrayLike, y_pred: ArrayLike) -> tuple[NDArray[Any], NDA
     true, predicted = np.asarray(y_true, dtype=float), np.asarray(y_pred, dtype=float)
     if true.shape != predicted.shape or true.ndim not in (1, 2) or len(true) == 0:
         raise ArgumentValueError(
-            "y_true and y_pred must be of one shape, (n_rows,) or (n_rows, n_targets), "
+            "y_true and y_pred must have the same shape, (n_recordings,) or (n_recordings, n_targets), "
             f"got {describe(true)} and {describe(predicted)}."
         )
     for name, values in (("y_true", true), ("y_pred", predicted)):

@@ -47,7 +47,7 @@ class RoomDisjointSplit(BaseCrossValidator):
     >>> len(list(RoomDisjointSplit(GroupKFold(8), room).split(X, groups=rir)))  # doctest: +ELLIPSIS
     Traceback (most recent call last):
         ...
-    roomacoustic_sk._validation.ArgumentValueError: RoomDisjointSplit: cv must not put a room into training ...
+    roomacoustic_sk._validation.ArgumentValueError: RoomDisjointSplit: cv must not put a room into both ...
     """
 
     # With metadata routing enabled, groups are requested by default, as in scikit-learn's own group splitters.
@@ -86,7 +86,7 @@ class RoomDisjointSplit(BaseCrossValidator):
             shared = np.intersect1d(room[train], room[test])
             if len(shared):
                 raise ArgumentValueError(
-                    f"cv must not put a room into training and test, got room {shared[0]} in both parts of "
+                    f"cv must not put a room into both training and test, got room {shared[0]} in both sets of "
                     f"split {number} ({len(shared)} rooms in all). Use GroupKFold with groups=room_groups."
                 )
         return iter(splits)

@@ -291,8 +291,8 @@ class RoomCNN(RoomNetwork):
         """Map waveforms (n, n_times), or their spectrograms, to unit-norm embeddings (n, n_embedding)."""
         if waveforms.ndim == 2 and waveforms.shape[1] != self.n_times:
             raise ValueError(
-                f"RoomCNN: waveforms must have {self.n_times} samples, which its last layer is tied to, "
-                f"got {waveforms.shape[1]}. PooledRoomCNN takes clips of any length."
+                f"RoomCNN: waveforms must have {self.n_times} samples, as its last layer requires, "
+                f"got {waveforms.shape[1]}. PooledRoomCNN accepts clips of any length from 0.5 s."
             )
         spectrogram = self.spectrogram(waveforms) if waveforms.ndim == 2 else waveforms
         if spectrogram.device.type == "cpu":  # same result up to rounding, several times faster
@@ -711,7 +711,7 @@ def with_contract(network: nn.Module, n_times: int, sample_rate: int) -> RoomNet
     if network.sample_rate != sample_rate:
         raise ArgumentValueError(
             f"network must be made for sample_rate={sample_rate} Hz, got a {type(network).__name__} for "
-            f"{network.sample_rate} Hz. Let what builds it take n_times and sample_rate."
+            f"{network.sample_rate} Hz. Let its builder take n_times and sample_rate."
         )
     return network
 
@@ -728,7 +728,7 @@ def count_outputs(network: nn.Module, n_times: int) -> int:
         output = network(torch.zeros(2, n_times))
     expected = "network must map waveforms (n, n_times) to features (n, n_features)"
     if not isinstance(output, Tensor):
-        raise ArgumentTypeError(f"{expected}, got {describe(output)}. Return the features alone.")
+        raise ArgumentTypeError(f"{expected}, got {describe(output)}. Return only the features.")
     if output.ndim != 2 or len(output) != 2:
         raise ArgumentValueError(
             f"{expected}, got an output of shape {tuple(output.shape)} for an input of shape (2, {n_times})."
@@ -741,8 +741,8 @@ def check_network(network: Any) -> None:
     if isinstance(network, nn.Module):
         given = type(network).__name__
         raise ArgumentTypeError(
-            f"network must be a class that is called with the samples in a segment, got a {given} that is built "
-            f"already. Pass {given} itself."
+            f"network must be a class that is called with the number of samples in a segment, got an instance of "
+            f"{given}. Pass {given} itself."
         )
     if not callable(network):
         check_choice(network, list(NETWORKS), name="network")
@@ -754,6 +754,6 @@ def projection_for(network: RoomNetwork, n_features: int) -> nn.Module:
         return ProjectionHead(n_features)
     if sum(network.parts) != n_features:
         raise ArgumentValueError(
-            f"network must have parts that make up its {n_features} features, got {tuple(network.parts)}."
+            f"network must have parts whose lengths sum to its {n_features} features, got {tuple(network.parts)}."
         )
     return PartwiseProjection(network.parts)

@@ -108,7 +108,7 @@ class MultiviewBatchSampler:
         self.random_state = random_state
         if self.n_classes > views.n_classes:
             raise ArgumentValueError(
-                f"n_classes must be at most the {views.n_classes} classes with a view in the labels for "
+                f"n_classes must be at most the {views.n_classes} classes in the labels for "
                 f"sampling={views.sampling!r}, got {n_classes}."
             )
         views.draw(self.n_classes, self.n_views, np.random.RandomState(0))  # raises if that is impossible
@@ -330,7 +330,7 @@ def _given(groups: NDArray[np.intp] | None, name: str, sampling: str) -> NDArray
     if groups is None:
         raise ArgumentValueError(
             f"{name} must be given for sampling={sampling!r}, got None. "
-            'Pass one label a row, or use sampling="soft", which needs rir_groups alone.'
+            'Pass one label per recording, or use sampling="soft", which needs only rir_groups.'
         )
     return groups
 
@@ -348,7 +348,7 @@ class _SoftViews(Views):
 
     @property
     def _distinct(self) -> str:
-        return "" if self._source is None else "(rows of one label in source_groups count as one) "
+        return "" if self._source is None else "(recordings of the same source count as one) "
 
     def _n_sources(self, indices: NDArray[np.intp]) -> int:
         return len(indices) if self._source is None else len(np.unique(self._source[indices]))
@@ -358,9 +358,9 @@ class _SoftViews(Views):
 
     def impossible(self, n_classes: int, n_views: int) -> ValueError:
         return ArgumentValueError(
-            f"rir_groups must have at least {n_classes} RIRs with {n_views} different rows each "
-            f'{self._distinct}for sampling="soft", got {self.most_classes(n_views)} such RIRs of {self.n_classes}. '
-            "Contrast needs at least two RIRs with two recordings each."
+            f"rir_groups must have at least {n_classes} RIRs with {n_views} different recordings each "
+            f'{self._distinct}for sampling="soft", got {self.most_classes(n_views)} such RIRs out of {self.n_classes}. '
+            "Contrastive learning needs at least two RIRs with two recordings each."
         )
 
     def draw(self, n_classes: int, n_views: int, random_state: np.random.RandomState) -> NDArray[np.intp]:
@@ -434,10 +434,10 @@ class _SharedSourceViews(Views):
 
     def impossible(self, n_classes: int, n_views: int) -> ValueError:
         return ArgumentValueError(
-            f"source_groups must have {n_views} sources that {n_classes} classes share for "
-            f"sampling={self.sampling!r}, got {self.most_classes(n_views)} classes that share as many, of "
+            f"source_groups must have {n_views} sources shared by {n_classes} classes for "
+            f"sampling={self.sampling!r}, got {self.most_classes(n_views)} classes that share this many, out of "
             f"{self.n_classes} classes and {self._n_sources} sources. Record each source through several RIRs (a grid "
-            'of RIRs and sources), ask for fewer classes or views, or use sampling="soft".'
+            'of RIRs and sources), reduce the number of classes or views, or use sampling="soft".'
         )
 
     def draw(self, n_classes: int, n_views: int, random_state: np.random.RandomState) -> NDArray[np.intp]:

@@ -71,16 +71,16 @@ class _SupervisedRoomEstimator(RecordingEstimator):
         check_choice(self.freeze_encoder, [True, False], name="freeze_encoder")
         if self.encoder is None:
             if self.freeze_encoder:
-                raise ArgumentValueError("encoder must be given where freeze_encoder is True, got None.")
+                raise ArgumentValueError("encoder must be given if freeze_encoder is True, got None.")
             return
         if not hasattr(self.encoder, "network_"):
             raise ArgumentValueError(
                 f"encoder must be a fitted ContrastiveRoomEncoder, got {describe(self.encoder)} without weights. Fit "
-                "it first, and wrap it in sklearn.frozen.FrozenEstimator, for cloning makes an estimator unfitted."
+                "it first, and wrap it in sklearn.frozen.FrozenEstimator, since cloning discards the weights."
             )
         if self.encoder.sample_rate != self.sample_rate:
             raise ArgumentValueError(
-                f"sample_rate must be the encoder's, {self.encoder.sample_rate} Hz, got {self.sample_rate} Hz."
+                f"sample_rate must match the encoder's, {self.encoder.sample_rate} Hz, got {self.sample_rate} Hz."
             )
 
     def _check_targets(self, y: Any) -> NDArray[Any]:
@@ -100,7 +100,7 @@ class _SupervisedRoomEstimator(RecordingEstimator):
             shortest = _network_of(self.encoder).min_times
         recordings = self._check_recordings(X, shortest, reset=start is None)
         if len(recordings) < 2:
-            raise ArgumentValueError("X must have at least two rows, got one sample.")
+            raise ArgumentValueError("X must have at least two recordings, got one sample.")
         y = self._check_targets(y)
         check_consistent_length(X, y)
         labels = GroupLabels.checked(len(recordings), *groups)
@@ -164,7 +164,10 @@ class _Supervision(Task):
             n_left = int(np.sum(~held_out))
             if n_left >= 2:
                 return ""
-            return f"validation_fraction={fraction:g} leaves {n_left} of {len(held_out)} rows, and training needs two"
+            return (
+                f"validation_fraction={fraction:g} leaves {n_left} of {len(held_out)} recordings for training, which "
+                "needs two"
+            )
 
         return held_out_if_enough(share_of_labels(wholes, fraction, random_state), problem)
 

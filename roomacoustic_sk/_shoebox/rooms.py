@@ -65,7 +65,7 @@ def _check_geometry(size: Array, wall_distance: float, source_distance: float) -
     largest = 0.8 * np.linalg.norm(inner)
     if largest < source_distance:
         raise ArgumentValueError(
-            f"source_distance must be at most {largest:.3g} m, for which the smallest room has place, "
+            f"source_distance must be at most {largest:.3g} m to fit into the smallest room, "
             f"got {source_distance:g} m. Make the rooms larger or source_distance smaller."
         )
 

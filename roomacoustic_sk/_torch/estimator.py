@@ -140,7 +140,7 @@ class TrainedEstimator(BaseEstimator):
             return
         try:
             warn(
-                f"Training was interrupted after {self.n_iter_} whole epochs; the best weights so far are kept.",
+                f"Training was interrupted after {self.n_iter_} complete epochs; the best weights so far are kept.",
                 ConvergenceWarning,
             )
         finally:
@@ -221,8 +221,8 @@ class RecordingEstimator(RoomEstimator, TrainedEstimator):
             given = getattr(self, parameter)
             if given is not built and given != built:
                 raise ArgumentValueError(
-                    f"{parameter} must stay as it was to go on with a fitted estimator ({describe(built)}), got "
-                    f"{describe(given)}. Use warm_start=False, or a clone, to start anew."
+                    f"{parameter} must be unchanged to resume from a fitted estimator ({describe(built)}), got "
+                    f"{describe(given)}. Use warm_start=False, or a clone, to start over."
                 )
 
     def _apply(self, X: Any, shortest: int, n_outputs: int, batch_size: int) -> NDArray[np.float32]:

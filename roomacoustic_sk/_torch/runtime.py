@@ -77,8 +77,8 @@ def resolve_compile(compile: str | bool, pays: bool, device: torch.device, n_ste
     """
     if compile is True and device.type == "cpu" and not has_compiler():
         raise ArgumentValueError(
-            'compile must be False or "auto" where there is no C++ compiler (or no headers of Python), '
-            "got True. Install g++, or name another compiler in the environment variable CXX."
+            'compile must be False or "auto" if there is no C++ compiler (or no Python headers), '
+            "got True. Install g++, or set the environment variable CXX to another compiler."
         )
     if compile != "auto":
         return bool(compile)

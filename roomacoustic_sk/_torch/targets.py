@@ -37,7 +37,7 @@ class Regression:
             deviation = targets.std(axis=0)
         if not np.isfinite(deviation).all():
             raise ArgumentValueError(
-                f"y must have values whose squares are finite, got a largest one of {np.abs(targets).max():.3g}. "
+                f"y must have values whose squares are finite, got a largest value of {np.abs(targets).max():.3g}. "
                 "Scale it."
             )
         self._mean, self._scale = targets.mean(axis=0), np.where(deviation > 0, deviation, 1.0)
@@ -51,9 +51,9 @@ class Regression:
         """Refuse targets whose shape differs from that of the first fit."""
         if (y.ndim == 1) != self._single or y.reshape(len(y), -1).shape[1] != self.n_outputs:
             raise ArgumentValueError(
-                f"y must be of the shape that the first fit had, (n_rows"
-                f"{',' if self._single else f', {self.n_outputs}'}), to go on from there, got {y.shape}. Use "
-                "warm_start=False to start anew."
+                f"y must have the same shape as in the first fit, (n_recordings"
+                f"{',' if self._single else f', {self.n_outputs}'}), to resume from it, got {y.shape}. Use "
+                "warm_start=False to start over."
             )
 
     def output_layer(self) -> nn.Module:
@@ -110,8 +110,8 @@ class Classification:
         unknown = np.setdiff1d(np.unique(y), self.classes) if y.dtype.kind == self.classes.dtype.kind else np.unique(y)
         if len(unknown):
             raise ArgumentValueError(
-                f"y must be among the first fit's classes, {self.classes.tolist()}, to go on from there, "
-                f"got {unknown.tolist()[0]!r}. Use warm_start=False to start anew."
+                f"y must contain only classes of the first fit, {self.classes.tolist()}, to resume from it, "
+                f"got {unknown.tolist()[0]!r}. Use warm_start=False to start over."
             )
 
     def output_layer(self) -> nn.Module:

@@ -204,9 +204,9 @@ class PatientEarlyStopping(EarlyStopping):
             raise _Stop
         if self.n_plateau_epochs_ >= max(self.most_misses, PLATEAU_PATIENCE):
             warn(
-                f"Training stopped: after {self.n_plateau_epochs_} epochs train_loss is still {loss:.4g}, where it is "
-                f"by chance ({self.plateau:.4g} had to be undercut). "
-                "Nothing was learnt: check that the group labels belong to the rows, or change lr or tau.",
+                f"Training stopped: after {self.n_plateau_epochs_} epochs train_loss is still {loss:.4g}, at chance "
+                f"level (learning shows below {self.plateau:.4g}). "
+                "Nothing was learnt: check that the group labels match the recordings, or change lr or tau.",
                 ConvergenceWarning,
             )
             raise _Stop
@@ -357,7 +357,7 @@ def _check_divergence(net: RoomNet, stopping: PatientEarlyStopping) -> None:
     if not is_finite(net.module_) or (stopping.diverged_ and not stopping.best_epoch_):
         raise DivergedError(
             f"training must end with finite weights, got NaN or infinity after {len(net.history)} epochs with "
-            f"lr={net.lr:g}. Use a smaller lr, or look for targets or samples out of all proportion."
+            f"lr={net.lr:g}. Use a smaller lr, or check for extreme targets or samples."
         )
     if stopping.diverged_:
         warn(

@@ -89,7 +89,7 @@ def audio_info(path: str | Path) -> AudioInfo:
 
     path = Path(path).expanduser()
     if not path.is_file():
-        raise MissingFileError(f"path must be an audio file, got a path that is no file: {path}.")
+        raise MissingFileError(f"path must be an audio file, got a path that is not a file: {path}.")
     if path.stat().st_size == 0:
         raise _unreadable(path, "which is empty (0 bytes)")
     try:
@@ -201,7 +201,7 @@ def _read_frames(path: Path, first: int, n_frames: int, channel: int | None) -> 
             frames = file.read(preroll + n_frames, dtype="float32", always_2d=True)[preroll:]
     except soundfile.LibsndfileError as error:
         if not path.is_file():
-            raise MissingFileError(f"path must be an audio file, got one that is gone: {path}.") from error
+            raise MissingFileError(f"path must be an audio file, got one that no longer exists: {path}.") from error
         why = f"which is truncated or damaged: libsndfile says '{error.error_string}'"
         raise _unreadable(path, why) from error
     if len(frames) < n_frames:
@@ -210,5 +210,5 @@ def _read_frames(path: Path, first: int, n_frames: int, channel: int | None) -> 
     samples = frames.mean(axis=1) if channel is None else frames[:, channel]
     finite = np.isfinite(samples)
     if not finite.all():
-        raise _unreadable(path, f"which has NaN or infinite samples, at {(first + finite.argmin()) / rate:.2f} s first")
+        raise _unreadable(path, f"which has NaN or infinite samples, first at {(first + finite.argmin()) / rate:.2f} s")
     return samples

@@ -108,8 +108,8 @@ def _count_entries(bunch: Any, name: str) -> int:
     n_entries = next((count for count in counts if count is not None), None)
     if n_entries is None:
         raise ArgumentValueError(
-            f"{name} must have one label an entry in a field {', '.join(COUNTED[:-1])} or {COUNTED[-1]}, got a Bunch "
-            f"with {', '.join(bunch) or 'no field'}."
+            f"{name} must have one label per entry in a field {', '.join(COUNTED[:-1])} or {COUNTED[-1]}, got a Bunch "
+            f"with {', '.join(bunch) or 'no fields'}."
         )
     return n_entries
 
@@ -210,7 +210,7 @@ def split_by_speaker(
     for fraction in fractions:
         check_number(fraction, name="fractions", low=0, high=1, low_open=True)
     if len(fractions) == 0 or sum(fractions) > 1 + 1e-9:
-        raise ArgumentValueError(f"fractions must be at least one and sum to at most 1, got {list(fractions)}.")
+        raise ArgumentValueError(f"fractions must have at least one value and sum to at most 1, got {list(fractions)}.")
     n_entries = _count_entries(speech, "speech")
     if "speaker" not in speech:
         raise ArgumentValueError(f"speech must have a field speaker, got a Bunch with {', '.join(speech)}.")
@@ -300,7 +300,7 @@ def _check_bunches(bunches: Any) -> tuple[list[Mapping[str, Any]], set[str]]:
         raise ArgumentTypeError(f"bunches must be a list of Bunches, got {describe(bunches)}.")
     bunches = list(bunches)
     if not bunches:
-        raise ArgumentValueError("bunches must be at least one, got none.")
+        raise ArgumentValueError("bunches must contain at least one Bunch, got none.")
     n_entries = [_count_entries(bunch, f"bunches[{i}]") for i, bunch in enumerate(bunches)]
     fields = [set(bunch) for bunch in bunches]
     unequal = sorted(set.union(*fields) - set.intersection(*fields))
@@ -332,7 +332,7 @@ def _check_sources(bunches: list[Mapping[str, Any]]) -> None:
             others, j = seen[source]
             if not np.array_equal(segments[i], others[j]):
                 raise ArgumentValueError(
-                    f"bunches must have one segment for each source, got two that differ for {source!r}. Rename the "
+                    f"bunches must have one segment for each source, got two different ones for {source!r}. Rename the "
                     "sources and speakers of one of the bunches."
                 )
         seen = {source: (segments, i) for i, source in enumerate(sources)} | seen
@@ -352,8 +352,8 @@ def _check_shared(bunches: list[Mapping[str, Any]], shared: tuple[str, ...]) -> 
         if seen & responses:
             raise ArgumentValueError(
                 'shared must be ("rir", "room") for bunches that have rooms in common, got '
-                f"{shared} where a response of two bunches has the same labels and targets. If they are two responses "
-                "after all, change the labels in one of the bunches."
+                f"{shared} although two bunches have a response with the same labels and targets. If they are "
+                "different responses, change the labels in one of the bunches."
             )
         seen |= responses
 
@@ -377,8 +377,8 @@ def _join_labels(values: list[Any], name: str, *, shift: bool) -> NDArray[Any]:
     whole = [_are_whole(label) for label in filled]
     if any(whole) and not all(whole):
         raise ArgumentValueError(
-            f"bunches must have labels of one kind in {name}, got whole numbers in some of them only. Make all of "
-            "them texts that name things."
+            f"bunches must have labels of one kind in {name}, got whole numbers in only some of them. Convert all of "
+            "them to strings."
         )
     if shift and all(whole):
         for i in range(1, len(filled)):
@@ -417,7 +417,9 @@ def _agree(values: list[Any], name: str) -> Any:
         return any(values)
     if all(isinstance(value, (list, tuple)) for value in values):
         return [item for value in values for item in value]
-    raise ArgumentValueError(f"bunches must be equal in {name}, which has not one item an entry, got different ones.")
+    raise ArgumentValueError(
+        f"bunches must have equal {name}, which does not have one item per entry, got different ones."
+    )
 
 
 def _equal(first: Any, second: Any) -> bool:

@@ -101,7 +101,8 @@ def load_recordings(
     if not len(file):
         longest = max(info.n_times_at(sample_rate) for info in infos) / sample_rate
         raise ArgumentValueError(
-            f"source must have files of {duration:g} s at least, got {longest:.3g} s at most. Use a shorter duration."
+            f"source must contain files of at least {duration:g} s, got at most {longest:.3g} s. "
+            "Use a shorter duration."
         )
     data: Any = AudioRecordings(AudioFiles(paths, infos), file, start, lengths, sample_rate, n_times)
     if not lazy:
@@ -125,7 +126,7 @@ def _find(source: str | Path | Iterable[str | Path]) -> tuple[list[Path], list[s
         paths = [Path(path).expanduser() for path in source]
         names = [path.as_posix() for path in paths]
     if not paths:
-        raise ArgumentValueError(f"source must be a folder or name files, got {describe(source)}.")
+        raise ArgumentValueError(f"source must be a folder or a list of files, got {describe(source)}.")
     return [path.absolute() for path in paths], names
 
 

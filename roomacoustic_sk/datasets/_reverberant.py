@@ -142,7 +142,7 @@ def make_reverberant_speech(
     late = np.flatnonzero([not h.any() for h in rirs])
     if len(late):
         raise ArgumentValueError(
-            f"rooms.rirs must sound within the length of the segments ({n_times / rooms.sample_rate:g} s), "
+            f"rooms.rirs must have sound within the length of the segments ({n_times / rooms.sample_rate:g} s), "
             f"got nothing but zeros until then in row {late[0]}. Use remove_delay=True or longer segments."
         )
     mixing = Mixing(snr, normalize, int(rng.randint(np.iinfo(np.int32).max)))
@@ -245,7 +245,7 @@ def _fields(bunch: Any, names: tuple[str, ...], argument: str) -> dict[str, Any]
         raise ArgumentTypeError(f"{argument} must be a Bunch with {', '.join(names)}, got {describe(bunch)}.")
     missing = [name for name in names if name not in bunch]
     if missing:
-        raise ArgumentValueError(f"{argument} must have {', '.join(names)}, got none of: {', '.join(missing)}.")
+        raise ArgumentValueError(f"{argument} must have {', '.join(names)}, got none of these: {', '.join(missing)}.")
     return {name: bunch[name] for name in names}
 
 
@@ -259,9 +259,9 @@ def _check_rooms(rooms: Any) -> Bunch:
         checked[name] = check_groups(checked[name], n_rirs, name=f"rooms.{name}")
     if not hasattr(checked.target, "iloc") or len(checked.target) != n_rirs:
         raise ArgumentValueError(
-            f"rooms.target must be a DataFrame of one row a response ({n_rirs}), "
+            f"rooms.target must be a DataFrame with one row per response ({n_rirs}), "
             f"got {describe(checked.target)}"
-            + (f" of {len(checked.target)} rows." if hasattr(checked.target, "iloc") else ".")
+            + (f" with {len(checked.target)} rows." if hasattr(checked.target, "iloc") else ".")
         )
     return checked
 
@@ -273,14 +273,14 @@ def _check_speech(speech: Any) -> Bunch:
     lengths = {len(segment) for segment in segments}
     if len(lengths) > 1:
         raise ArgumentValueError(
-            f"speech.segments must all have one length, got {min(lengths)} to {max(lengths)} samples."
+            f"speech.segments must all have the same length, got {min(lengths)} to {max(lengths)} samples."
         )
     checked.segments = np.asarray(segments, dtype=np.float32)
     n_labels = np.size(checked.source)
     if len(segments) != n_labels == checked.segments.shape[1]:
         raise ArgumentValueError(
             f"speech.segments must be of shape (n_segments, n_times), got {checked.segments.shape} for "
-            f"{n_labels} sources, which looks like time along the rows. Use speech.segments.T."
+            f"{n_labels} sources, which looks transposed. Use speech.segments.T."
         )
     checked.sample_rate = check_sample_rate(checked.sample_rate, name="speech.sample_rate")
     for name in ("source", "speaker"):
@@ -298,7 +298,7 @@ def _pairs(
         if n_samples is not None:
             raise ArgumentValueError(
                 f"n_samples must be None for pairing='grid', got {describe(n_samples)}. "
-                "Use pairing='random' for a number of pairs."
+                "Use pairing='random' to choose the number of pairs."
             )
         return np.repeat(np.arange(n_rirs), n_segments), np.tile(np.arange(n_segments), n_rirs)
     name = f"n_samples (of {n_rirs} responses x {n_segments} segments)"

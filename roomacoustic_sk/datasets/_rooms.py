@@ -113,7 +113,7 @@ Method: {method}
 Labels: from each response itself, broadband, after ISO 3382-1: rt60 [s] ({decay_range}), rt60_mid [s] (mean of
 the 500 Hz and 1 kHz octave bands), edt [s], c50 [dB],
 d50 (0 to 1), drr [dB]. Geometry in m, volume in m3, speed of sound 343 m/s, air absorption {air}.
-Convergence: `complete` says of each response that {raised} changed its rt60 by at most {tolerance:.3g}.
+Convergence: `complete` is True for each response whose rt60 {raised} changed by at most {tolerance:.3g}.
 Counts: {counts}
 Rooms with a response that does not converge are {redrawn}.
 Seed: {seed}. {versions}.
@@ -134,7 +134,7 @@ def _describe(plan: _Plan, counts: dict[str, int], n_rooms: int, seed: tuple[int
         raised=plan.method.raised,
         tolerance=spec.tolerance,
         counts=", ".join(f"{name} {count}" for name, count in counts.items()),
-        redrawn="drawn anew" if plan.redraw else "kept",
+        redrawn="redrawn" if plan.redraw else "kept",
         seed=seed,
         versions=plan.versions,
     )
@@ -177,7 +177,7 @@ def _choose_method(method: Any, hybrid: dict[str, Any], images: dict[str, Any]) 
         for kind, given in flat:
             for name, value in given.items():
                 raise ArgumentValueError(
-                    f"{name} must be None beside a method object, got {describe(value)}. "
+                    f"{name} must be None together with a method object, got {describe(value)}. "
                     f"Pass method={kind.__name__}({name}={value!r})."
                 )
         return method

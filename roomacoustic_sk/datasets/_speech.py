@@ -178,8 +178,8 @@ def _check_enough(n_taken: int, n_segments: int | None, duration: str, root: Pat
         )
     if n_segments is not None and n_taken < n_segments:
         raise ArgumentValueError(
-            f"n_segments must be at most {n_taken}, all that {root} has of {duration} "
-            f"({passed} left out), got {n_segments}. Ask for fewer or shorter ones, or add recordings."
+            f"n_segments must be at most {n_taken}, the segments of {duration} in {root} "
+            f"({passed} left out), got {n_segments}. Request fewer or shorter ones, or add recordings."
         )
 
 

@@ -201,7 +201,7 @@ def make_speech(
         synthetic=True,
         DESCR=(
             f"SYNTHETIC speech (no recordings): {n_segments} segments of {duration:g} s at {sample_rate} Hz "
-            f"by {n_speakers} synthetic voices. Results on it do not tell how well real speech would do."
+            f"by {n_speakers} synthetic voices. Results on it do not show how well real speech would do."
         ),
     )
 
