@@ -1,7 +1,7 @@
-"""The sweep of the paper: temperature and batch construction, against the supervised baseline, by cross-validation.
+"""The paper's sweep of temperature and batch construction, compared with the supervised baseline by cross-validation.
 
-`GridSearchCV` trains encoder and head anew for each setting on two thirds of the rooms and scores the estimates of RT60
-in the others. The group labels travel with the waveforms, fold by fold, to the samplers.
+For each setting and fold, `GridSearchCV` trains a new encoder and head on part of the rooms and scores the estimates of
+RT60 in the others. In each fold, scikit-learn passes the matching group labels on to the samplers.
 
     python examples/grid_search.py                          # synthetic speech, within 10 minutes on 2 cores
     python examples/grid_search.py --speech LibriSpeech/train-clean-100 --size large
@@ -32,15 +32,15 @@ LOGARITHMIC = ("rt60", "rt60_mid", "edt")  # positive, with a long tail
 
 @dataclass
 class Size:
-    """How much is simulated and trained."""
+    """The amount of data and training."""
 
     rooms: int
     rirs_per_room: int
     segments: int  # of speech, each through every RIR
     duration: float  # of a segment, in s
-    classes: int  # in a batch: RIRs, or rooms, of which position-independent sampling needs so many in every fold
+    classes: int  # per batch: RIRs or, for position-independent sampling, rooms, which every fold must provide
     epochs: int
-    steps: int  # in an epoch of the encoder
+    steps: int  # per epoch of the encoder
     folds: int
     taus: tuple[float, ...]
 
@@ -95,7 +95,7 @@ def make_search(size: Size, seed: int, n_jobs: int) -> GridSearchCV:
 
 
 def tabulate(search: GridSearchCV) -> pd.DataFrame:
-    """Return one line a candidate, the best one first."""
+    """Return one row per candidate, the best one first."""
     results = pd.DataFrame(search.cv_results_)
     contrastive = results["param_enc__tau"].notna()
     table = pd.DataFrame(
@@ -118,7 +118,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--speech", type=Path, help="folder of real speech, e.g. LibriSpeech; synthetic if not given")
     parser.add_argument("--size", choices=list(SIZES), default="small")
     parser.add_argument("--target", choices=TARGETS, default="rt60")
-    parser.add_argument("--jobs", type=int, default=cpu_count(), help="trainings at once, each in threads of its own")
+    parser.add_argument("--jobs", type=int, default=cpu_count(), help="fits in parallel, each with its own threads")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, default=Path("results"), help="folder for the table")
     return parser.parse_args()
@@ -130,11 +130,11 @@ def main() -> None:
     size = SIZES[args.size]
     args.output.mkdir(parents=True, exist_ok=True)
     data = make_data(args, size)
-    known = data.target[args.target].notna().to_numpy()  # a few responses do not decay far enough for a label
+    known = data.target[args.target].notna().to_numpy()  # some responses do not decay far enough for a label
     X, y = data.data[known], data.target[args.target][known].to_numpy()
     y = np.log(y) if args.target in LOGARITHMIC else y
     rir, source, room = data.rir[known], data.source[known], data.room[known]
-    # joblib gives each of its processes its share of the cores; without processes all of them are used here.
+    # joblib assigns each of its processes a share of the cores; without processes, all of them are used here.
     torch.set_num_threads(max(cpu_count() // args.jobs, 1))
     search = make_search(size, args.seed, args.jobs)
     search.fit(

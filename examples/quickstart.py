@@ -1,14 +1,14 @@
-"""The main job: rooms in, room parameters out.
+"""Quickstart: from simulated rooms to estimates of room parameters.
 
-Simulate rooms, make reverberant speech, train an encoder by contrast between rooms, freeze it, train small heads on
-its embeddings, and see how well they read reverberation time (RT60), clarity (C50) and volume from clips of speakers
-that were never heard before, in rooms of the training set and in rooms never seen.
+Simulate rooms, make reverberant speech, train a contrastive encoder, freeze it, train small heads on its embeddings,
+and evaluate how well they estimate reverberation time (RT60), clarity (C50) and volume from clips of new speakers, both
+through the responses of the training set and in unseen rooms.
 
     python examples/quickstart.py                                   # synthetic speech, 5 minutes on 2 cores
     python examples/quickstart.py --speech LibriSpeech/train-clean-100 --size large          # real speech
 
-Two floors stand beside the result: always predicting the training set's mean (or majority), and the same heads on the
-same encoder before training.
+The results are printed next to two baselines: a constant prediction (the mean or majority of the training set), and the
+same heads on the same encoder without training.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ from roomacoustic_sk.datasets import (
 from roomacoustic_sk.metrics import regression_metrics
 
 LARGE_ROOM = 160.0  # m3, the paper's boundary between small and large rooms
-# Broadband RT60 is that of the lowest octaves, where there is little speech; at 500 Hz and 1 kHz it can be heard.
-SPEEDS = (0.85, 1.2)  # of the encoder's speech: the more it varies, the less of it is learned by heart
+SPEEDS = (0.85, 1.2)  # of the encoder's speech: the more it varies, the less of it is memorised
+# Broadband RT60 is dominated by the lowest octaves, where speech has little energy; 500 Hz and 1 kHz are well excited.
 TASKS = {"rt60": "RT60 [s]", "rt60_mid": "RT60 at mid frequencies [s]", "c50": "C50 [dB]"}
 NETWORKS = ("bandwise", "pooled", "paper")
 LOGARITHMIC = ("rt60", "rt60_mid")  # positive, with a long tail: heads learn the logarithm
@@ -50,20 +50,20 @@ LOGARITHMIC = ("rt60", "rt60_mid")  # positive, with a long tail: heads learn th
 
 @dataclass
 class Size:
-    """How much is simulated and trained."""
+    """The amount of data and training."""
 
-    upstream_rirs: int  # of a room each, as in the paper
-    upstream_segments: dict[str, int]  # of speech for each network, each through every upstream RIR; a fifth validates
+    upstream_rirs: int  # one per room, as in the paper
+    upstream_segments: dict[str, int]  # of speech, by network, each through every upstream RIR; a fifth validates
     downstream_rooms: int
     rirs_per_room: int
     unseen_rooms: int
     train_clips: int
     test_clips: int  # through seen RIRs, and as many in unseen rooms
-    epochs: dict[str, int]  # of each network
+    epochs: dict[str, int]  # by network
 
 
 def networks(*values: Any) -> dict[str, Any]:
-    """Name one value for each network."""
+    """Return a dict with one value for each network."""
     return dict(zip(NETWORKS, values, strict=True))
 
 
@@ -75,10 +75,10 @@ SIZES = {
 
 
 def load_sources(args: argparse.Namespace, size: Size) -> list[Bunch]:
-    """Return dry speech for the encoder, the heads and the tests, no speaker in two of them."""
+    """Return dry speech for the encoder, the heads and the tests, without common speakers."""
     counts = size.upstream_segments[args.network], size.train_clips // 2, size.test_clips // 2
     if args.speech is None:
-        # Each call invents speakers of its own.
+        # Each call creates its own speakers.
         return [make_speech(n // 5, n, random_state=args.seed + i) for i, n in enumerate(counts)]
     sample = load_speech(args.speech, n_segments=1000, random_state=args.seed)
     parts = split_by_speaker(sample, (0.5, 0.25, 0.25), random_state=args.seed)
@@ -96,15 +96,15 @@ def load_sources(args: argparse.Namespace, size: Size) -> list[Bunch]:
 
 
 def make_data(args: argparse.Namespace, size: Size) -> tuple[Bunch, dict[str, Bunch]]:
-    """Return the upstream grid, and the downstream clips: to train on, through seen RIRs, in unseen rooms."""
-    common = {"n_jobs": -1, "verbose": 1, "memory": args.output / "cache"}  # a second run finds the rooms made
+    """Return the upstream grid, and the downstream clips: for training, through seen RIRs, and in unseen rooms."""
+    common = {"n_jobs": -1, "verbose": 1, "memory": args.output / "cache"}  # a second run reuses the rooms
     upstream_rooms = simulate_rooms(size.upstream_rirs, 1, random_state=args.seed, **common)
     seen_rooms = simulate_rooms(size.downstream_rooms, size.rirs_per_room, random_state=args.seed + 1, **common)
     unseen_rooms = simulate_rooms(size.unseen_rooms, size.rirs_per_room, random_state=args.seed + 2, **common)
     upstream_speech, train_speech, test_speech = load_sources(args, size)
-    # No recording begins with the very moment in which the sound was sent: its travel time is no fair hint.
+    # Real recordings do not start when the sound leaves the source, so clips must not reveal its travel time.
     common = {"n_jobs": -1, "verbose": 1, "remove_delay": not args.keep_delay, "random_state": args.seed}
-    # Lazy: the grid is convolved clip by clip, as the batches need it, and never is in memory as a whole.
+    # Lazy: clips are convolved as the batches need them, so that the grid is never in memory as a whole.
     upstream = make_reverberant_speech(upstream_rooms, upstream_speech, lazy=True, **common)
     common |= {"pairing": "random"}
     return upstream, {
@@ -117,12 +117,12 @@ def make_data(args: argparse.Namespace, size: Size) -> tuple[Bunch, dict[str, Bu
 def fit_encoder(
     args: argparse.Namespace, upstream: Bunch, epochs: int, sample_rate: int = 16_000
 ) -> ContrastiveRoomEncoder:
-    """Return an encoder trained by contrast; one of 0 epochs is left as it was initialised."""
+    """Return a trained contrastive encoder; with 0 epochs, it keeps its initial weights."""
     encoder = ContrastiveRoomEncoder(
         network=args.network,
         sample_rate=sample_rate,
         max_epochs=epochs,
-        patience=max(epochs, 1),  # the step size falls to zero over all epochs, so all of them are run
+        patience=max(epochs, 1),  # the learning rate decays to zero over all epochs, so all of them are run
         callbacks=[LRScheduler("CosineAnnealingLR", T_max=max(epochs, 1))],
         random_state=args.seed,
         verbose=1,
@@ -131,7 +131,7 @@ def fit_encoder(
 
 
 def evaluate(name: str, features: dict[str, np.ndarray], clips: dict[str, Bunch], heads: dict) -> tuple[list, dict]:
-    """Fit a head for each task on the training clips; return a row of the table for each test, and the estimates."""
+    """Fit a head for each task on the training clips; return a table row for each test, and the estimates."""
     rows, estimates = [], {}
     for task, label in TASKS.items():
         # A few responses do not decay far enough for a label in every band.
@@ -151,7 +151,7 @@ def evaluate(name: str, features: dict[str, np.ndarray], clips: dict[str, Bunch]
 
 
 def draw(path: Path, embeddings: np.ndarray, clips: Bunch, estimates: dict[str, np.ndarray], title: str) -> None:
-    """Save one picture: estimated against true values, and the embedding's main plane coloured by RT60."""
+    """Save a figure of estimated against true values, and of the embeddings' principal plane, coloured by RT60."""
     figure, axes = plt.subplots(1, len(TASKS) + 1, figsize=(4.3 * (len(TASKS) + 1), 4.2), layout="constrained")
     for ax, (task, label) in zip(axes, TASKS.items(), strict=False):
         known = clips.target[task].notna().to_numpy()
@@ -174,17 +174,17 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--speech", type=Path, help="folder of real speech, e.g. LibriSpeech; synthetic if not given")
     parser.add_argument("--network", choices=NETWORKS, default="bandwise")
     parser.add_argument("--size", choices=list(SIZES), default="small")
-    parser.add_argument("--epochs", type=int, help="epochs of the encoder at most, instead of the size's own")
+    parser.add_argument("--epochs", type=int, help="maximum number of epochs of the encoder, instead of that of --size")
     parser.add_argument(
-        "--keep-delay", action="store_true", help="let clips begin when the sound is sent, not when it arrives"
+        "--keep-delay", action="store_true", help="start clips when the sound is emitted, not when it arrives"
     )
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--output", type=Path, default=Path("results"), help="folder for the picture and the table")
+    parser.add_argument("--output", type=Path, default=Path("results"), help="folder for the figure and the table")
     return parser.parse_args()
 
 
 def main() -> None:
-    """Run the whole job."""
+    """Run the whole experiment."""
     args, started = parse_arguments(), time.perf_counter()
     size = SIZES[args.size]
     args.output.mkdir(parents=True, exist_ok=True)
@@ -211,7 +211,7 @@ def main() -> None:
         "classifier": partial(RoomClassifier, random_state=args.seed),
     }
     majority = partial(DummyClassifier, strategy="most_frequent")
-    floor = {"regressor": DummyRegressor, "logarithmic": DummyRegressor, "classifier": majority}
+    baseline = {"regressor": DummyRegressor, "logarithmic": DummyRegressor, "classifier": majority}
     rows = []
     for name, encoder in encoders.items():
         features = {key: encoder.transform(part.data) for key, part in clips.items()}
@@ -227,11 +227,11 @@ def main() -> None:
                 test,
                 f"{args.network} network, {speech}, seen RIRs, new speakers",
             )
-    rows += evaluate("mean or majority", features, clips, floor)[0]
+    rows += evaluate("mean or majority", features, clips, baseline)[0]
     table = pd.DataFrame(rows).set_index(["task", "test", "from"]).sort_index(level=[0, 1], sort_remaining=False)
     table.to_csv(args.output / f"quickstart_{args.network}.csv")
     print(f"\n{table.round(3).to_string(na_rep='')}")
-    print(f"\n{speech}, {args.network} network, {time.perf_counter() - started:.0f} s. Picture: {path}")
+    print(f"\n{speech}, {args.network} network, {time.perf_counter() - started:.0f} s. Figure: {path}")
 
 
 if __name__ == "__main__":

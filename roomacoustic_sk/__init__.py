@@ -1,4 +1,4 @@
-"""Learn the room from reverberant speech, the scikit-learn way."""
+"""Learn representations of rooms from reverberant speech, with scikit-learn compatible estimators."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -40,7 +40,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Load a public name when it is asked for (PEP 562): room acoustics need no torch."""
+    """Load a public name on first access (PEP 562), so that `acoustics` can be used without torch."""
     if name in _HOMES:
         return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
     if name in _MODULES:

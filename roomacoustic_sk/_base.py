@@ -1,4 +1,4 @@
-"""What the estimators of recordings share that needs no torch: the sampling rate and the check of `X`."""
+"""Base class of all estimators that take recordings: the sampling rate and the check of `X`, without torch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from roomacoustic_sk._validation import ArgumentValueError, check_sample_rate
 
 
 class RoomEstimator(BaseEstimator):
-    """An estimator of recordings at a sampling rate."""
+    """An estimator that takes recordings at a given sampling rate."""
 
     sample_rate: int
 
@@ -20,22 +20,21 @@ class RoomEstimator(BaseEstimator):
         return max(round(duration * self.sample_rate), 1)
 
     def _check_recordings(self, X: Any, shortest: int, *, reset: bool, allow_silent: bool = False) -> Recordings:
-        """Return recordings to fit (`reset`) or to apply the estimator to."""
+        """Check `X` and return it as recordings, for fitting (`reset`) or for applying the estimator."""
         recordings = as_recordings(X, check_sample_rate(self.sample_rate), allow_silent=allow_silent)
         n_times = recordings.n_times
         if n_times is None:
             return recordings
         if n_times < shortest <= len(recordings):
             raise ArgumentValueError(
-                f"X must be of shape (n_rows, n_times), got {recordings.shape}, which looks like time along the rows. "
-                "Pass X.T."
+                f"X must be of shape (n_recordings, n_times), got {recordings.shape}, which looks transposed. Pass X.T."
             )
-        expected = n_times if reset else getattr(self, "n_features_in_", n_times)  # absent after a fit on a list
+        expected = n_times if reset else getattr(self, "n_features_in_", n_times)  # not set by a fit on a list
         if n_times != expected:
             raise ArgumentValueError(
                 f"X has {n_times} features, but {type(self).__name__} is expecting {expected} features as input. If "
-                f"their sample rate is not {self.sample_rate} Hz, resample them first. If it is, and they are only "
-                "longer or shorter, pass a list of 1-D arrays, list(X)."
+                f"the recordings are not at {self.sample_rate} Hz, resample them first. If they only differ in length, "
+                "pass a list of 1-D arrays, list(X)."
             )
         validate_data(self, X if hasattr(X, "shape") else recordings, reset=reset, skip_check_array=True)
         return recordings

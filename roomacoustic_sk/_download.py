@@ -1,4 +1,4 @@
-"""Downloads that resume where they broke off and are kept only if their checksum is right."""
+"""Downloads that resume after an interruption and are kept only if their checksum is correct."""
 
 from __future__ import annotations
 
@@ -11,33 +11,33 @@ from tqdm.auto import tqdm
 
 from roomacoustic_sk._validation import ArgumentValueError, NamedError
 
-CHUNK = 1 << 14  # bytes; the most that is lost when the connection breaks
+CHUNK = 1 << 14  # bytes; the most that can be lost when the connection drops
 
 
 class DownloadError(NamedError, ConnectionError):
-    """A server cannot be reached, refuses, or breaks off too often."""
+    """A server cannot be reached, refuses the request, or drops the connection too often."""
 
 
 def fetch(url: str, folder: Path, name: str, checksum: str, *, attempts: int, timeout: float, verbose: int) -> Path:
     """Download a file once, and return its path.
 
-    A download that breaks off stays as ``<name>.part`` and resumes from there, in this call or in the next one. A file
-    that is already there and has the checksum is not asked for again.
+    A partial download is kept as ``<name>.part`` and resumes from there, in this call or in the next one. A file that
+    is already present with the correct checksum is not downloaded again.
 
     Parameters
     ----------
     url : str
-        Address of the file.
+        URL of the file.
     folder : Path
-        Folder to keep the file in, made if it is missing.
+        Folder in which to keep the file, created if it does not exist.
     name : str
-        Name of the file there.
+        File name in that folder.
     checksum : str
         "md5:..." or "sha256:...".
     attempts : int
-        How often to try without any progress before giving up.
+        Number of consecutive attempts without progress before giving up.
     timeout : float
-        Seconds to wait for an answer of the server.
+        Seconds to wait for the server to respond.
     verbose : int
         Whether to show a progress bar.
 
@@ -49,9 +49,9 @@ def fetch(url: str, folder: Path, name: str, checksum: str, *, attempts: int, ti
     Raises
     ------
     DownloadError
-        If the server cannot be reached, does not have the file, or breaks off `attempts` times.
+        If the server cannot be reached, does not have the file, or fails `attempts` times in a row without progress.
     ArgumentValueError
-        If the checksum is wrong. Nothing of the file stays.
+        If the checksum is wrong. The file is then deleted.
     """
     import pooch
 
@@ -61,14 +61,14 @@ def fetch(url: str, folder: Path, name: str, checksum: str, *, attempts: int, ti
         pooch.retrieve(url, checksum, name, folder, downloader=downloader)
     except ValueError as error:
         raise ArgumentValueError(
-            f"{url} must have the known checksum, got a broken or changed archive, which is deleted. Call "
-            f"again to download it anew. ({error})"
+            f"{url} must have the known checksum, got a damaged or changed archive, which was deleted. "
+            f"Call again to repeat the download. ({error})"
         ) from error
     return folder / name
 
 
 class _ResumingDownloader(NamedTuple):
-    """A downloader as pooch calls it, which keeps a broken download in `part` and resumes from there."""
+    """A downloader for pooch that keeps a partial download in `part` and resumes from there."""
 
     part: Path
     attempts: int
@@ -86,17 +86,17 @@ class _ResumingDownloader(NamedTuple):
                 self._fetch_rest(url)
                 break
             except requests.HTTPError as error:
-                # The server has understood, and refuses.
+                # The server understood the request and refused it; trying again is useless.
                 if error.response is not None and error.response.status_code < 500:
-                    raise DownloadError(f"{url} must be an archive, got the answer: {error}.") from error
+                    raise DownloadError(f"{url} must be an archive, got the response: {error}.") from error
                 problem: Exception = error
             except (requests.RequestException, _BrokenOffError) as error:
                 problem = error
             failures = 1 if self._size() > before else failures + 1
             if failures >= self.attempts:
                 raise DownloadError(
-                    f"{url} must be within reach, got {problem} in {failures} attempts. Check the "
-                    f"connection and call again: it goes on from the {self._size() / 1e6:.1f} MB that are here."
+                    f"{url} must be reachable, got {problem} in {failures} attempts. Check the "
+                    f"connection and call again to resume from the {self._size() / 1e6:.1f} MB downloaded so far."
                 ) from problem
             time.sleep(min(10.0, 0.1 * 4**failures))
         os.replace(self.part, output_file)
@@ -105,24 +105,24 @@ class _ResumingDownloader(NamedTuple):
         return self.part.stat().st_size if self.part.exists() else 0
 
     def _fetch_rest(self, url: str) -> None:
-        """Ask for what is missing (RFC 9110, section 14) and append it."""
+        """Request the missing bytes (RFC 9110, section 14) and append them."""
         import requests
 
         have = self._size()
-        # Without compression in transit, so that positions and lengths are those of the archive.
+        # No compression in transit, so that offsets and lengths refer to the archive itself.
         headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
         with requests.get(url, headers=headers, stream=True, timeout=self.timeout) as response:
             content_range = response.headers.get("Content-Range", "")
             if response.status_code == requests.codes.requested_range_not_satisfiable:
                 if content_range == f"bytes */{have}":
-                    return  # it was complete
-                self.part.unlink()  # it is no part of this archive
+                    return  # already complete
+                self.part.unlink()  # not part of this archive
                 raise _BrokenOffError("a different archive than the one begun")
             response.raise_for_status()
             resumed = response.status_code == requests.codes.partial_content
             if resumed and not content_range.startswith(f"bytes {have}-"):
                 raise _BrokenOffError(f"the wrong range ({content_range})")
-            have = have if resumed else 0  # a server that knows no ranges sends all of it
+            have = have if resumed else 0  # a server without support for ranges sends the whole file
             length = response.headers.get("Content-Length")
             total = have + int(length) if length else None
             self._append(response, have, total)
@@ -138,4 +138,4 @@ class _ResumingDownloader(NamedTuple):
 
 
 class _BrokenOffError(Exception):
-    """The server sent less than, or something else than, it was asked for."""
+    """The server sent less than requested, or something else."""

@@ -12,24 +12,22 @@ from numpy.typing import ArrayLike, NDArray
 from roomacoustic_sk._validation import ArgumentValueError, check_number, describe, name_rows, warn
 
 HELD_OUT = {"source": "source_groups", "rir": "rir_groups", "room": "room_groups"}
-"""What `hold_out` names, and the labels that say it."""
+"""Options of `hold_out`, and the labels that each of them uses."""
 
 
 def check_groups(groups: ArrayLike, n_recordings: int, *, name: str) -> NDArray[Any]:
-    """Return group labels as a 1-D array with one label a recording, else raise.
+    """Return group labels as a 1-D array with one label per recording, or raise.
 
     Raises
     ------
     ValueError
-        If the labels are not 1-D, not as many as the recordings, missing (NaN or None), or of kinds that cannot be
-        compared, such as 1 and "1".
+        If the labels are not 1-D, if there is not one per recording, if any is missing (NaN or None), or if their types
+        cannot be compared, such as 1 and "1".
     """
     listed: Any = groups if isinstance(groups, (list, tuple)) else []
     labels = np.asarray(groups)
     if labels.ndim != 1 or len(labels) != n_recordings:
-        raise ArgumentValueError(
-            f"{name} must be 1-D with one label a row ({n_recordings} rows), got {describe(labels)}."
-        )
+        raise ArgumentValueError(f"{name} must be 1-D with {n_recordings} labels, got {describe(labels)}.")
     if labels.dtype == object:
         from pandas import isna  # knows None, NaN, NaT and NA
 
@@ -39,7 +37,7 @@ def check_groups(groups: ArrayLike, n_recordings: int, *, name: str) -> NDArray[
         missing = np.flatnonzero(labels != labels)
     if len(missing):
         raise ArgumentValueError(f"{name} must not have missing labels, got some in {name_rows(missing)}.")
-    # numpy makes strings of a list that mixes strings and numbers: 1 and "1" would become one label.
+    # numpy converts a list of strings and numbers to strings, so that 1 and "1" would become one label.
     if len({isinstance(label, (str, bytes)) for label in listed}) > 1:
         kinds = " and ".join(sorted({type(label).__name__ for label in listed}))
         raise ArgumentValueError(f"{name} must hold labels of one kind, got {kinds}. Convert them all to str.")
@@ -47,9 +45,9 @@ def check_groups(groups: ArrayLike, n_recordings: int, *, name: str) -> NDArray[
 
 
 class GroupLabels(NamedTuple):
-    """The three labels of recordings, as numbers from 0 up; None where a label is not given.
+    """The three group labels of recordings, as integer codes from 0; None for labels that were not passed.
 
-    Labels are checked and coded once, by `checked`; parts of them are taken by `take`.
+    Labels are checked and coded once, by `checked`; `take` selects some of them.
     """
 
     n_recordings: int
@@ -67,13 +65,13 @@ class GroupLabels(NamedTuple):
         *,
         one_room_each: bool = False,
     ) -> Self:
-        """Return labels as users pass them, checked and coded; with `one_room_each`, no response is in two rooms.
+        """Check and code labels as users pass them; with `one_room_each`, a response must not be in two rooms.
 
         Raises
         ------
         ValueError
-            If labels are not as many as the recordings, missing, of mixed kinds, or, where that is asked for, put a
-            response into two rooms.
+            If there is not one label per recording, if labels are missing or of mixed types, or, with
+            `one_room_each`, if they place a response in two rooms.
         """
         given = {"rir_groups": rir_groups, "source_groups": source_groups, "room_groups": room_groups}
         labels = {
@@ -86,47 +84,48 @@ class GroupLabels(NamedTuple):
         return cls(n_recordings, rir, source, room)
 
     def take(self, indices: NDArray[Any]) -> Self:
-        """Return the labels of some recordings, by index or mask, coded from 0 up again."""
+        """Return the labels of some recordings, by index or mask, coded from 0 again."""
         parts = [None if codes is None else _codes(codes[indices]) for codes in (self.rir, self.source, self.room)]
         return type(self)(len(np.arange(self.n_recordings)[indices]), *parts)
 
     @property
     def given(self) -> list[str]:
-        """Names of the labels that are given."""
+        """Names of the labels that were passed."""
         codes = {"rir_groups": self.rir, "source_groups": self.source, "room_groups": self.room}
         return [name for name, found in codes.items() if found is not None]
 
     def to_hold_out(self, hold_out: str) -> NDArray[np.intp]:
-        """Return the labels of which whole ones are held out: sources, responses or rooms.
+        """Return the labels by which recordings are held out in whole groups: sources, responses or rooms.
 
-        Without source labels every recording is a source of its own.
+        Without source labels, every recording is a source of its own.
 
         Raises
         ------
         ValueError
-            If responses or rooms are to be held out and their labels are not given, or fewer than three of them.
+            If responses or rooms are to be held out and their labels are missing or have fewer than three different
+            values.
         """
         name, labels = HELD_OUT[hold_out], {"source": self.source, "rir": self.rir, "room": self.room}[hold_out]
         if hold_out == "source":
             return np.arange(self.n_recordings) if labels is None else labels
         if labels is None:
-            raise ArgumentValueError(f"{name} must be given where hold_out={hold_out!r}, got None.")
+            raise ArgumentValueError(f"{name} must be given if hold_out={hold_out!r}, got None.")
         n_labels = int(labels.max()) + 1
         if n_labels < 3:
             raise ArgumentValueError(
-                f"{name} must have at least 3 different labels where hold_out={hold_out!r}, for two of them are held "
+                f"{name} must have at least 3 different labels if hold_out={hold_out!r}, since two of them are held "
                 f"out, got {n_labels}."
             )
         return labels
 
 
 def _codes(labels: NDArray[Any]) -> NDArray[np.intp]:
-    """Return labels as numbers from 0 up, in their sorted order."""
+    """Return labels as integer codes from 0, in sorted order."""
     return np.unique(labels, return_inverse=True)[1].astype(np.intp, copy=False)
 
 
 def _check_one_room_each(rir: NDArray[np.intp], room: NDArray[np.intp], labels: dict[str, Any]) -> None:
-    """Refuse labels that put one response into several rooms, as when the two are mixed up."""
+    """Refuse labels that place one response in several rooms, e.g. because the two arguments were swapped."""
     first = np.full(rir.max() + 1, -1)
     first[rir[::-1]] = room[::-1]  # the room of each response's first recording
     wrong = np.flatnonzero(first[rir] != room)
@@ -137,19 +136,20 @@ def _check_one_room_each(rir: NDArray[np.intp], room: NDArray[np.intp], labels: 
     (name,) = labels["rir_groups"][wrong[:1]].tolist()
     raise ArgumentValueError(
         f"room_groups must name one room for each RIR, got {len(rooms)} rooms for RIR {name!r} "
-        f"({', '.join(map(repr, rooms[:3]))}{', ...' if len(rooms) > 3 else ''}). Are the two mixed up?"
+        f"({', '.join(map(repr, rooms[:3]))}{', ...' if len(rooms) > 3 else ''}). "
+        "Are rir_groups and room_groups swapped?"
     )
 
 
 def share_of_labels(labels: NDArray[Any], fraction: float, random_state: RandomState) -> NDArray[np.bool_]:
-    """Mark the recordings of a random share of the labels, two labels at least unless the share is 0.
+    """Mark the recordings of a random share of the labels, at least two labels unless the share is 0.
 
     Parameters
     ----------
     labels : ndarray of shape (n_recordings,)
-        Labels of any kind.
+        Labels of any type.
     fraction : float
-        Share of the different labels.
+        Share of the distinct labels.
     random_state : RandomState
         Draws them.
 
@@ -172,14 +172,14 @@ def share_of_labels(labels: NDArray[Any], fraction: float, random_state: RandomS
 
 
 def held_out_if_enough(held_out: NDArray[np.bool_], problem: Callable[[NDArray[np.bool_]], str]) -> NDArray[np.bool_]:
-    """Return what is held out for validation if it and the rest serve their purpose; else nothing, with a warning.
+    """Return the recordings to hold out for validation, or none, with a warning, if there are too few.
 
     Parameters
     ----------
     held_out : ndarray of shape (n_recordings,) of bool
-        What is proposed.
+        The recordings proposed.
     problem : callable
-        Says what is lacking, "the labels are too few to ...", or "".
+        Returns the reason why they cannot be held out, "the labels are too few to ...", or "".
 
     Returns
     -------

@@ -1,9 +1,10 @@
-"""Recordings: one type behind every kind of `X`, what a waveform is, and what is checked when.
+"""Recordings: a common type for every kind of `X`, with its checks.
 
-One policy for all kinds. When recordings are passed in, all that needs no samples is checked: kind, shape, type of the
-samples, sampling rate. Samples are checked when they are first read, and before anything is computed from them: they
-are finite, not silent, and of a level that float32 can square. Arrays and lists in memory are read as soon as they are
-passed in; files, stores on disk and clips that are convolved on demand are read a few segments at a time.
+The same policy holds for all kinds. When recordings are passed in, everything that can be checked without reading
+samples is checked: type, shape, sample format, sampling rate. Samples are checked when they are first read and before
+anything is computed from them: they must be finite, not silent, and small enough for their squares to fit into
+float32. Arrays and lists in memory are read as soon as they are passed in; files, stores on disk and clips that are
+convolved on demand are read a few segments at a time.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ from scipy.sparse import issparse
 from roomacoustic_sk._validation import ArgumentTypeError, ArgumentValueError, describe, name_rows, warn
 
 BLOCK_SAMPLES = 1 << 22
-"""Samples read at once where recordings are read one after another: 16 MB."""
+"""Number of samples read at once when recordings are read one after another: 16 MB."""
 
 SILENCE, LOUDEST = 1e-15, 1e15
-"""Peak up to which a recording counts as silent, and above which sums of squares may leave the range of float32."""
+"""Peak up to which a recording counts as silent, and peak above which sums of squares may overflow float32."""
 
 
 LARGEST = float(np.finfo(np.float32).max)
@@ -35,15 +36,15 @@ DIGEST_SAMPLES = 1 << 16
 
 
 def zero_of(dtype: np.dtype[Any]) -> int:
-    """Return the sample that stands for silence: the middle of the range in unsigned PCM."""
+    """Return the sample value of silence: the middle of the range in unsigned PCM, otherwise 0."""
     return (np.iinfo(dtype).max + 1) // 2 if np.issubdtype(dtype, np.unsignedinteger) else 0
 
 
 def cut_segment(waveform: NDArray[Any], start: int, n_times: int) -> NDArray[np.float32]:
-    """Return samples of a waveform as float32; one that is too short is repeated from its beginning.
+    """Return a segment of a waveform as float32; a segment that is too short is repeated from its beginning.
 
-    Integer samples are taken as PCM: unsigned ones have their zero in the middle, all are divided by their full scale.
-    A part that needs no change is a view of the waveform, not a copy.
+    Integer samples are treated as PCM: they are divided by their full scale, and unsigned ones have their zero in the
+    middle of the range. A segment that needs no conversion is a view of the waveform, not a copy.
     """
     segment = waveform[start : start + n_times]
     if np.issubdtype(segment.dtype, np.integer):
@@ -54,14 +55,14 @@ def cut_segment(waveform: NDArray[Any], start: int, n_times: int) -> NDArray[np.
 
 
 def _peak(waveform: NDArray[Any]) -> float:
-    """Return the largest distance from zero, as float: the lowest integer has no positive counterpart."""
+    """Return the largest deviation from silence, as a float: the lowest integer has no positive counterpart."""
     return max(float(waveform.max()) - zero_of(waveform.dtype), zero_of(waveform.dtype) - float(waveform.min()))
 
 
 def check_waveforms(
     X: Any, *, name: str = "X", allow_silent: bool = False, allow_integers: bool = False
 ) -> NDArray[Any] | list[NDArray[Any]]:
-    """Return waveforms in memory as a 2-D array or a list of 1-D arrays, in the precision they came in, checked.
+    """Check waveforms in memory and return them as a 2-D array or a list of 1-D arrays, in their original precision.
 
     Parameters
     ----------
@@ -70,9 +71,9 @@ def check_waveforms(
     name : str
         The argument, for the error message.
     allow_silent : bool
-        Whether recordings of zeros may pass.
+        Whether to accept recordings of zeros.
     allow_integers : bool
-        Whether integers may pass, for callers to whom the level does not matter.
+        Whether to accept integers, for callers that do not depend on the level.
 
     Returns
     -------
@@ -81,38 +82,38 @@ def check_waveforms(
     Raises
     ------
     TypeError
-        If it is no array or sequence, or the samples are no real floating-point numbers.
+        If `X` is not an array or sequence, or its samples are not real floating-point numbers.
     ValueError
-        If the shape is wrong, there is no recording, or one is empty, silent, not finite or beyond all levels.
+        If the shape is wrong, if there is no recording, or if one is empty, silent, not finite or far too loud.
     """
     waveforms = _arrays_of(X, name)
     if len(waveforms) == 0:
-        raise ArgumentValueError(f"{name} must have at least one row, got none.")
+        raise ArgumentValueError(f"{name} must have at least one waveform, got none.")
     for dtype in {waveform.dtype for waveform in waveforms}:
         check_dtype(dtype, name, allow_integers)
     empty = np.flatnonzero([waveform.size == 0 for waveform in waveforms])
     if len(empty):
-        raise ArgumentValueError(f"{name} must have samples in every row, got {name_rows(empty)} without any.")
+        raise ArgumentValueError(f"{name} must have samples in every waveform, got {name_rows(empty)} without any.")
     _check_peaks(np.array([_peak(waveform) for waveform in waveforms]), name, name_rows, allow_silent)
     return waveforms
 
 
 def _arrays_of(X: Any, name: str) -> NDArray[Any] | list[NDArray[Any]]:
     """Return anything that holds waveforms as a 2-D array or a list of 1-D arrays."""
-    expected = f"{name} must be a 2-D array (n_rows, n_times) or a list of 1-D arrays"
-    if isinstance(X, Mapping):  # a Bunch, or an HDF5 file
+    expected = f"{name} must be a 2-D array (n_waveforms, n_times) or a list of 1-D arrays"
+    if isinstance(X, Mapping):  # e.g. a Bunch or an HDF5 file
         fields = ", ".join(map(str, list(X)[:8]))
         raise ArgumentTypeError(f"{expected}, got a {type(X).__name__} with {fields}. Pass one of its fields.")
     if issparse(X):
-        raise ArgumentTypeError(f"{expected}, got a sparse one. Waveforms are dense: pass {name}.toarray().")
-    if hasattr(X, "to_numpy"):  # pandas and its like
+        raise ArgumentTypeError(f"{expected}, got a sparse matrix. Waveforms are dense: pass {name}.toarray().")
+    if hasattr(X, "to_numpy"):  # pandas and similar libraries
         X = X.to_numpy()
     elif hasattr(X, "__array__"):
         X = np.asarray(X)
     if not isinstance(X, Iterable) or isinstance(X, str):
         raise ArgumentTypeError(f"{expected}, got {describe(X)}.")
     if isinstance(X, np.ndarray) and X.dtype == object and X.ndim == 2:
-        # A frame of numbers of mixed kinds, or one column of arrays.
+        # A frame of numbers of mixed types, or a single column of arrays.
         X = X[:, 0] if X.shape[1] == 1 and X.size and np.ndim(X[0, 0]) == 1 else X.astype(np.float64)
     if isinstance(X, np.ndarray) and X.dtype != object:
         check_shape(X.shape, describe(X), name)
@@ -125,21 +126,21 @@ def _arrays_of(X: Any, name: str) -> NDArray[Any] | list[NDArray[Any]]:
 
 
 def check_shape(shape: tuple[int, ...], described: str, name: str) -> None:
-    """Refuse arrays that are not 2-D, or have recordings without samples."""
+    """Refuse arrays that are not 2-D, or whose recordings have no samples."""
     if len(shape) != 2:
         fix = f" Reshape your data with {name}.reshape(1, -1) if it is one recording." if len(shape) == 1 else ""
         raise ArgumentValueError(
-            f"{name} must be a 2-D array (n_rows, n_times) or a list of 1-D arrays, got {described}.{fix}"
+            f"{name} must be a 2-D array (n_waveforms, n_times) or a list of 1-D arrays, got {described}.{fix}"
         )
     if shape[1] == 0:
         raise ArgumentValueError(
-            f"{name} must have samples in every row, got 0 feature(s) (shape={tuple(shape)}) while a minimum of 1 is "
-            "required."
+            f"{name} must have samples in every waveform, got 0 feature(s) (shape={tuple(shape)}) while a minimum of 1 "
+            "is required."
         )
 
 
 def check_dtype(dtype: np.dtype[Any], name: str, allow_integers: bool) -> None:
-    """Refuse samples that are no real numbers, and integers whose full scale matters and is not known."""
+    """Refuse samples that are not real numbers, and integers if the level matters: their full scale is unknown."""
     if issubclass(dtype.type, (np.floating, np.integer) if allow_integers else (np.floating,)):
         return
     if np.issubdtype(dtype, np.complexfloating):
@@ -183,23 +184,23 @@ def _hash(value: Any) -> str:
 class Recordings(ABC):
     """Recordings of one length or of several, read a few segments at a time.
 
-    They look like an array: `len`, `shape`, iteration, and indexing, by which an integer gives the recording as a 1-D
-    float32 array, and a slice, a mask or an array of integers gives fewer recordings of the same kind, still not read.
-    `numpy.asarray` reads them all where they are of one length.
+    They behave like an array, with `len`, `shape`, iteration and indexing. Indexing by an integer returns a recording
+    as a 1-D float32 array; indexing by a slice, a mask or an array of integers returns a subset of the same type,
+    without reading it. `numpy.asarray` reads all recordings if they have the same length.
 
     Parameters
     ----------
     lengths : ndarray of shape (n_recordings,)
-        Samples in each recording.
+        Number of samples in each recording.
     sample_rate : int
         Sampling rate, in Hz.
     n_times : int, optional
-        Samples in every recording, where they are the rows of an array.
+        Number of samples in every recording, if they are the rows of an array.
 
     Attributes
     ----------
     origin : ndarray of shape (n_recordings,) of int, or None
-        The recording that each entry was cut from, where entries are segments of longer recordings.
+        The recording that each entry was cut from, if entries are segments of longer recordings.
     """
 
     dtype = np.dtype(np.float32)
@@ -207,25 +208,25 @@ class Recordings(ABC):
 
     def __init__(self, lengths: NDArray[np.intp], sample_rate: int, n_times: int | None = None) -> None:
         self.lengths, self.sample_rate, self.n_times = lengths, sample_rate, n_times
-        self._heard: dict[int, bool] = {}  # of recordings that had a silent segment: whether another is not
+        self._heard: dict[int, bool] = {}  # for recordings with a silent segment: whether any other is not silent
 
     @abstractmethod
     def _read(
         self, indices: NDArray[np.intp], starts: NDArray[np.intp], n_times: int
     ) -> NDArray[np.float32] | list[NDArray[np.float32]]:
-        """Return `n_times` samples of recordings from given samples on; short recordings are repeated to fill them."""
+        """Return segments of `n_times` samples from `starts` on; short recordings are repeated to fill them."""
 
     @abstractmethod
     def take(self, indices: NDArray[np.intp]) -> Self:
-        """Return some of the recordings, not read."""
+        """Return some of the recordings, without reading them."""
 
     def read(
         self, indices: NDArray[np.intp], starts: NDArray[np.intp], n_times: int, *, allow_silent: bool = False
     ) -> NDArray[np.float32]:
-        """Return segments of recordings, shape (n, n_times), checked.
+        """Read and check segments of recordings, shape (n, n_times).
 
         Recordings shorter than `n_times` samples are repeated from their beginning. A segment of zeros is refused only
-        if it is all of its recording: speech pauses, and editors fill pauses with zeros.
+        if its whole recording is silent: speech has pauses, and audio editors may fill them with zeros.
         """
         segments = np.asarray(self._read(indices, starts, n_times))
         peaks = np.maximum(segments.max(axis=1), -segments.min(axis=1)).astype(np.float64)
@@ -240,7 +241,7 @@ class Recordings(ABC):
         return segments
 
     def _is_heard(self, index: int) -> bool:
-        """Tell whether a recording is not silent as a whole; it is read for that once at most."""
+        """Return whether any part of a recording is not silent; it is read at most once for this."""
         if index not in self._heard:
             length, here = int(self.lengths[index]), np.array([index])
             starts = np.arange(0, length, BLOCK_SAMPLES)
@@ -251,7 +252,7 @@ class Recordings(ABC):
         return self._heard[index]
 
     def where(self, indices: NDArray[np.intp], starts: NDArray[np.intp]) -> str:
-        """Say for an error where segments are: 'row 3', or for files 'talk.wav at 2.5 s'."""
+        """Return where segments are, for an error message: 'row 3', or for files 'talk.wav at 2.5 s'."""
         return name_rows(np.unique(indices))
 
     def digest(self) -> str:
@@ -264,7 +265,7 @@ class Recordings(ABC):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Number of recordings and, for the rows of an array, of samples."""
+        """Number of recordings and, if they are the rows of an array, of samples."""
         return (len(self),) if self.n_times is None else (len(self), self.n_times)
 
     @property
@@ -276,22 +277,25 @@ class Recordings(ABC):
         return len(self.lengths)
 
     def __getitem__(self, key: Any) -> Any:
-        if isinstance(key, tuple) and len(key) == 2 and key[1] is Ellipsis:  # what scikit-learn's splits ask for
+        if isinstance(key, tuple) and len(key) == 2 and key[1] is Ellipsis:  # used by scikit-learn's splitting
             key = key[0]
         try:
             indices = np.arange(len(self))[key]
         except (IndexError, TypeError) as error:
             fix = ". Take columns of numpy.asarray(...)." if isinstance(key, tuple) else "."
             raise IndexError(
-                f"{type(self).__name__}: rows must be asked for by number, slice or mask, within the {len(self)} that "
-                f"there are: {error}{fix}"
+                f"{type(self).__name__}: recordings must be indexed by integer, slice or mask, within the "
+                f"{len(self)} available: {error}{fix}"
             ) from error
         if np.ndim(indices) > 1:
-            raise IndexError(f"{type(self).__name__}: rows must be asked for in one dimension, got {np.ndim(indices)}.")
+            raise IndexError(
+                f"{type(self).__name__}: recordings must be indexed in one dimension, got "
+                f"{np.ndim(indices)} dimensions."
+            )
         return self._whole(np.array([indices]))[0] if np.ndim(indices) == 0 else self.take(indices)
 
     def _whole(self, indices: NDArray[np.intp]) -> NDArray[np.float32] | list[NDArray[np.float32]]:
-        """Return whole recordings, unchecked, as many samples of each as the longest of them has."""
+        """Return whole recordings, unchecked, each repeated to the length of the longest."""
         return self._read(indices, np.zeros(len(indices), dtype=np.intp), int(self.lengths[indices].max()))
 
     def __iter__(self) -> Iterator[NDArray[np.float32]]:
@@ -300,12 +304,14 @@ class Recordings(ABC):
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         if copy is False:
-            raise ValueError(f"{type(self).__name__}: an array of these rows must be computed, got copy=False.")
+            raise ValueError(
+                f"{type(self).__name__}: an array of these recordings cannot be made without a copy, got copy=False."
+            )
         longest = int(self.lengths.max(initial=self.n_times or 0))
         if (self.lengths < longest).any():
             raise ValueError(
-                f"{type(self).__name__}: recordings must be of one length to become an array, got {self.lengths.min()} "
-                f"to {longest} samples. list(...) reads them one by one."
+                f"{type(self).__name__}: recordings must have the same length to form an array, got "
+                f"{self.lengths.min()} to {longest} samples. list(...) reads them one by one."
             )
         result = np.empty((len(self), longest), dtype=self.dtype if dtype is None else dtype)
         for indices in self._blocks():
@@ -313,12 +319,12 @@ class Recordings(ABC):
         return result
 
     def _blocks(self) -> list[NDArray[np.intp]]:
-        """Split the recordings into runs of moderate size; those of different lengths come one by one."""
+        """Split the recordings into blocks of moderate size; recordings of different lengths come one by one."""
         n_at_once = 1 if self.n_times is None else max(BLOCK_SAMPLES // max(self.n_times, 1), 1)
         return [np.arange(first, min(first + n_at_once, len(self))) for first in range(0, len(self), n_at_once)]
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} of shape {self.shape}, read when asked for>"
+        return f"<{type(self).__name__} of shape {self.shape}, read on demand>"
 
 
 class RecordingsInMemory(Recordings):
@@ -358,10 +364,10 @@ class RecordingsInMemory(Recordings):
 
 
 class StoredRecordings(Recordings):
-    """Rows of an array that lies elsewhere: Zarr, HDF5, Dask, a memory map, anything with `shape` and indexing.
+    """Rows of an array outside memory: Zarr, HDF5, Dask, a memory map, anything with `shape` and indexing.
 
-    It is never read whole. A read asks the store for no sample that is in no segment, and for what lies side by side at
-    once: stores decode whole chunks, and a chunk of many rows would be decoded again for each of them.
+    The array is never read whole. A read requests only samples that are in a segment, and adjacent samples together:
+    stores decode whole chunks, and a chunk of many rows would otherwise be decoded again for each row.
 
     Parameters
     ----------
@@ -370,7 +376,7 @@ class StoredRecordings(Recordings):
     sample_rate : int
         Sampling rate, in Hz.
     indices : ndarray of shape (n_recordings,), optional
-        Rows of the store, for some of them.
+        Rows of the store to use; all by default.
     """
 
     def __init__(self, array: Any, sample_rate: int, indices: NDArray[np.intp] | None = None) -> None:
@@ -380,7 +386,7 @@ class StoredRecordings(Recordings):
         self._takes_slices = self._check_slices()
 
     def _check_slices(self) -> bool:
-        """Find out whether parts of neighbouring rows can be read together, by reading one sample."""
+        """Return whether parts of adjacent rows can be read together, found by reading one sample."""
         try:
             first = int(self.indices[0])
             return np.shape(self.array[first : first + 1, 0:1]) == (1, 1)
@@ -398,35 +404,35 @@ class StoredRecordings(Recordings):
         return segments
 
     def _read_block(self, block: _Block) -> NDArray[Any] | list[NDArray[Any]]:
-        """Return part of some rows, in the store's own number format."""
+        """Read a block of some rows, in the store's own number format."""
         if self._takes_slices:
             return np.asarray(self.array[block.first : block.last, block.start : block.stop])
         return [np.asarray(self.array[row])[block.start : block.stop] for row in range(block.first, block.last)]
 
     def take(self, indices: NDArray[np.intp]) -> StoredRecordings:
-        """Return some of the recordings, not read."""
+        """Return some of the recordings, without reading them."""
         return StoredRecordings(self.array, self.sample_rate, self.indices[indices])
 
 
 def _within_float32(samples: NDArray[Any]) -> NDArray[Any]:
-    """Keep finite samples finite in float32, so that those beyond it are refused as too loud."""
+    """Keep finite samples finite in float32, so that those beyond its range are refused as too loud."""
     if samples.dtype != np.float64:
         return samples
     return np.where(np.isinf(samples), samples, np.clip(samples, -LARGEST, LARGEST))
 
 
 class _Block(NamedTuple):
-    """Neighbouring rows of a store, from one sample to another, and the segments that lie in them."""
+    """A block of adjacent rows and samples of a store, and the segments in it."""
 
     first: int
-    last: int  # one after the last row
+    last: int  # one past the last row
     start: int
     stop: int
     segments: list[int]
 
 
 def _blocks_of(rows: NDArray[np.intp], starts: NDArray[np.intp], n_times: int) -> list[_Block]:
-    """Return the fewest blocks that hold segments and nothing else: joined along time, then along neighbouring rows."""
+    """Return blocks that cover the segments and nothing else, joined along time, then along adjacent rows."""
     in_rows: list[_Block] = []
     for i in np.lexsort((starts, rows)).tolist():
         row, start = int(rows[i]), int(starts[i])
@@ -448,18 +454,18 @@ def _blocks_of(rows: NDArray[np.intp], starts: NDArray[np.intp], n_times: int) -
 
 
 def as_recordings(X: Any, sample_rate: int, *, name: str = "X", allow_silent: bool = False) -> Recordings:
-    """Return anything that holds recordings as `Recordings`, checked as far as that needs no reading from elsewhere.
+    """Convert any container of recordings to `Recordings`, checking all that can be checked without reading a store.
 
     Parameters
     ----------
     X : array-like of shape (n_recordings, n_times), sequence of 1-D arrays, store or Recordings
         Waveforms.
     sample_rate : int
-        Sampling rate that they are expected at, in Hz.
+        Expected sampling rate, in Hz.
     name : str
         The argument, for the error message.
     allow_silent : bool
-        Whether recordings of zeros may pass.
+        Whether to accept recordings of zeros.
 
     Raises
     ------
@@ -468,7 +474,7 @@ def as_recordings(X: Any, sample_rate: int, *, name: str = "X", allow_silent: bo
     """
     if isinstance(X, Recordings):
         if len(X) == 0:
-            raise ArgumentValueError(f"{name} must have at least one row, got none.")
+            raise ArgumentValueError(f"{name} must have at least one waveform, got none.")
         if X.sample_rate != sample_rate:
             raise ArgumentValueError(
                 f"{name} must be at sample_rate={sample_rate} Hz, got recordings at {X.sample_rate} Hz. Load them with "
@@ -478,7 +484,7 @@ def as_recordings(X: Any, sample_rate: int, *, name: str = "X", allow_silent: bo
     if _lies_elsewhere(X):
         check_shape(X.shape, f"a {type(X).__name__} of shape {tuple(X.shape)}", name)
         if X.shape[0] == 0:
-            raise ArgumentValueError(f"{name} must have at least one row, got none.")
+            raise ArgumentValueError(f"{name} must have at least one waveform, got none.")
         check_dtype(np.dtype(X.dtype), name, allow_integers=True)
         return StoredRecordings(X, sample_rate)
     waveforms = check_waveforms(X, name=name, allow_silent=allow_silent, allow_integers=True)
@@ -486,7 +492,7 @@ def as_recordings(X: Any, sample_rate: int, *, name: str = "X", allow_silent: bo
 
 
 def _lies_elsewhere(X: Any) -> bool:
-    """Tell stores from what is in memory: arrays that offer their memory (DLPack), frames, sparse matrices."""
+    """Return whether `X` is a store, not in memory as arrays (which support DLPack), frames and sparse matrices are."""
     if isinstance(X, np.memmap):
         return X.ndim == 2
     in_memory = hasattr(X, "__dlpack__") or hasattr(X, "to_numpy") or issparse(X) or isinstance(X, Mapping)
@@ -500,13 +506,13 @@ class Segmentation(NamedTuple):
     """How recordings are cut into segments, in samples."""
 
     length: int  # of a segment
-    shortest: int  # recordings shorter than that are repeated from their beginning
+    shortest: int  # shorter recordings are repeated from their beginning
     hop: int  # from one segment of a long recording to the next
 
     def segments(self, lengths: NDArray[np.intp]) -> Iterator[tuple[int, NDArray[np.intp], NDArray[np.intp]]]:
-        """Yield the lengths of segments, and the recordings and starts of all segments of that length.
+        """Yield each segment length, with the recordings and starts of all segments of that length.
 
-        Long recordings are cut into segments `hop` apart, the last one flush with the end; shorter ones are whole.
+        Long recordings are cut into segments `hop` apart, the last one flush with the end; shorter ones stay whole.
         """
         taken = np.clip(lengths, self.shortest, self.length)
         for size in np.unique(taken):
@@ -522,21 +528,21 @@ class Segmentation(NamedTuple):
 
 
 def choose_segment_length(recordings: Recordings, wanted: int, shortest: int, *, share: int = 1) -> int:
-    """Return the samples in a training segment: `wanted`, or fewer, with a warning, where recordings are too short.
+    """Return the length of a training segment: `wanted`, or less, with a warning, if the recordings are too short.
 
     Parameters
     ----------
     recordings : Recordings
-        What is trained on.
+        The recordings to train on.
     wanted, shortest : int
-        What was asked for, and the least that the network takes, in samples.
+        The requested length and the minimum for the network, in samples.
     share : int
-        A segment is at most this part of the longest recording: 1 for all of it, 2 for half of it.
+        A segment is at most 1 / `share` of the longest recording.
 
     Raises
     ------
     ValueError
-        If the network does not take segments as short as wanted.
+        If the network does not accept segments as short as requested.
     """
     rate, longest = recordings.sample_rate, int(recordings.lengths.max())
     if wanted < shortest:
@@ -545,19 +551,19 @@ def choose_segment_length(recordings: Recordings, wanted: int, shortest: int, *,
         )
     length = max(min(wanted, longest // share), shortest)
     if length < wanted:
-        reason = f"the longest recording has {longest / rate:g} s"
+        reason = f"the longest recording is {longest / rate:g} s long"
         if share > 1:
-            reason = f"segments of unlabelled recordings differ by their place, and {reason}"
+            reason = f"segments of an unlabelled recording must start at different positions, and {reason}"
         warn(f"segment_duration reduced from {wanted / rate:g} s to {length / rate:g} s: {reason}.")
     return length
 
 
 def warn_of_repeats(recordings: Recordings, needed: int) -> None:
-    """Warn that recordings shorter than what the network needs are repeated from their beginning."""
+    """Warn that recordings shorter than `needed` samples are repeated from their beginning."""
     lengths = recordings.lengths
     n_short = int(np.sum(lengths < needed))
     if n_short:
         warn(
-            f"{n_short} of {len(lengths)} rows of X are shorter than the {needed / recordings.sample_rate:g} s needed "
-            f"({lengths.min()} to {needed} samples): they were repeated from their beginning to fill it."
+            f"{n_short} of {len(lengths)} recordings in X are shorter than the {needed / recordings.sample_rate:g} s "
+            f"needed (the shortest has {lengths.min()} of {needed} samples) and were repeated from their beginning."
         )

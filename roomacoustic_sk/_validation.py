@@ -1,7 +1,7 @@
-"""Numbers and choices, and one shape of errors and warnings.
+"""Checks of numbers and choices, and a common form of errors and warnings.
 
-A check raises "tau must be a number above 0, got 0."; the public function that the user called, marked by `door`, puts
-its name in front: "SupConLoss: tau must be ...". Each message names the argument, the expected value, the value
+A check raises "tau must be a number above 0, got 0."; the public function that the user called, marked by `door`,
+prefixes its name: "SupConLoss: tau must be ...". Each message names the argument, the expected value, the value
 received and, if there is one, a fix.
 """
 
@@ -29,7 +29,7 @@ _open_door: ContextVar[str] = ContextVar("open_door", default="")
 
 
 class NamedError(Exception):
-    """An error that begins with the name of the public function that the user called."""
+    """An error whose message begins with the name of the public function that the user called."""
 
     door = ""
 
@@ -39,28 +39,28 @@ class NamedError(Exception):
 
 
 class ArgumentValueError(NamedError, ValueError):
-    """An argument has a value that it must not have."""
+    """An argument has an invalid value."""
 
 
 class ArgumentTypeError(NamedError, TypeError):
-    """An argument is of the wrong kind."""
+    """An argument has the wrong type."""
 
 
 class SimulationError(NamedError, RuntimeError):
-    """Rooms cannot be simulated as the arguments ask."""
+    """Rooms cannot be simulated as requested."""
 
 
 class MissingFileError(NamedError, FileNotFoundError):
-    """A file or folder is not where an argument says."""
+    """A file or folder named by an argument does not exist."""
 
 
 def door(function: Callable[P, R]) -> Callable[P, R]:
-    """Mark a public function or method: errors and warnings from inside bear its name, or that of its class."""
+    """Mark a public function or method: errors and warnings raised inside carry its name, or that of its class."""
     is_method = "." in function.__qualname__.rpartition("<locals>.")[2]
 
     @functools.wraps(function)
     def opened(*args: P.args, **kwargs: P.kwargs) -> R:
-        if _open_door.get():  # one public function calls another: the user knows the first
+        if _open_door.get():  # called by another public function, whose name the user knows
             return function(*args, **kwargs)
         name = type(args[0]).__name__ if is_method else function.__name__
         token = _open_door.set(name)
@@ -76,7 +76,7 @@ def door(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def warn(message: str, category: type[Warning] = UserWarning) -> None:
-    """Warn in the name of the public function that the user called, at the user's line."""
+    """Issue a warning that names the public function that the user called and points to the user's line."""
     name = _open_door.get()
     frame: FrameType | None = sys._getframe(1)
     packages = []
@@ -90,7 +90,7 @@ def warn(message: str, category: type[Warning] = UserWarning) -> None:
 
 
 def describe(value: Any) -> str:
-    """Say in a few words what a value is, for the 'got ...' of an error."""
+    """Describe a value briefly, for the 'got ...' part of an error message."""
     if isinstance(value, np.ndarray):
         return f"an array of shape {value.shape} and dtype {value.dtype}"
     if value is None or isinstance(value, (str, bool, numbers.Number)):
@@ -101,7 +101,7 @@ def describe(value: Any) -> str:
 
 
 def name_rows(indices: NDArray[Any], shown: int = 5) -> str:
-    """'row 3' or 'rows 1, 4, 8, ... (12 in all)'."""
+    """Return 'row 3', or 'rows 1, 4, 8, ... (12 in all)'."""
     listed = ", ".join(str(i) for i in indices[:shown])
     if len(indices) == 1:
         return f"row {listed}"
@@ -117,14 +117,14 @@ def check_number(
     integer: bool = False,
     low_open: bool = False,
 ) -> Any:
-    """Return `value` if it is a (whole) number between `low` and `high`, else raise.
+    """Return `value` if it is a number, or an integer, between `low` and `high`; otherwise raise.
 
     Raises
     ------
     TypeError
-        If it is no number, or not whole where a whole one is needed.
+        If it is not a number, or not an integer if one is required.
     ValueError
-        If it lies outside the range or is NaN.
+        If it is out of range or NaN.
     """
     kind = numbers.Integral if integer else numbers.Real
     expected = ("a whole number" if integer else "a number") + (
@@ -140,14 +140,14 @@ def check_number(
 
 
 def check_choice(value: Any, options: Sequence[Any], *, name: str) -> Any:
-    """Return `value` if it is one of `options`, else raise a ValueError that lists them."""
+    """Return `value` if it is one of `options`; otherwise raise a ValueError that lists them."""
     if not any(value is option or (isinstance(value, str) and value == option) for option in options):
         raise ArgumentValueError(f"{name} must be one of {list(options)}, got {describe(value)}.")
     return value
 
 
 def check_sample_rate(sample_rate: Any, *, name: str = "sample_rate") -> int:
-    """Return a sampling rate as a whole number of Hz, else raise."""
+    """Return a sampling rate as an integer, in Hz, or raise if it is not one."""
     check_number(sample_rate, name=f"{name} (in Hz)", low=0, low_open=True)
     if not float(sample_rate).is_integer():
         raise ArgumentValueError(f"{name} must be a whole number of Hz, got {describe(sample_rate)}.")

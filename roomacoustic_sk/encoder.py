@@ -1,4 +1,4 @@
-"""The contrastive encoder: reverberant waveforms in, unit-norm descriptions of the room out."""
+"""The contrastive encoder, from reverberant waveforms to unit-norm embeddings of the room."""
 
 from __future__ import annotations
 
@@ -36,125 +36,127 @@ SCORINGS = ("retrieval", "loss")
 
 
 class ContrastiveRoomEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, RecordingEstimator):
-    """Learn to describe the room that speech was recorded in, by contrast between rooms.
+    """Learn an embedding of the room from reverberant speech, by contrastive learning.
 
-    Recordings through the same room impulse response (RIR) are pulled together, recordings through different ones
-    are pushed apart, whatever is being said. `transform` then gives 64 numbers, on the unit sphere, from which a
-    head such as `RoomRegressor` reads reverberation time, clarity or volume.
+    Recordings made through the same room impulse response (RIR) are pulled together and recordings made through
+    different ones are pushed apart, regardless of the speech. `transform` returns 64 numbers on the unit sphere, from
+    which a head such as `RoomRegressor` estimates reverberation time, clarity or volume.
 
     Parameters
     ----------
     network : {"bandwise", "pooled", "paper"} or callable, default="bandwise"
-        The encoder: `BandwiseRoomCNN`, `PooledRoomCNN`, `RoomCNN`, or a class (or other callable) that is
-        called with the number of samples in a segment, and with `sample_rate` where it takes that, and returns a
-        module from waveforms (n, n_times) to features (n, n_features), see `RoomNetwork`.
+        The encoder network: `BandwiseRoomCNN`, `PooledRoomCNN`, `RoomCNN`, or a class (or other callable) that takes
+        the number of samples in a segment and, if it has such a parameter, `sample_rate`, and returns a module that
+        maps waveforms (n, n_times) to features (n, n_features); see `RoomNetwork`.
     tau : float, default=0.1
         Temperature of the contrastive loss.
     sampling : {"soft", "hard", "position_independent"}, default="soft"
         How batches are built, see `MultiviewBatchSampler`. Hard sampling needs `source_groups`, position-independent
-        sampling `room_groups` too.
+        sampling also needs `room_groups`.
     n_classes : int, default=24
-        N, classes in a batch.
+        Number of classes in a batch (N).
     n_views : int, default=3
-        M, views of each class.
+        Number of views of each class (M).
     sample_rate : int, default=16000
         Sampling rate of the waveforms, in Hz; 8000 or more for "bandwise" and "pooled", 16000 for "paper".
     segment_duration : float, default=4.0
         Length of the segments that the network is trained on, in s.
     hop_duration : float, optional
-        Step between the segments of a longer recording in `transform`, in s; a whole segment by default.
+        Step between the segments of a longer recording in `transform`, in s; the segment length by default.
     lr : float, default=1e-3
-        Step size of Adam.
+        Learning rate of Adam.
     max_epochs : int, default=100
-        Epochs at most. With 0 the network keeps its random initial weights, as a baseline.
+        Maximum number of epochs. With 0 the network keeps its random initial weights, as a baseline.
     steps_per_epoch : int, default=128
-        Batches in an epoch.
+        Number of batches per epoch.
     validation_steps : int, default=32
-        Validation batches after each epoch, the same ones each time.
+        Number of validation batches after each epoch, the same ones each time.
     validation_fraction : float, default=0.2
-        Share of the sources (of the recordings where `source_groups` is not given) held out for validation. 0 holds
-        out none: then the training loss decides.
+        Fraction of the sources (of the recordings if `source_groups` is not given) held out for validation. With 0,
+        nothing is held out and the training loss decides.
     scoring : {"retrieval", "loss"}, default="retrieval"
-        What makes weights the best, in validation: the share of clips whose most similar clip in the batch has the
-        same label, see `roomacoustic_sk.losses.retrieval`; or the lowest loss, as in the paper. The loss at a low
-        temperature rises with the confidence of a network long before its embeddings get worse.
+        Validation criterion used to select the best weights: the share of clips whose most similar clip in the batch
+        has the same label, see `roomacoustic_sk.losses.retrieval`; or the loss, as in the paper. At a low temperature
+        the loss starts to rise, as the network becomes more confident, long before its embeddings get worse.
     patience : int, default=4
-        Epochs without a new best after which training stops. Epochs at the start, while the training loss is still
-        at its chance level, do not count.
+        Number of epochs without improvement after which training stops. Epochs at the start, while the training loss
+        is still at its chance level, do not count.
     batch_size : int, default=32
-        Segments that `transform` embeds at once. A GPU may want more.
+        Number of segments that `transform` embeds at once. A larger value may suit a GPU.
     precision : {"auto", "float32", "bfloat16"}, default="auto"
-        What the convolutions compute in during training; "auto" takes bfloat16 where the processor has it. Loss,
-        projection, spectrogram and `transform` are in float32 always.
+        Number format of the convolutions during training; "auto" uses bfloat16 if the processor supports it. Loss,
+        projection, spectrogram and `transform` always use float32.
     compile : {"auto"} or bool, default="auto"
-        Whether the network is compiled for training, which takes a C++ compiler and, on an idle machine, 5 to 30 s.
-        "auto" does so on a CPU with a compiler for the networks that gain by it (not "paper") and 2 000 steps or more,
-        and else goes without.
+        Whether to compile the network for training, which needs a C++ compiler and takes 5 to 30 s on an idle machine.
+        "auto" compiles if training on a CPU with a compiler, for 2 000 steps or more, and the network benefits
+        ("paper" does not).
     device : str or torch.device, default="auto"
-        "auto" is CUDA where there is one, else the CPU.
+        "auto" uses CUDA if it is available, otherwise the CPU.
     callbacks : list of skorch callbacks, optional
-        Further hooks into training.
-    checkpoint_dir : str or path, optional
-        Folder for checkpoints: `fit` saves its state there after every epoch, and the same `fit`, started again after
-        it was killed or interrupted, resumes after the last whole epoch and gives the same result. Needs
-        `random_state`. Fits with other parameters or data have files of their own; delete the folder when done.
+        Additional callbacks for training.
+    checkpoint_dir : str or path-like, optional
+        Folder for checkpoints. `fit` saves its state there after every epoch; the same `fit`, started again after it was
+        killed or interrupted, resumes after the last complete epoch and gives the same result. Needs `random_state`.
+        Fits with other parameters or data have their own files; delete the folder when done.
     warm_start : bool, default=False
         If True, `fit` resumes from the previous fit, for up to `max_epochs` more epochs, instead of reinitialising the
         weights.
     random_state : int, RandomState or None, default=None
-        Seeds weights, batches, segments and the held-out sources. Global generators are left alone.
+        Seeds weights, batches, segments and the choice of held-out recordings. Global random generators are left
+        unchanged.
     verbose : int, default=0
         0 is silent, 1 shows a progress bar, 2 a table of epochs.
 
     Attributes
     ----------
     module_ : torch.nn.Module
-        The network with the best weights, which `transform` applies.
+        The network with the best weights, used by `transform`.
     network_ : torch.nn.Module
-        The same, without what may have been put around a module of your own.
+        The same network; for a module of your own, without the adapter around it.
     net_ : skorch.NeuralNet
-        The net that trained it; its module is the network followed by the projection.
+        The skorch net that trained it; its module is the network followed by the projection.
     segment_length_ : int
-        Samples in a segment.
+        Number of samples in a segment.
     n_classes_, n_views_ : int
         Size of the training batches.
     history_ : pandas.DataFrame
-        Epoch, losses, share of retrieval and seconds, one row an epoch.
+        One row per epoch: epoch, losses, retrieval score and duration in s.
     n_iter_ : int
-        Epochs trained.
+        Number of epochs trained.
     n_features_in_ : int
-        Samples in a row of the training data, where that was an array.
+        Number of samples per recording in the training data, if that was an array.
 
     Raises
     ------
     TypeError, ValueError
-        By `fit` and `transform`: a parameter out of range, waveforms that are not finite, silent or of a wrong shape,
-        group labels that are missing, misaligned or too few for the sampling.
+        By `fit` and `transform`: if a parameter is out of range; if waveforms are not finite, silent or of the wrong
+        shape; if group labels are missing, misaligned or too few for the sampling.
 
     Notes
     -----
-    An array must have as many samples a row as the array of the training had, which catches recordings at a wrong
-    rate; a list of 1-D arrays may have recordings of any length.
+    An array must have as many samples per recording as the training array had, which catches recordings at the wrong
+    sampling rate. Recordings in a list of 1-D arrays may have any length.
 
-    Recordings longer than a segment give random segments in training; in `transform` they are cut into segments, the
-    last one flush with the end, whose embeddings are averaged and normalised again. Shorter ones are repeated from
-    their beginning, with a warning, up to the shortest clip that the network takes: a segment in training and for
-    ``network="paper"``, 0.5 s for the other networks in `transform`. Where all recordings are shorter than
-    `segment_duration`, segments are shortened instead. Integer waveforms are taken as PCM; the level does not matter.
+    Recordings longer than a segment are cut: in training at random, in `transform` into successive segments, the last
+    one flush with the end, whose embeddings are averaged and normalised again. Shorter recordings are repeated from
+    their beginning, with a warning, up to the shortest clip that the network accepts: a segment in training and for
+    ``network="paper"``, 0.5 s for the other networks in `transform`. If all recordings are shorter than
+    `segment_duration`, the segments are shortened instead. Integer waveforms are treated as PCM; the level does not
+    matter.
 
-    Recordings may lie on disk: Zarr arrays, HDF5 datasets, memory maps and what `load_recordings` returns are read a
-    few segments at a time, never whole.
+    Recordings may be on disk: Zarr arrays, HDF5 datasets, memory maps and the data of `load_recordings` are read a few
+    segments at a time, never whole.
 
-    Ctrl-C ends `fit` with a KeyboardInterrupt. If an epoch was whole, the encoder is fitted with the best weights so
-    far; before that, and where `fit` raises an error, it stays as it was.
+    Ctrl-C ends `fit` with a KeyboardInterrupt. After at least one complete epoch, the encoder is fitted with the best
+    weights so far; before that, and if `fit` raises an error, it is left unchanged.
 
-    A network with an attribute `parts`, the lengths of the parts that make up its embedding, has a contrastive loss of
-    each part besides that of the whole, each after a projection of its own, and training follows their mean.
-    `BandwiseRoomCNN` has a part for each of four frequency ranges.
+    If a network has an attribute `parts`, the lengths of the parts that make up its embedding, a contrastive loss is
+    computed for each part as well as for the whole embedding, each after its own projection, and their mean is
+    minimised. `BandwiseRoomCNN` has one part for each of four frequency ranges.
 
     Without `rir_groups` every recording counts as its own transmission path, and its views are random segments of it,
-    at most half as long as the recordings: so the encoder learns from unlabelled recordings too. Recordings too short
-    for that give views that are all the same, with a warning.
+    at most half as long as the longest recording. The encoder can thus be trained on unlabelled recordings. If the
+    recordings are too short for that, all views of a recording are identical, and a warning is issued.
 
     References
     ----------
@@ -175,7 +177,7 @@ class ContrastiveRoomEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
     (30, 64)
     """
 
-    # Group labels go where they are of use without being asked for, where metadata routing is enabled.
+    # With metadata routing enabled, group labels are requested by default.
     __metadata_request__fit: ClassVar = {"rir_groups": True, "source_groups": True, "room_groups": True}
     __metadata_request__partial_fit: ClassVar = {"rir_groups": True, "source_groups": True, "room_groups": True}
 
@@ -258,7 +260,7 @@ class ContrastiveRoomEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         y : None
             Ignored; targets are for the head.
         rir_groups : array-like of shape (n_recordings,), optional
-            Label of each recording's transmission path. Without it every recording is its own.
+            Label of each recording's transmission path. Without it every recording has its own.
         source_groups : array-like of shape (n_recordings,), optional
             Label of each recording's dry source signal.
         room_groups : array-like of shape (n_recordings,), optional
@@ -289,8 +291,8 @@ class ContrastiveRoomEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
     ) -> Self:
         """Train for one more epoch, on these recordings alone.
 
-        For recordings that come in parts, or fresh ones for every epoch. Nothing is held out, nothing stops it, and no
-        checkpoint is written.
+        For recordings that arrive in parts, or that change from epoch to epoch. There is no validation, no early
+        stopping and no checkpoint.
 
         Parameters
         ----------
@@ -299,7 +301,7 @@ class ContrastiveRoomEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         y : None
             Ignored.
         rir_groups, source_groups, room_groups : array-like of shape (n_recordings,), optional
-            As for `fit`. Labels need not be the same from call to call.
+            As for `fit`. Labels may differ from call to call.
 
         Returns
         -------
@@ -344,16 +346,16 @@ class ContrastiveRoomEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
             self._built_with = {name: getattr(self, name) for name in built_with}
 
     def _items(self, labels: GroupLabels, recordings: Recordings) -> _Items:
-        """Return what views are drawn from: labelled recordings, or random segments of unlabelled ones."""
+        """Return the items that views are drawn from: labelled recordings, or segments of unlabelled ones."""
         indices = np.arange(len(recordings))
         if labels.rir is None and labels.given:
-            raise ArgumentValueError(f"rir_groups must be given where {' and '.join(labels.given)} is, got None.")
+            raise ArgumentValueError(f"rir_groups must be given together with {' and '.join(labels.given)}, got None.")
         if labels.rir is not None:
             _check_two_rirs(labels.rir, "one RIR")
             return _Items(indices, labels, labelled=True)
-        # Segments of one recording are of one transmission path; without longer recordings, each is its own.
+        # Segments of one recording share a transmission path; otherwise each recording has its own.
         origin = indices if recordings.origin is None else recordings.origin
-        got = "one sample and no rir_groups (so that each row is an RIR of its own)"
+        got = "one sample and no rir_groups (so that each recording has its own RIR)"
         if recordings.origin is not None:
             got = "segments of one recording and no rir_groups"
         _check_two_rirs(origin, got)
@@ -362,21 +364,21 @@ class ContrastiveRoomEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         return _Items(indices, GroupLabels.checked(len(indices), origin[indices]), labelled=False)
 
     def _segment_length(self, recordings: Recordings, items: _Items, shortest: int) -> int:
-        """Return the samples in a segment; random segments of a recording must differ to be views of it."""
+        """Return the segment length in samples; random segments of a recording must differ to serve as its views."""
         repeated, wanted = len(items.indices) > len(recordings), self._samples_in(self.segment_duration)
         length = choose_segment_length(recordings, wanted, shortest, share=2 if repeated else 1)
         longest = int(recordings.lengths.max())
         if repeated and longest <= length:
             warn(
-                f"X should have recordings longer than {length / self.sample_rate:g} s where there are no rir_groups, "
-                f"for their views are random segments of them, got {longest / self.sample_rate:g} s at most. The "
-                "views of a recording are all the same now, and teach next to nothing."
+                f"X should have recordings longer than {length / self.sample_rate:g} s if there are no rir_groups, "
+                f"since views are random segments of a recording, got at most {longest / self.sample_rate:g} s. All "
+                "views of a recording are now identical, and almost nothing can be learnt from them."
             )
         return length
 
     @door
     def transform(self, X: Any) -> NDArray[np.float32]:
-        """Describe the rooms of recordings.
+        """Embed recordings.
 
         Parameters
         ----------
@@ -402,15 +404,15 @@ class ContrastiveRoomEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
 
 
 class _Items(NamedTuple):
-    """What views are drawn from."""
+    """The items that views are drawn from."""
 
     indices: NDArray[np.intp]  # the recording of each item
     labels: GroupLabels  # of the items
-    labelled: bool  # whether the user told the transmission paths
+    labelled: bool  # whether the user passed rir_groups
 
 
 class _Contrast(Task):
-    """A contrastive training."""
+    """Contrastive training of an encoder."""
 
     label = "encoder"
     measured = ("train_loss", "valid_loss", "valid_retrieval")
@@ -427,18 +429,18 @@ class _Contrast(Task):
         super().__init__(start)
         self.encoder, self.recordings, self.items = encoder, recordings, items
         self.segment_length, self.validation_fraction = segment_length, validation_fraction
-        self.n_features = 0  # known when the network is built
-        self.batch_size = 0, 0  # classes and views, known when batches are
+        self.n_features = 0  # set when the network is built
+        self.batch_size = 0, 0  # classes and views, set when the loaders are built
 
     def hold_out(self, random_state: RandomState) -> NDArray[np.bool_]:
-        """Hold out whole sources, or recordings where sources are not known."""
+        """Hold out whole sources, or recordings if the sources are unknown."""
         sampling, whole_rirs = self.encoder.sampling, not self.items.labelled
         return hold_out_views(
             self.items.labels, self.validation_fraction, sampling, random_state, whole_rirs=whole_rirs
         )
 
     def build(self) -> nn.Module:
-        """Return the network followed by the projection on which the loss works."""
+        """Return the network followed by the projection for the loss."""
         network = build_network(self.encoder.network, self.segment_length, self.encoder.sample_rate)
         self.n_features = count_outputs(network, self.segment_length)
         return nn.Sequential(network, projection_for(network, self.n_features))
@@ -446,7 +448,7 @@ class _Contrast(Task):
     def loaders(
         self, module: Any, device: torch.device, autocast: bool, held_out: NDArray[np.bool_], streams: Streams
     ) -> tuple[BatchLoader, BatchLoader | None]:
-        """Return batches as large as the labels allow."""
+        """Return loaders of batches as large as the labels allow."""
         encoder = self.encoder
         cache = spectrogram_cache(module[0].front_end, self.recordings, self.segment_length, device, autocast)
 
@@ -456,7 +458,7 @@ class _Contrast(Task):
             if size != (encoder.n_classes, encoder.n_views):
                 warn(
                     f"batches for {purpose} reduced from {encoder.n_classes} classes x {encoder.n_views} views to "
-                    f"{size[0]} x {size[1]}: the group labels have no more for sampling={encoder.sampling!r}."
+                    f"{size[0]} x {size[1]}: the group labels do not allow more with sampling={encoder.sampling!r}."
                 )
             return MultiviewBatchSampler.of_views(views, *size, n_batches, random_state)
 
@@ -477,7 +479,7 @@ class _Contrast(Task):
         return self.recordings.digest(), self.items.indices, tuple(self.items.labels), self.segment_length
 
     def objective(self) -> Objective:
-        """Return the contrastive loss, watched by the share of views that are found again."""
+        """Return the contrastive loss, with the retrieval score for validation."""
         return Objective(
             SupConLoss(self.encoder.tau),
             plateau_level(*self.batch_size, self.encoder.tau),
@@ -486,24 +488,25 @@ class _Contrast(Task):
         )
 
     def compiling_pays(self, module: Any) -> bool:
-        """Tell what the network says."""
+        """Return the network's own answer."""
         return module[0].COMPILING_PAYS
 
 
 def _check_two_rirs(rir: NDArray[np.intp], got: str) -> None:
-    """Refuse labels of one class only: there is nothing to tell apart."""
+    """Refuse labels of a single class, which leave nothing to contrast."""
     if (rir == rir[0]).all():
-        raise ArgumentValueError(f"rir_groups must name at least two RIRs to tell apart, got {got}.")
+        raise ArgumentValueError(f"rir_groups must contain at least two different RIRs, got {got}.")
 
 
 def _warn_of_missing_targets(y: Any) -> None:
-    """Warn before the encoder is trained, for minutes, that what follows it will not take these targets."""
+    """Warn, before minutes of training, that an estimator after the encoder will refuse these targets."""
     if y is None:
         return
     missing = pd.isna(np.asarray(y))
     n_missing = int(missing.reshape(len(missing), -1).any(axis=1).sum())
     if n_missing:
         warn(
-            f"y has missing targets in {n_missing} of {len(missing)} rows. The encoder needs no y, but an estimator "
-            "after it will refuse them: drop these rows, e.g. X[keep] with keep = ~numpy.isnan(y)."
+            f"y has missing targets for {n_missing} of {len(missing)} recordings. The encoder does not use y, but an "
+            "estimator after it will refuse missing targets: drop these recordings, e.g. "
+            "X[keep] with keep = ~numpy.isnan(y)."
         )

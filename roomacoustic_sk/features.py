@@ -1,4 +1,4 @@
-"""A classical description of reverberant speech, with nothing learned: how fast levels rise and fall, band by band."""
+"""Classical, hand-crafted features of reverberant speech: how fast levels rise and fall, band by band."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from roomacoustic_sk._recordings import warn_of_repeats
 from roomacoustic_sk._validation import ArgumentValueError, check_number, check_sample_rate, door
 
 FRAME = 0.01  # s
-FLOOR_DB = 80.0  # below the band's loudest frame: digital silence has no logarithm
+FLOOR_DB = 80.0  # below the band's loudest frame; digital silence has no logarithm
 RECORDINGS_AT_ONCE = 16
 LEVEL_PERCENTILES = (5, 50)
 
@@ -26,9 +26,9 @@ __all__ = ["DecaySlopeFeatures"]
 class DecaySlopeFeatures(TransformerMixin, RoomEstimator):
     r"""Percentiles of the slopes with which levels rise and fall, band by band.
 
-    Speech stops a few times a second, and then the level falls as the room lets it. Over all short windows of a clip,
-    the steepest falls tell the reverberation time, and how deep they go tells the clarity. With a forest of trees this
-    is the classical floor that a learned encoder has to beat.
+    Speech stops a few times per second, and then the level decays as fast as the room allows. Over all short windows
+    of a clip, the steepest slopes indicate the reverberation time, and the depth of the decays indicates the clarity.
+    Combined with a random forest, these features are the classical baseline that a learned encoder has to beat.
 
     Parameters
     ----------
@@ -46,21 +46,21 @@ class DecaySlopeFeatures(TransformerMixin, RoomEstimator):
     Attributes
     ----------
     n_features_in_ : int
-        Samples in a row of the data that `fit` saw, where that was an array.
+        Number of samples per recording in the training data, if that was an array.
 
     Raises
     ------
     TypeError, ValueError
-        By `fit` and `transform`: waveforms that are not finite or of a wrong shape, bands beyond half the
-        sampling rate, windows shorter than three frames.
+        By `fit` and `transform`: if waveforms are not finite or of the wrong shape; if bands extend beyond half the
+        sampling rate; if windows are shorter than three frames.
 
     Notes
     -----
-    Levels are those of frames of 10 ms, :math:`L_i = 10 \lg \sum x^2`, in octave bands (Butterworth, 4th order). The
-    slope over a window is that of the least-squares line, in dB/s. Two further numbers a band are the 5th and 50th
-    percentile of the level below the band's loudest frame, in dB. Levels are floored at 80 dB below it, and a silent
-    recording has slopes of 0. Recordings shorter than twice the longest window are repeated from their beginning, with
-    a warning. Nothing is learned; `fit` only checks.
+    Levels are computed over frames of 10 ms, :math:`L_i = 10 \lg \sum x^2`, in octave bands (Butterworth, 4th order).
+    The slope over a window is that of the least-squares line, in dB/s. Each band has two more features, the 5th and
+    50th percentiles of the level relative to the band's loudest frame, in dB. Levels are floored at 80 dB below that
+    frame, and a silent recording has slopes of 0. Recordings shorter than twice the longest window are repeated from
+    their beginning, with a warning. Nothing is learned; `fit` only checks its arguments.
 
     References
     ----------
@@ -79,7 +79,7 @@ class DecaySlopeFeatures(TransformerMixin, RoomEstimator):
     array([-60., -30.])
     """
 
-    # Group labels are taken without being asked for, where metadata routing is enabled.
+    # With metadata routing enabled, group labels are requested by default.
     __metadata_request__fit: ClassVar = {"rir_groups": True, "source_groups": True, "room_groups": True}
 
     def __init__(
@@ -137,7 +137,7 @@ class DecaySlopeFeatures(TransformerMixin, RoomEstimator):
         y : None
             Ignored.
         rir_groups, source_groups, room_groups : array-like of shape (n_recordings,), optional
-            Ignored; they are here so that it may take the encoder's place in a grid.
+            Ignored; accepted so that this transformer can replace the encoder in a grid search.
 
         Returns
         -------
@@ -150,7 +150,7 @@ class DecaySlopeFeatures(TransformerMixin, RoomEstimator):
 
     @door
     def transform(self, X: Any) -> NDArray[np.float64]:
-        """Describe recordings.
+        """Compute the features of recordings.
 
         Parameters
         ----------
@@ -185,7 +185,7 @@ class DecaySlopeFeatures(TransformerMixin, RoomEstimator):
         return np.concatenate(Parallel(n_jobs=self.n_jobs, prefer="threads")(delayed(describe)(i) for i in starts))
 
     def get_feature_names_out(self, input_features: ArrayLike | None = None) -> NDArray[np.object_]:
-        """Name the columns of what `transform` returns.
+        """Return the names of the features that `transform` computes.
 
         Parameters
         ----------
@@ -195,7 +195,7 @@ class DecaySlopeFeatures(TransformerMixin, RoomEstimator):
         Returns
         -------
         ndarray of str
-            Such as "slope_500Hz_0.08s_p10", the 10th percentile of the slopes over 0.08 s at 500 Hz, and
+            E.g. "slope_500Hz_0.08s_p10", the 10th percentile of the slopes over 0.08 s at 500 Hz, and
             "level_500Hz_p5".
         """
         return np.array(
@@ -225,6 +225,6 @@ class DecaySlopeFeatures(TransformerMixin, RoomEstimator):
 
 
 def _slopes(levels: NDArray[np.float64], n_frames: int) -> NDArray[np.float64]:
-    """Return the least-squares slope over every window of so many frames, in dB/s."""
+    """Return the least-squares slope over every window of `n_frames` frames, in dB/s."""
     time = FRAME * (np.arange(n_frames) - (n_frames - 1) / 2)
     return np.convolve(levels, time[::-1], "valid") / np.sum(time**2)

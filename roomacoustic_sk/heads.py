@@ -1,4 +1,4 @@
-"""Heads: small networks that read room parameters from embeddings (Sec. 3.4 and 3.5 of the paper)."""
+"""Heads: small networks that estimate room parameters from embeddings (Sec. 3.4 and 3.5 of the paper)."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from roomacoustic_sk.networks import MLPHead
 
 VALIDATION_BATCH = 1024
 MIN_HELD_OUT = 10
-"""With fewer embeddings held out, their loss is too noisy: then the training loss decides."""
+"""Minimum number of held-out embeddings; the loss on fewer is too noisy, so the training loss decides instead."""
 
 
 class _RoomHead(TrainedEstimator):
-    """What both heads share: the training of a standardising MLP, and its application."""
+    """Base class of both heads: training of an MLP on standardised features, and prediction."""
 
-    # Group labels are taken without being asked for, where metadata routing is enabled.
+    # With metadata routing enabled, group labels are requested by default.
     __metadata_request__fit: ClassVar = {"rir_groups": True, "source_groups": True, "room_groups": True}
 
     n_hidden: int
     hold_out: str
-    _target: Any  # how the targets are learned
+    _target: Any  # encodes the targets for the loss, and decodes the network's outputs
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
@@ -65,7 +65,7 @@ class _RoomHead(TrainedEstimator):
 
 
 class _HeadTask(Task):
-    """The training of a head on standardised features."""
+    """Training of a head on standardised features."""
 
     label = "head"
 
@@ -90,13 +90,13 @@ class _HeadTask(Task):
                 return ""
             return (
                 f"validation_fraction={self.head.validation_fraction:g} holds out {held_out.sum()} of "
-                f"{len(held_out)} rows, and needs at least {MIN_HELD_OUT} of them and a rest"
+                f"{len(held_out)} recordings; at least {MIN_HELD_OUT} are needed, and some must remain for training"
             )
 
         return held_out_if_enough(share_of_labels(wholes, self.head.validation_fraction, random_state), problem)
 
     def streams(self, random_state: RandomState) -> Streams:
-        """Return where to draw from: a head is never resumed."""
+        """Return the random states; training of a head is never resumed."""
         return Streams(random_state, 0)
 
     def build(self) -> nn.Module:
@@ -107,7 +107,7 @@ class _HeadTask(Task):
     def loaders(
         self, module: Any, device: torch.device, autocast: bool, held_out: NDArray[np.bool_], streams: Streams
     ) -> tuple[BatchLoader, BatchLoader | None]:
-        """Return all features once an epoch, in random order."""
+        """Return loaders that pass over all features once per epoch, in random order."""
 
         def loader(part: NDArray[np.bool_], batch_size: int, random_state: Any) -> BatchLoader:
             sampler = ShuffledBatches(np.flatnonzero(part), batch_size, random_state)
@@ -128,58 +128,60 @@ class _HeadTask(Task):
 class RoomRegressor(RegressorMixin, _RoomHead):
     """Estimate room parameters from embeddings: the paper's 2 x 256 MLP.
 
-    Features and targets are standardised inside, so targets may be in s, dB or m3 and several at once.
+    Features and targets are standardised internally, so targets may be in s, dB or m3, and there may be several.
 
     Parameters
     ----------
     non_negative : bool, default=False
         Keep estimates at 0 or above, in training too: the paper's final ReLU, for reverberation time or volume.
     n_hidden : int, default=256
-        Neurons of each of the two hidden layers.
+        Number of neurons in each of the two hidden layers.
     lr : float, default=1e-3
-        Step size of Adam.
+        Learning rate of Adam.
     batch_size : int, default=16
-        Rows in a training step.
+        Number of recordings per training step.
     max_epochs : int, default=100
-        Epochs at most.
+        Maximum number of epochs.
     validation_fraction : float, default=0.1
-        Share of what `hold_out` names held out to stop early and to keep the best weights. 0, or fewer than ten such
-        rows, holds out none: then the training loss decides.
+        Fraction of the sources, responses or rooms, see `hold_out`, held out for early stopping and for selecting the
+        best weights. With 0, or if that is fewer than ten recordings, nothing is held out and the training loss
+        decides.
     hold_out : {"source", "rir", "room"}, default="source"
-        Whether whole sources (rows where `source_groups` is not given), impulse responses or rooms are held out: what
-        will be new where the estimator is used. For rooms not seen in training "rir" does best (docs/results.md).
+        Whether to hold out whole sources (single recordings if `source_groups` is not given), impulse responses or
+        rooms: choose whichever will be new when the estimator is used. For rooms not seen in training, "rir" does best
+        (docs/results.md).
     patience : int, default=10
-        Epochs without a new best after which training stops.
+        Number of epochs without improvement after which training stops.
     device : str or torch.device, default="auto"
-        "auto" is CUDA where there is one, else the CPU.
+        "auto" uses CUDA if it is available, otherwise the CPU.
     callbacks : list of skorch callbacks, optional
-        Further hooks into training.
-    checkpoint_dir : str or path, optional
-        Folder for checkpoints: `fit` saves its state there after every epoch, and the same `fit`, started again after
-        it was killed or interrupted, resumes after the last whole epoch and gives the same result. Needs
-        `random_state`. Fits with other parameters or data have files of their own; delete the folder when done.
+        Additional callbacks for training.
+    checkpoint_dir : str or path-like, optional
+        Folder for checkpoints. `fit` saves its state there after every epoch; the same `fit`, started again after it was
+        killed or interrupted, resumes after the last complete epoch and gives the same result. Needs `random_state`.
+        Fits with other parameters or data have their own files; delete the folder when done.
     random_state : int, RandomState or None, default=None
-        Seeds weights, batches and the held-out rows. Global generators are left alone.
+        Seeds weights, batches and the choice of held-out recordings. Global random generators are left unchanged.
     verbose : int, default=0
         0 is silent, 1 shows a progress bar, 2 a table of epochs.
 
     Attributes
     ----------
     module_ : torch.nn.Module
-        The network with the best weights, which `predict` applies.
+        The network with the best weights, used by `predict`.
     net_ : skorch.NeuralNet
-        The net that trained it.
+        The skorch net that trained it.
     history_ : pandas.DataFrame
-        Epoch, losses and seconds, one row an epoch; the losses are mean squared errors of standardised targets.
+        One row per epoch: epoch, losses and duration in s. The losses are mean squared errors of standardised targets.
     n_iter_ : int
-        Epochs trained.
+        Number of epochs trained.
     n_features_in_ : int
         Length of the embeddings.
 
     Raises
     ------
     TypeError, ValueError
-        By `fit`: a parameter out of range, features or targets that are not finite or of different lengths.
+        By `fit`: if a parameter is out of range; if features or targets are not finite or differ in length.
 
     Examples
     --------
@@ -242,13 +244,13 @@ class RoomRegressor(RegressorMixin, _RoomHead):
 
         Parameters
         ----------
-        X : array-like of shape (n_rows, n_features)
+        X : array-like of shape (n_recordings, n_features)
             Embeddings.
-        y : array-like of shape (n_rows,) or (n_rows, n_targets)
+        y : array-like of shape (n_recordings,) or (n_recordings, n_targets)
             Targets, e.g. reverberation times in s.
-        rir_groups, source_groups, room_groups : array-like of shape (n_rows,), optional
-            The labels that the encoder takes. Whole labels of those that `hold_out` names are held out; the other two
-            are checked and not used.
+        rir_groups, source_groups, room_groups : array-like of shape (n_recordings,), optional
+            Group labels, as for `ContrastiveRoomEncoder`. Those selected by `hold_out` define the groups that are held
+            out whole; the others are checked but not used.
 
         Returns
         -------
@@ -270,12 +272,12 @@ class RoomRegressor(RegressorMixin, _RoomHead):
 
         Parameters
         ----------
-        X : array-like of shape (n_rows, n_features)
+        X : array-like of shape (n_recordings, n_features)
             Embeddings.
 
         Returns
         -------
-        ndarray of shape (n_rows,) or (n_rows, n_targets)
+        ndarray of shape (n_recordings,) or (n_recordings, n_targets)
             Estimates in the targets' units.
         """
         outputs = self._outputs(X)
@@ -283,36 +285,38 @@ class RoomRegressor(RegressorMixin, _RoomHead):
 
 
 class RoomClassifier(ClassifierMixin, _RoomHead):
-    """Classify rooms from embeddings, small or large for one: the paper's 2 x 256 MLP with a softmax.
+    """Classify rooms from embeddings, e.g. as small or large: the paper's 2 x 256 MLP with a softmax.
 
     Parameters
     ----------
     n_hidden : int, default=256
-        Neurons of each of the two hidden layers.
+        Number of neurons in each of the two hidden layers.
     lr : float, default=1e-3
-        Step size of Adam.
+        Learning rate of Adam.
     batch_size : int, default=16
-        Rows in a training step.
+        Number of recordings per training step.
     max_epochs : int, default=100
-        Epochs at most.
+        Maximum number of epochs.
     validation_fraction : float, default=0.1
-        Share of what `hold_out` names held out to stop early and to keep the best weights. 0, or fewer than ten such
-        rows, holds out none: then the training loss decides.
+        Fraction of the sources, responses or rooms, see `hold_out`, held out for early stopping and for selecting the
+        best weights. With 0, or if that is fewer than ten recordings, nothing is held out and the training loss
+        decides.
     hold_out : {"source", "rir", "room"}, default="source"
-        Whether whole sources (rows where `source_groups` is not given), impulse responses or rooms are held out: what
-        will be new where the estimator is used. For rooms not seen in training "rir" does best (docs/results.md).
+        Whether to hold out whole sources (single recordings if `source_groups` is not given), impulse responses or
+        rooms: choose whichever will be new when the estimator is used. For rooms not seen in training, "rir" does best
+        (docs/results.md).
     patience : int, default=10
-        Epochs without a new best after which training stops.
+        Number of epochs without improvement after which training stops.
     device : str or torch.device, default="auto"
-        "auto" is CUDA where there is one, else the CPU.
+        "auto" uses CUDA if it is available, otherwise the CPU.
     callbacks : list of skorch callbacks, optional
-        Further hooks into training.
-    checkpoint_dir : str or path, optional
-        Folder for checkpoints: `fit` saves its state there after every epoch, and the same `fit`, started again after
-        it was killed or interrupted, resumes after the last whole epoch and gives the same result. Needs
-        `random_state`. Fits with other parameters or data have files of their own; delete the folder when done.
+        Additional callbacks for training.
+    checkpoint_dir : str or path-like, optional
+        Folder for checkpoints. `fit` saves its state there after every epoch; the same `fit`, started again after it was
+        killed or interrupted, resumes after the last complete epoch and gives the same result. Needs `random_state`.
+        Fits with other parameters or data have their own files; delete the folder when done.
     random_state : int, RandomState or None, default=None
-        Seeds weights, batches and the held-out rows. Global generators are left alone.
+        Seeds weights, batches and the choice of held-out recordings. Global random generators are left unchanged.
     verbose : int, default=0
         0 is silent, 1 shows a progress bar, 2 a table of epochs.
 
@@ -321,20 +325,21 @@ class RoomClassifier(ClassifierMixin, _RoomHead):
     classes_ : ndarray of shape (n_classes,)
         The classes.
     module_ : torch.nn.Module
-        The network with the best weights, which `predict` applies.
+        The network with the best weights, used by `predict`.
     net_ : skorch.NeuralNet
-        The net that trained it.
+        The skorch net that trained it.
     history_ : pandas.DataFrame
-        Epoch, losses and seconds, one row an epoch; the losses are cross-entropies.
+        One row per epoch: epoch, losses and duration in s. The losses are cross-entropies.
     n_iter_ : int
-        Epochs trained.
+        Number of epochs trained.
     n_features_in_ : int
         Length of the embeddings.
 
     Raises
     ------
     TypeError, ValueError
-        By `fit`: a parameter out of range, features that are not finite, one class only, continuous targets.
+        By `fit`: if a parameter is out of range; if features are not finite; if targets are continuous or all of one
+        class.
 
     Examples
     --------
@@ -390,13 +395,13 @@ class RoomClassifier(ClassifierMixin, _RoomHead):
 
         Parameters
         ----------
-        X : array-like of shape (n_rows, n_features)
+        X : array-like of shape (n_recordings, n_features)
             Embeddings.
-        y : array-like of shape (n_rows,)
+        y : array-like of shape (n_recordings,)
             Classes.
-        rir_groups, source_groups, room_groups : array-like of shape (n_rows,), optional
-            The labels that the encoder takes. Whole labels of those that `hold_out` names are held out; the other two
-            are checked and not used.
+        rir_groups, source_groups, room_groups : array-like of shape (n_recordings,), optional
+            Group labels, as for `ContrastiveRoomEncoder`. Those selected by `hold_out` define the groups that are held
+            out whole; the others are checked but not used.
 
         Returns
         -------
@@ -418,12 +423,12 @@ class RoomClassifier(ClassifierMixin, _RoomHead):
 
         Parameters
         ----------
-        X : array-like of shape (n_rows, n_features)
+        X : array-like of shape (n_recordings, n_features)
             Embeddings.
 
         Returns
         -------
-        ndarray of shape (n_rows, n_classes)
+        ndarray of shape (n_recordings, n_classes)
             Probabilities, in the order of `classes_`.
         """
         outputs = self._outputs(X)
@@ -435,12 +440,12 @@ class RoomClassifier(ClassifierMixin, _RoomHead):
 
         Parameters
         ----------
-        X : array-like of shape (n_rows, n_features)
+        X : array-like of shape (n_recordings, n_features)
             Embeddings.
 
         Returns
         -------
-        ndarray of shape (n_rows,)
+        ndarray of shape (n_recordings,)
             Classes.
         """
         outputs = self._outputs(X)

@@ -1,4 +1,4 @@
-"""The supervised contrastive loss, and a score of what it has separated."""
+"""The supervised contrastive loss, and a retrieval score for embeddings."""
 
 from __future__ import annotations
 
@@ -13,40 +13,41 @@ from roomacoustic_sk._validation import check_choice, check_number, door
 __all__ = ["SupConLoss", "retrieval"]
 
 PLATEAU_MARGIN = 0.02
-"""Share of the way from chance to perfect separation that counts as having left the plateau."""
+"""Share of the way from chance to perfect separation after which training counts as having left the plateau."""
 
 
 class SupConLoss(nn.Module):
     r"""Supervised contrastive loss: Eq. 2 of Götz et al., after Khosla et al.
 
-    Each row is an anchor in turn. The loss is the cross-entropy of picking one of its positives (the other rows with
-    the anchor's label) among all other rows, by cosine similarity over the temperature.
+    Each embedding in a batch is an anchor in turn. The loss is the cross-entropy of picking one of its positives (the
+    other embeddings with the anchor's label) among all other embeddings, by cosine similarity divided by the
+    temperature.
 
     Parameters
     ----------
     tau : float, default=0.1
-        Temperature, above 0. The smaller, the more the most similar negatives weigh.
+        Temperature, above 0. The smaller it is, the more weight the most similar negatives have.
     reduction : {"mean", "sum"}, default="mean"
-        Over the anchors that have a positive: their mean, or their sum as Eq. 2 has it. The two differ by a factor
-        that Adam does not see; the mean can be compared across batch sizes.
+        Mean over the anchors that have a positive, or their sum, as in Eq. 2. The two differ by a factor to which Adam
+        is invariant; the mean can be compared across batch sizes.
 
     Raises
     ------
     TypeError, ValueError
-        If `tau` is no positive number or `reduction` is unknown.
+        If `tau` is not a positive number or `reduction` is unknown.
 
     Notes
     -----
-    With :math:`\mathcal{A}(i)` all rows but *i* and :math:`\mathcal{P}(i)` those that share its label,
+    With :math:`\mathcal{A}(i)` all embeddings but *i* and :math:`\mathcal{P}(i)` those of them with the label of *i*,
 
     .. math:: \mathcal{L} = \sum_i \frac{-1}{|\mathcal{P}(i)|} \sum_{p \in \mathcal{P}(i)} \log
         \frac{\exp(\langle z_i, z_p \rangle / \tau)}{\sum_{a \in \mathcal{A}(i)} \exp(\langle z_i, z_a
         \rangle / \tau)}.
 
-    Anchors without a positive are left out; where no anchor has one, the loss is 0 with a gradient of 0. A batch of
-    one class only has no negatives: the formula stands as it is, and its gradient only evens out the similarities.
-    The sum over :math:`\mathcal{A}(i)` is a log-sum-exp in at least single precision, so that the loss is finite for
-    any temperature from 0.001 to 100.
+    Anchors without a positive are left out; if no anchor has one, the loss and its gradient are 0. A batch with a
+    single class has no negatives: the formula still applies, but its gradient only evens out the similarities. The
+    sum over :math:`\mathcal{A}(i)` is computed as a log-sum-exp in at least single precision, so that the loss is
+    finite for any temperature from 0.001 to 100.
 
     References
     ----------
@@ -72,11 +73,11 @@ class SupConLoss(nn.Module):
 
         Parameters
         ----------
-        embeddings : Tensor of shape (n_rows, n_dimensions) or (n_rows, n_projections, n_dimensions)
-            Normalised here, so any length will do. Of several projections, each has a loss of its own, and their mean
-            is returned.
-        labels : Tensor of shape (n_rows,)
-            Integer class of each row.
+        embeddings : Tensor of shape (n_embeddings, n_dimensions) or (n_embeddings, n_projections, n_dimensions)
+            Embeddings of any norm; they are normalised here. With several projections, the mean of their losses is
+            returned.
+        labels : Tensor of shape (n_embeddings,)
+            Integer class of each embedding.
 
         Returns
         -------
@@ -84,8 +85,8 @@ class SupConLoss(nn.Module):
         """
         if embeddings.ndim not in (2, 3) or labels.shape != embeddings.shape[:1]:
             raise ValueError(
-                "SupConLoss: embeddings and labels must be of shapes (n_rows, n_dimensions), or (n_rows, "
-                "n_projections, n_dimensions), and (n_rows,), "
+                "SupConLoss: embeddings and labels must be of shapes (n_embeddings, n_dimensions), or "
+                "(n_embeddings, n_projections, n_dimensions), and (n_embeddings,), "
                 f"got {tuple(embeddings.shape)} and {tuple(labels.shape)}."
             )
         if embeddings.dtype in (torch.float16, torch.bfloat16):
@@ -108,28 +109,29 @@ class SupConLoss(nn.Module):
 
 
 def retrieval(embeddings: Tensor, labels: Tensor) -> Tensor:
-    """Return how often the most similar other row of a batch has the same label.
+    """Return how often the most similar other embedding in a batch has the same label.
 
-    Unlike the loss it does not depend on a temperature, nor on how sure the network is where it errs.
+    Unlike the loss, it depends neither on a temperature nor on how confident the network is in its errors.
 
     Parameters
     ----------
-    embeddings : Tensor of shape (n_rows, n_dimensions) or (n_rows, n_projections, n_dimensions)
-        Of several projections the mean of their shares is returned.
-    labels : Tensor of shape (n_rows,)
-        Integer class of each row.
+    embeddings : Tensor of shape (n_embeddings, n_dimensions) or (n_embeddings, n_projections, n_dimensions)
+        Embeddings of any norm. With several projections, the mean of their shares is returned.
+    labels : Tensor of shape (n_embeddings,)
+        Integer class of each embedding.
 
     Returns
     -------
     Tensor of shape ()
-        Share of rows, from 0 to 1. By chance it is about (M - 1) / (NM - 1) in a batch of N classes with M rows each.
+        Share of the embeddings, from 0 to 1. Chance level is about (M - 1) / (NM - 1) in a batch of N classes with M
+        views each.
 
     Examples
     --------
     >>> import torch
     >>> from roomacoustic_sk.losses import retrieval
     >>> z = torch.tensor([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0], [0.9, 0.3]])
-    >>> retrieval(z, torch.tensor([0, 0, 1, 1])).item()  # the last row is more like the first two
+    >>> retrieval(z, torch.tensor([0, 0, 1, 1])).item()  # the last embedding is more like the first two
     0.75
     """
     with full_precision(embeddings):
@@ -141,9 +143,10 @@ def retrieval(embeddings: Tensor, labels: Tensor) -> Tensor:
 
 
 def plateau_level(n_classes: int, n_views: int, tau: float) -> float:
-    """Return the loss below which a contrastive training has visibly left its start.
+    """Return the loss below which contrastive training has visibly left its initial plateau.
 
-    At chance every other row is as likely as any: ln(NM - 1). At best positives are alike and negatives orthogonal.
+    At chance, every other embedding is equally likely: ln(NM - 1). At best, positives are identical and negatives
+    orthogonal.
     """
     n_negatives = (n_classes - 1) * n_views
     chance = math.log(n_negatives + n_views - 1)

@@ -1,4 +1,4 @@
-"""Errors of room parameter estimates, as the paper reports them, and their scikit-learn scorers."""
+"""Error measures for room parameter estimates, as reported in the paper, and their scikit-learn scorers."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ __all__ = [
 
 
 def _check_pair(y_true: ArrayLike, y_pred: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return two finite float arrays of one shape, 1-D or 2-D."""
+    """Return two finite float arrays of the same shape, 1-D or 2-D."""
     true, predicted = np.asarray(y_true, dtype=float), np.asarray(y_pred, dtype=float)
     if true.shape != predicted.shape or true.ndim not in (1, 2) or len(true) == 0:
         raise ArgumentValueError(
-            "y_true and y_pred must be of one shape, (n_rows,) or (n_rows, n_targets), "
+            "y_true and y_pred must have the same shape, (n_recordings,) or (n_recordings, n_targets), "
             f"got {describe(true)} and {describe(predicted)}."
         )
     for name, values in (("y_true", true), ("y_pred", predicted)):
@@ -39,7 +39,7 @@ def _check_pair(y_true: ArrayLike, y_pred: ArrayLike) -> tuple[NDArray[Any], NDA
 
 
 def _is_constant(values: NDArray[Any]) -> NDArray[np.bool_]:
-    """Say of each column whether its values are equal but for rounding, which leaves a deviation that is no spread."""
+    """Return for each column whether its values are equal up to rounding, which leaves a spurious deviation."""
     return np.ptp(values, axis=0) <= 1e-12 * np.abs(values).max(axis=0)
 
 
@@ -49,18 +49,18 @@ def rmse(y_true: ArrayLike, y_pred: ArrayLike) -> float:
 
     Parameters
     ----------
-    y_true, y_pred : array-like of shape (n_rows,) or (n_rows, n_targets)
-        True and estimated values; errors of several targets are averaged.
+    y_true, y_pred : array-like of shape (n_recordings,) or (n_recordings, n_targets)
+        True and estimated values; with several targets, their errors are averaged.
 
     Returns
     -------
     float
-        0 where every estimate is right.
+        0 if every estimate is exact.
 
     Raises
     ------
     ValueError
-        If the shapes differ, there is no row, or a value is not finite.
+        If the shapes differ, the arrays are empty, or a value is not finite.
 
     Examples
     --------
@@ -75,24 +75,24 @@ def rmse(y_true: ArrayLike, y_pred: ArrayLike) -> float:
 def relative_rmse(y_true: ArrayLike, y_pred: ArrayLike) -> float:
     """Divide the RMSE by the standard deviation of the true values.
 
-    0 is perfect, 1 is as bad as always saying their mean.
+    0 is perfect; 1 is as bad as always predicting their mean.
 
-    Unlike the RMSE it can be compared across data sets of different spread.
+    Unlike the RMSE, it can be compared across data sets with different spreads.
 
     Parameters
     ----------
-    y_true, y_pred : array-like of shape (n_rows,) or (n_rows, n_targets)
-        True and estimated values; errors of several targets are averaged.
+    y_true, y_pred : array-like of shape (n_recordings,) or (n_recordings, n_targets)
+        True and estimated values; with several targets, their errors are averaged.
 
     Returns
     -------
     float
-        NaN where the true values are all equal.
+        NaN if the true values are all equal.
 
     Raises
     ------
     ValueError
-        If the shapes differ, there is no row, or a value is not finite.
+        If the shapes differ, the arrays are empty, or a value is not finite.
 
     Examples
     --------
@@ -107,22 +107,22 @@ def relative_rmse(y_true: ArrayLike, y_pred: ArrayLike) -> float:
 
 @door
 def pearson_r(y_true: ArrayLike, y_pred: ArrayLike) -> float:
-    """Return Pearson's correlation coefficient of true and estimated values.
+    """Return Pearson's correlation coefficient between true and estimated values.
 
     Parameters
     ----------
-    y_true, y_pred : array-like of shape (n_rows,) or (n_rows, n_targets)
-        True and estimated values; coefficients of several targets are averaged.
+    y_true, y_pred : array-like of shape (n_recordings,) or (n_recordings, n_targets)
+        True and estimated values; with several targets, their coefficients are averaged.
 
     Returns
     -------
     float
-        NaN where the true values are all equal; 0 where the estimates are, which then say nothing of the truth.
+        NaN if the true values are all equal; 0 if the estimates are, since they then carry no information.
 
     Raises
     ------
     ValueError
-        If the shapes differ, there is no row, or a value is not finite.
+        If the shapes differ, the arrays are empty, or a value is not finite.
 
     Examples
     --------
@@ -139,22 +139,22 @@ def pearson_r(y_true: ArrayLike, y_pred: ArrayLike) -> float:
 
 @door
 def bias(y_true: ArrayLike, y_pred: ArrayLike) -> float:
-    """Average estimate minus truth, in the target's unit.
+    """Return the mean of estimate minus true value, in the target's unit.
 
     Parameters
     ----------
-    y_true, y_pred : array-like of shape (n_rows,) or (n_rows, n_targets)
-        True and estimated values; biases of several targets are averaged.
+    y_true, y_pred : array-like of shape (n_recordings,) or (n_recordings, n_targets)
+        True and estimated values; with several targets, their biases are averaged.
 
     Returns
     -------
     float
-        Above 0 where the estimates are too large.
+        Above 0 if the estimates are too large on average.
 
     Raises
     ------
     ValueError
-        If the shapes differ, there is no row, or a value is not finite.
+        If the shapes differ, the arrays are empty, or a value is not finite.
 
     Examples
     --------
@@ -168,11 +168,11 @@ def bias(y_true: ArrayLike, y_pred: ArrayLike) -> float:
 
 @door
 def regression_metrics(y_true: ArrayLike, y_pred: ArrayLike) -> dict[str, float]:
-    """Return all four errors at once, by name.
+    """Return all four measures at once, by name.
 
     Parameters
     ----------
-    y_true, y_pred : array-like of shape (n_rows,) or (n_rows, n_targets)
+    y_true, y_pred : array-like of shape (n_recordings,) or (n_recordings, n_targets)
         True and estimated values.
 
     Returns
@@ -183,7 +183,7 @@ def regression_metrics(y_true: ArrayLike, y_pred: ArrayLike) -> dict[str, float]
     Raises
     ------
     ValueError
-        If the shapes differ, there is no row, or a value is not finite.
+        If the shapes differ, the arrays are empty, or a value is not finite.
 
     Examples
     --------

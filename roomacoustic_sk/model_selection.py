@@ -1,4 +1,4 @@
-"""Cross-validation that cannot leak rooms from training into test."""
+"""Cross-validation that cannot leak rooms from training into testing."""
 
 from __future__ import annotations
 
@@ -14,23 +14,25 @@ from roomacoustic_sk._validation import ArgumentValueError, door
 
 
 class RoomDisjointSplit(BaseCrossValidator):
-    """Split as another splitter does, and refuse a split whose training and test share a room.
+    """Wrap another splitter, and refuse any split whose training and test sets share a room.
 
-    Clips through responses of one room in training and test flatter every result. A splitter sees only the groups that
-    it is given: those of RIRs or speakers may well leave a room in both parts. This one knows the rooms.
+    If clips from the same room are in both the training and the test set, every result is too optimistic. A splitter
+    sees only the groups that it is given: splitting by RIR or by speaker can still leave a room in both sets. This
+    splitter knows the rooms.
 
     Parameters
     ----------
     cv : int or cross-validation splitter
-        Splits the rows, e.g. ``GroupKFold(4)``.
-    room_groups : array-like of shape (n_rows,)
-        Label of each row's room, of all rows that are split: an inner search of nested cross-validation needs one of
-        its own for each outer fold.
+        Splits the recordings, e.g. ``GroupKFold(4)``.
+    room_groups : array-like of shape (n_recordings,)
+        Label of each recording's room, for exactly the recordings that are split: in nested cross-validation, the
+        inner search needs a separate splitter for each outer fold.
 
     Raises
     ------
     ValueError
-        By `split`, before anything is trained: a room in both parts of a split, or not one label a row.
+        By `split`, before anything is trained: if a room is in both sets of a split, or if there is not exactly one
+        label per recording.
 
     Examples
     --------
@@ -38,17 +40,17 @@ class RoomDisjointSplit(BaseCrossValidator):
     >>> from sklearn.model_selection import GroupKFold
     >>> from roomacoustic_sk.model_selection import RoomDisjointSplit
     >>> room = np.repeat([0, 1, 2, 3], 6)
-    >>> rir = np.arange(24) // 3  # two responses a room
+    >>> rir = np.arange(24) // 3  # two responses per room
     >>> X = np.zeros((24, 1))
     >>> len(list(RoomDisjointSplit(GroupKFold(2), room).split(X, groups=room)))
     2
     >>> len(list(RoomDisjointSplit(GroupKFold(8), room).split(X, groups=rir)))  # doctest: +ELLIPSIS
     Traceback (most recent call last):
         ...
-    roomacoustic_sk._validation.ArgumentValueError: RoomDisjointSplit: cv must not put a room into training ...
+    roomacoustic_sk._validation.ArgumentValueError: RoomDisjointSplit: cv must not put a room into both ...
     """
 
-    # As of scikit-learn's own group splitters, where metadata routing is enabled.
+    # With metadata routing enabled, groups are requested by default, as in scikit-learn's own group splitters.
     __metadata_request__split: ClassVar = {"groups": True}
 
     def __init__(self, cv: Any, room_groups: ArrayLike) -> None:
@@ -57,26 +59,26 @@ class RoomDisjointSplit(BaseCrossValidator):
 
     @door
     def split(self, X: Any, y: Any = None, groups: Any = None) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
-        """Return an iterator over the rows of training and test, once all splits are checked.
+        """Return an iterator over training and test indices, after checking all splits.
 
         Parameters
         ----------
-        X : array-like of shape (n_rows, ...)
-            The rows.
-        y : array-like of shape (n_rows,), optional
+        X : array-like of shape (n_recordings, ...)
+            Recordings, or features computed from them.
+        y : array-like of shape (n_recordings,), optional
             Targets, for splitters that need them.
-        groups : array-like of shape (n_rows,), optional
+        groups : array-like of shape (n_recordings,), optional
             Groups, for splitters that need them.
 
         Returns
         -------
         iterator of (ndarray, ndarray)
-            Numbers of the rows of training and of test.
+            Training indices and test indices.
 
         Raises
         ------
         ValueError
-            If a room is in both parts of a split, or there is not one label a row.
+            If a room is in both sets of a split, or if there is not exactly one label per recording.
         """
         room = check_groups(self.room_groups, len(X), name="room_groups")
         splits = [(np.asarray(train), np.asarray(test)) for train, test in check_cv(self.cv, y).split(X, y, groups)]
@@ -84,7 +86,7 @@ class RoomDisjointSplit(BaseCrossValidator):
             shared = np.intersect1d(room[train], room[test])
             if len(shared):
                 raise ArgumentValueError(
-                    f"cv must not put a room into training and test, got room {shared[0]} in both parts of "
+                    f"cv must not put a room into both training and test, got room {shared[0]} in both sets of "
                     f"split {number} ({len(shared)} rooms in all). Use GroupKFold with groups=room_groups."
                 )
         return iter(splits)
@@ -100,6 +102,6 @@ class RoomDisjointSplit(BaseCrossValidator):
         Returns
         -------
         int
-            How many splits there are.
+            Number of splits.
         """
         return check_cv(self.cv, y).get_n_splits(X, y, groups)

@@ -1,4 +1,4 @@
-"""The networks: their contract, spectrogram front ends, convolutional encoders, projection and head."""
+"""Networks: their common interface, spectrogram front ends, convolutional encoders, projection and head."""
 
 from __future__ import annotations
 
@@ -29,22 +29,22 @@ __all__ = [
 ]
 
 SPECTRUM_FLOOR_DB = -80.0
-"""Spectrogram cells are floored at this level below the clip's mean power, in dB: digital silence has no logarithm."""
+"""Spectrogram floor in dB relative to the clip's mean power: digital silence has no logarithm."""
 
 CLIPS_AT_ONCE = 4
 
 
 class RoomNetwork(nn.Module):
-    """The contract of an encoder network: waveforms (n, n_times) in, embeddings (n, n_embedding) out.
+    """The interface of an encoder network, which maps waveforms (n, n_times) to embeddings (n, n_embedding).
 
-    Estimators build a network by ``network(n_times, sample_rate=sample_rate)`` and ask of it what is listed here,
-    nothing else. Derive your own network from this class to use the attributes; any other module works as well, and
-    is then called with the number of samples alone.
+    Estimators build a network by ``network(n_times, sample_rate=sample_rate)`` and use only the interface listed here.
+    Derive your own network from this class to use the attributes. Any other module works as well; it is called with
+    the number of samples, and with `sample_rate` only if it has that parameter.
 
     Parameters
     ----------
     n_times : int
-        Samples in the segments that it is trained on.
+        Number of samples in the segments that it is trained on.
     sample_rate : int
         Sampling rate, in Hz.
 
@@ -53,15 +53,15 @@ class RoomNetwork(nn.Module):
     n_times, sample_rate : int
         As above.
     min_times : int
-        Samples in the shortest clip that `forward` takes: `n_times` unless the network pools over time.
+        Number of samples in the shortest clip that `forward` accepts: `n_times` unless the network pools over time.
     parts : tuple of int
-        Lengths of the parts that make up the embedding, each of which has a contrastive loss of its own besides the
-        whole; empty, or one length, where there is only the whole.
+        Lengths of the parts that make up the embedding. With two or more, the contrastive loss is also computed for
+        each part; empty, or a single length, if there is only the whole embedding.
     TAKES_SPECTROGRAMS : bool
-        Whether `forward` takes the output of the module `spectrogram` instead of waveforms, so that training computes
-        it only once for each clip.
+        Whether `forward` also accepts the output of the module `spectrogram` instead of waveforms, so that training
+        computes it only once for each clip.
     COMPILING_PAYS : bool
-        Whether long trainings on a CPU are faster compiled.
+        Whether compiling speeds up long training runs on a CPU.
 
     Examples
     --------
@@ -91,17 +91,17 @@ class RoomNetwork(nn.Module):
 
     @classmethod
     def shortest_clip(cls, sample_rate: int) -> int:
-        """Return the fewest samples that such a network can be built for; raise where it is not made for the rate."""
+        """Return the minimum `n_times` that the network can be built for; raise if it does not support the rate."""
         return 1
 
     @property
     def front_end(self) -> nn.Module | None:
-        """The module that computes the spectrograms that `forward` takes, if it takes any."""
+        """The module that computes spectrograms for `forward`, or None if it accepts waveforms only."""
         return self.spectrogram if self.TAKES_SPECTROGRAMS else None
 
 
 def _at_unit_power(waveforms: Tensor) -> Tensor:
-    """Bring each clip to a mean power of 1."""
+    """Scale each clip to a mean power of 1."""
     mean_power = waveforms.square().mean(dim=1, keepdim=True)
     return waveforms * mean_power.clamp_min(torch.finfo(waveforms.dtype).tiny).rsqrt()
 
@@ -115,20 +115,20 @@ def _floor(window: int) -> float:
 
 
 def _centred(level: Tensor) -> Tensor:
-    """Take each clip's mean out of its spectrogram; from a constant, as of silence, exactly."""
+    """Subtract the mean of each clip's spectrogram; a constant one, as of silence, becomes exactly 0."""
     level = level - level[:, :1, :1]
     return level.sub_(level.mean(dim=(1, 2), keepdim=True))
 
 
 def _deviation(centred: Tensor) -> Tensor:
-    """Return the standard deviation of each clip's spectrogram, whose mean is 0: torch.std takes many times as long."""
+    """Return the standard deviation of each clip's zero-mean spectrogram; torch.std is many times slower."""
     flat = centred.flatten(1)
     variance = torch.linalg.vecdot(flat, flat) / (flat.shape[1] - 1)
     return variance.sqrt().clamp_min(1e-6)[:, None, None]
 
 
 def _few_at_once(transform: Callable[[Tensor], Tensor], waveforms: Tensor) -> Tensor:
-    """Apply a transform clip by clip, on a CPU so few at once that what comes in between fits into its cache."""
+    """Apply a transform, on a CPU to so few clips at a time that intermediate results fit into its cache."""
     if waveforms.device.type != "cpu" or len(waveforms) <= CLIPS_AT_ONCE:
         return transform(waveforms)
     return torch.cat([transform(part) for part in waveforms.split(CLIPS_AT_ONCE)])
@@ -137,7 +137,7 @@ def _few_at_once(transform: Callable[[Tensor], Tensor], waveforms: Tensor) -> Te
 class LogSpectrogram(nn.Module):
     r"""Standardised log-magnitude spectrogram of waveforms (Sec. 3.3 of the paper).
 
-    Each clip's spectrogram is brought to zero mean and unit variance, so it does not depend on the clip's level.
+    Each clip's spectrogram is scaled to zero mean and unit variance, so it does not depend on the clip's level.
 
     Parameters
     ----------
@@ -148,8 +148,8 @@ class LogSpectrogram(nn.Module):
 
     Notes
     -----
-    No padding: :math:`\lfloor (n - window) / hop \rfloor + 1` frames of window / 2 + 1 frequencies. The short-time
-    transform of so short a window is computed as products with the windowed cosines and sines.
+    No padding: :math:`\lfloor (n - window) / hop \rfloor + 1` frames of window / 2 + 1 frequencies. Because the window
+    is so short, the short-time transform is computed as products with the windowed cosines and sines.
 
     Examples
     --------
@@ -175,7 +175,7 @@ class LogSpectrogram(nn.Module):
         self.register_buffer("basis", basis.unflatten(1, (n_pieces, hop)).transpose(0, 1).float(), persistent=False)
 
     def n_frames(self, n_times: int) -> int:
-        """Return how many frames a clip of `n_times` samples has."""
+        """Return the number of frames in a clip of `n_times` samples."""
         return (n_times - self.window) // self.hop + 1
 
     @torch.compiler.disable
@@ -188,16 +188,16 @@ class LogSpectrogram(nn.Module):
         n, n_frames = len(waveforms), self.n_frames(waveforms.shape[1])
         n_needed = (n_frames + len(self.basis) - 1) * self.hop
         waveforms = _at_unit_power(waveforms)[:, :n_needed]
-        if waveforms.shape[1] < n_needed:  # the last piece of the last frame reaches beyond the end, where it is 0
+        if waveforms.shape[1] < n_needed:  # the last frame's last piece extends beyond the end; the basis is 0 there
             waveforms = nn.functional.pad(waveforms, (0, n_needed - waveforms.shape[1]))
-        # A frame is made of pieces as long as the hop, so that nothing is copied to lay out overlapping frames.
+        # Frames are assembled from pieces of one hop each, so that overlapping frames need no copy.
         pieces = waveforms.unflatten(1, (-1, self.hop)).transpose(1, 2)
         first, *others = self.basis.unsqueeze(1).expand(-1, n, -1, -1)
         spectrum = first @ pieces[:, :, :n_frames]
         for i, basis in enumerate(others, start=1):
             spectrum.baddbmm_(basis, pieces[:, :, i : i + n_frames])
         real, imaginary = spectrum.chunk(2, dim=1)
-        # The logarithm of the magnitude but for a factor of 2 that the standardisation removes.
+        # The logarithm of the magnitude up to a factor of 2, which the standardisation removes.
         level = real.square().addcmul_(imaginary, imaginary).clamp_min_(_floor(self.window)).log_()
         level = _centred(level)
         return (level / _deviation(level))[:, None]
@@ -216,20 +216,20 @@ class RoomCNN(RoomNetwork):
     Parameters
     ----------
     n_times : int, default=64000
-        Samples in a clip; 4 s at 16 kHz in the paper. The last layer is tied to it.
+        Number of samples in a clip; 4 s at 16 kHz in the paper. The size of the last layer depends on it.
     n_embedding : int, default=64
         Length of the embedding.
     n_channels : int, default=5
-        Channels of every block. The paper does not say; 5 is what gives its 157 k parameters.
+        Number of channels in every block. The paper does not state it; 5 gives its 157 k parameters.
     dropout : float, default=0.1
         Dropout before the fully connected layer, in training mode.
     sample_rate : int, default=16000
-        Sampling rate, in Hz. The paper defines the network at 16 kHz: others are refused.
+        Sampling rate, in Hz. The paper defines the network at 16 kHz; other rates are refused.
 
     Attributes
     ----------
     MIN_TIMES : int
-        Samples in the shortest clip that the six convolutions accept.
+        Number of samples in the shortest clip that the six convolutions accept.
 
     Raises
     ------
@@ -278,7 +278,7 @@ class RoomCNN(RoomNetwork):
 
     @classmethod
     def shortest_clip(cls, sample_rate: int) -> int:
-        """Return the fewest samples that the six convolutions accept."""
+        """Return the minimum number of samples for the six convolutions."""
         if sample_rate != cls.SAMPLE_RATE:
             raise ArgumentValueError(
                 f'sample_rate must be {cls.SAMPLE_RATE} Hz for network="paper", which the paper '
@@ -288,14 +288,14 @@ class RoomCNN(RoomNetwork):
         return cls.MIN_TIMES
 
     def forward(self, waveforms: Tensor) -> Tensor:
-        """Return unit-norm embeddings (n, n_embedding) of waveforms (n, n_times), or of their spectrograms."""
+        """Map waveforms (n, n_times), or their spectrograms, to unit-norm embeddings (n, n_embedding)."""
         if waveforms.ndim == 2 and waveforms.shape[1] != self.n_times:
             raise ValueError(
-                f"RoomCNN: waveforms must have {self.n_times} samples, which its last layer is tied to, "
-                f"got {waveforms.shape[1]}. PooledRoomCNN takes clips of any length."
+                f"RoomCNN: waveforms must have {self.n_times} samples, as its last layer requires, "
+                f"got {waveforms.shape[1]}. PooledRoomCNN accepts clips of any length from 0.5 s."
             )
         spectrogram = self.spectrogram(waveforms) if waveforms.ndim == 2 else waveforms
-        if spectrogram.device.type == "cpu":  # the same numbers but for rounding, several times faster
+        if spectrogram.device.type == "cpu":  # same result up to rounding, several times faster
             features = self.blocks[4:](time_blocks(spectrogram, self.blocks[:4])).flatten(1)
         else:
             features = self.blocks(spectrogram).flatten(1)
@@ -304,28 +304,28 @@ class RoomCNN(RoomNetwork):
 
 
 class BandSpectrogram(nn.Module):
-    r"""Standardised log-power spectrogram in bands that are narrow at low frequencies, each without its mean over time.
+    r"""Standardised log-power spectrogram in bands that narrow towards low frequencies, with each band's mean removed.
 
-    Each clip's spectrogram is brought to unit variance, so it does not depend on the clip's level. A band's mean over
-    time holds the voice's and the microphone's colour; the room shows in how levels rise and fall, so the mean is
-    taken out.
+    Each clip's spectrogram is scaled to unit variance, so it does not depend on the clip's level. A band's mean over
+    time reflects the coloration of the voice and the microphone. The room shows in how levels rise and fall, so the
+    mean is removed.
 
     Parameters
     ----------
     window : int, optional
-        Length of the Hann window, in samples; 32 ms by default, which tells the octave bands from 125 Hz up apart.
+        Length of the Hann window, in samples; 32 ms by default, which resolves the octave bands from 125 Hz up.
     hop : int, optional
         Samples from one frame to the next; 8 ms by default.
     n_bands : int, default=40
-        Triangular bands, evenly spaced in :math:`\ln(1 + f / 300\,\mathrm{Hz})` from 60 Hz to 7.6 kHz. Those that
-        reach beyond half the sampling rate are left out.
+        Number of triangular bands, evenly spaced in :math:`\ln(1 + f / 300\,\mathrm{Hz})` from 60 Hz to 7.6 kHz. Bands
+        that extend beyond half the sampling rate are omitted.
     sample_rate : int, default=16000
         Sampling rate, in Hz; 8 kHz or more.
 
     Attributes
     ----------
     n_bands : int
-        Bands that there are at this sampling rate: 40 of 40 from 15.2 kHz up, 31 at 8 kHz.
+        Number of bands at this sampling rate: 40 of 40 from 15.2 kHz up, 31 at 8 kHz.
 
     Raises
     ------
@@ -346,7 +346,7 @@ class BandSpectrogram(nn.Module):
 
     LOWEST, HIGHEST, CORNER = 60.0, 7600.0, 300.0  # Hz; below the corner frequency bands are about evenly spaced
     WINDOW_SECONDS, HOP_SECONDS = 0.032, 0.008
-    LOWEST_RATE = 8_000  # Hz; the rate of telephones, which still has bands in all ranges of `BandwiseRoomCNN`
+    LOWEST_RATE = 8_000  # Hz; telephone speech, which still has bands in all ranges of `BandwiseRoomCNN`
     hann: Tensor
     weights: Tensor
 
@@ -358,7 +358,7 @@ class BandSpectrogram(nn.Module):
         self.check_rate(sample_rate)
         self.window = round(self.WINDOW_SECONDS * sample_rate) if window is None else window
         self.hop = round(self.HOP_SECONDS * sample_rate) if hop is None else hop
-        self.n_fft = 2 * next_fast_len(-(-self.window // 2), real=True)  # the window itself at 8, 16 and 48 kHz
+        self.n_fft = 2 * next_fast_len(-(-self.window // 2), real=True)  # equals the window at 8, 16 and 48 kHz
         hann = torch.hann_window(self.window, periodic=True, dtype=torch.float64)
         self.register_buffer("hann", hann.float(), persistent=False)
         edges = self.band_edges(sample_rate, n_bands)
@@ -367,7 +367,7 @@ class BandSpectrogram(nn.Module):
 
     @classmethod
     def check_rate(cls, sample_rate: int) -> None:
-        """Refuse sampling rates at which too few of the bands are left."""
+        """Refuse sampling rates at which too few bands remain."""
         if sample_rate < cls.LOWEST_RATE:
             raise ArgumentValueError(
                 f"sample_rate must be at least {cls.LOWEST_RATE} Hz, got {sample_rate} Hz. Resample."
@@ -375,7 +375,7 @@ class BandSpectrogram(nn.Module):
 
     @classmethod
     def band_edges(cls, sample_rate: int, n_bands: int = 40) -> Tensor:
-        """Return the edges below half the sampling rate, in Hz; a band reaches from one to the next but one."""
+        """Return the edges below half the sampling rate, in Hz; a band extends from one edge to the next but one."""
         low, high = (math.log1p(f / cls.CORNER) for f in (cls.LOWEST, cls.HIGHEST))
         edges = cls.CORNER * torch.linspace(low, high, n_bands + 2, dtype=torch.float64).expm1()
         return edges[edges < sample_rate / 2]
@@ -385,7 +385,7 @@ class BandSpectrogram(nn.Module):
         bins = torch.arange(self.n_fft // 2 + 1, dtype=torch.float64) * sample_rate / self.n_fft
         below, centre, above = edges[:-2, None], edges[1:-1, None], edges[2:, None]
         weights = torch.minimum((bins - below) / (centre - below), (above - bins) / (above - centre)).clamp_min(0)
-        # The lowest bands may lie between two bins: each has at least the nearest one.
+        # The lowest bands may fall between two bins: each band includes at least the nearest one.
         nearest = (bins - centre).abs().argmin(dim=1, keepdim=True)
         weights.scatter_(1, nearest, weights.gather(1, nearest).clamp_min(0.5))
         return weights / weights.sum(dim=1, keepdim=True)
@@ -398,7 +398,7 @@ class BandSpectrogram(nn.Module):
 
     def _transform(self, waveforms: Tensor) -> Tensor:
         waveforms = _at_unit_power(waveforms)
-        # torch.stft lays frames out along the last axis, which makes all that follows read memory in leaps.
+        # torch.stft puts frames along the last axis, so that every later step would read memory with large strides.
         frames = waveforms.unfold(1, self.window, self.hop) * self.hann
         real, imaginary = torch.view_as_real(torch.fft.rfft(frames, self.n_fft)).unbind(-1)
         power = real.square().addcmul_(imaginary, imaginary) @ self.weights.T
@@ -408,18 +408,18 @@ class BandSpectrogram(nn.Module):
 
 
 class _PooledBlocks(nn.Module):
-    """Five convolutional blocks on some bands, whose features are summed up over time, and a linear layer."""
+    """Five convolutional blocks on a group of bands, pooling over time, and a linear layer."""
 
     CHANNELS = (32, 48, 64, 96, 128)
     KERNELS = ((3, 5), (3, 3), (3, 3), (3, 3), (3, 3))
     STRIDES = ((2, 2), (2, 2), (2, 2), (2, 2), (1, 1))
-    PADDING = ((1, 0), (1, 0), (1, 1), (1, 1), (1, 1))  # along time only where a clip of 0.5 s needs it
+    PADDING = ((1, 0), (1, 0), (1, 1), (1, 1), (1, 1))  # along time only as far as a clip of 0.5 s needs it
 
     def __init__(self, n_bands: int, n_outputs: int, dropout: float) -> None:
         super().__init__()
         n_in = (1, *self.CHANNELS[:-1])
         blocks = nn.Sequential(*map(_block, n_in, self.CHANNELS, self.KERNELS, self.STRIDES, self.PADDING))
-        # Half again as fast on a CPU. torch's types know this argument for tensors alone.
+        # 1.5 times as fast on a CPU. torch's type hints allow this argument for tensors only.
         self.blocks: nn.Sequential = blocks.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.dropout = nn.Dropout(dropout)
         for stride in self.STRIDES:
@@ -427,29 +427,30 @@ class _PooledBlocks(nn.Module):
         self.linear = nn.Linear(2 * self.CHANNELS[-1] * n_bands, n_outputs)
 
     def forward(self, spectrogram: Tensor) -> Tensor:
-        """Return numbers (n, n_outputs) of spectrograms (n, 1, n_bands, n_frames)."""
+        """Map spectrograms (n, 1, n_bands, n_frames) to outputs (n, n_outputs)."""
         features = self.blocks(spectrogram).flatten(1, 2)
         with full_precision(features):
             features = features.float()
             mean = features.mean(dim=2)
             variance = (features - mean[:, :, None]).square().mean(dim=2)
-            # The deviation's gradient is infinite at 0, where a channel is dead: hence the small constant.
+            # The small constant avoids the infinite gradient of the deviation at 0, which a dead channel would have.
             pooled = torch.cat([mean, (variance + 1e-5).sqrt()], dim=1)
             return self.linear(self.dropout(pooled))
 
 
 class PooledRoomCNN(RoomNetwork):
-    """An encoder that pools mean and deviation over time, for clips of any length from 0.5 s up.
+    """An encoder that pools mean and standard deviation over time, for clips of 0.5 s or more.
 
-    Five convolutional blocks shorten time and frequency of a `BandSpectrogram` by 16 while the channels grow. What a
-    room does to speech is the same at any time in the clip, so the features of the last block are summed up by their
-    mean and standard deviation over time. The embedding's numbers are standardised over the training clips before they
-    are brought to the unit sphere: otherwise all embeddings begin, and largely remain, close to each other.
+    Five convolutional blocks downsample time and frequency of a `BandSpectrogram` by 16 while the number of channels
+    grows. A room affects speech in the same way throughout the clip, so the features of the last block are pooled into
+    their mean and standard deviation over time. The components of the embedding are standardised over the training
+    clips before the embedding is normalised to the unit sphere: otherwise all embeddings start, and largely remain,
+    close together.
 
     Parameters
     ----------
     n_times : int, default=64000
-        Ignored but for a check: the clip's length does not matter here. Every encoder takes it.
+        Only checked: the network does not depend on the clip's length. Every encoder has this parameter.
     n_embedding : int, default=64
         Length of the embedding.
     dropout : float, default=0.1
@@ -460,11 +461,11 @@ class PooledRoomCNN(RoomNetwork):
     Attributes
     ----------
     parts : tuple of int
-        Lengths of the parts of the embedding that stand for themselves; one part, here.
+        Lengths of the parts of the embedding with a loss of their own; a single part, here.
     MIN_SECONDS : float
         Length of the shortest clip, in s.
     COMPILING_PAYS : bool
-        True: on a CPU a compiled training step takes about two thirds of the time.
+        True: compiling cuts a training step on a CPU to about two thirds of the time.
 
     Raises
     ------
@@ -481,7 +482,7 @@ class PooledRoomCNN(RoomNetwork):
     """
 
     GROUPS: tuple[int, ...] = (40,)
-    """Bands seen together, from the lowest up; at low sampling rates the last group has fewer."""
+    """Number of bands in each group, from the lowest up; at low sampling rates the last group has fewer."""
     TAKES_SPECTROGRAMS = True
     COMPILING_PAYS = True
     MIN_SECONDS = 0.5
@@ -509,12 +510,12 @@ class PooledRoomCNN(RoomNetwork):
 
     @classmethod
     def shortest_clip(cls, sample_rate: int) -> int:
-        """Return the samples in 0.5 s."""
+        """Return the number of samples in 0.5 s."""
         BandSpectrogram.check_rate(sample_rate)
         return round(cls.MIN_SECONDS * sample_rate)
 
     def forward(self, waveforms: Tensor) -> Tensor:
-        """Return unit-norm embeddings (n, n_embedding) of waveforms (n, n_times), or of their spectrograms."""
+        """Map waveforms (n, n_times), or their spectrograms, to unit-norm embeddings (n, n_embedding)."""
         if waveforms.ndim == 2 and waveforms.shape[1] < self.min_times:
             raise ValueError(
                 f"{type(self).__name__}: waveforms must have at least {self.min_times} samples, "
@@ -528,10 +529,10 @@ class PooledRoomCNN(RoomNetwork):
 
 
 class BandwiseRoomCNN(PooledRoomCNN):
-    """A `PooledRoomCNN` for each of four frequency ranges, each with a quarter of the embedding to itself.
+    """A `PooledRoomCNN` for each of four frequency ranges, each providing a quarter of the embedding.
 
     The ranges are about 60 to 220, 220 to 620, 620 to 2 000 and 2 000 to 7 600 Hz (to 3 900 Hz at 8 kHz). The
-    contrastive loss is computed on every quarter of the embedding, besides the whole (`PartwiseProjection`). A loss on
+    contrastive loss is computed on each quarter of the embedding as well as the whole (`PartwiseProjection`). A loss on
     the full embedding alone rewards the cues that separate rooms most easily. Low-frequency decay is not one of them,
     because speech has little energy there; but broadband reverberation time is that of the octave that decays most
     slowly, usually the lowest.
@@ -539,7 +540,7 @@ class BandwiseRoomCNN(PooledRoomCNN):
     Parameters
     ----------
     n_times : int, default=64000
-        Ignored but for a check, as in `PooledRoomCNN`.
+        Only checked, as in `PooledRoomCNN`.
     n_embedding : int, default=64
         Length of the embedding, 4 or more.
     dropout : float, default=0.1
@@ -550,7 +551,7 @@ class BandwiseRoomCNN(PooledRoomCNN):
     Attributes
     ----------
     parts : tuple of int
-        Lengths of the four parts of the embedding, from low frequencies to high ones.
+        Lengths of the four parts of the embedding, from low to high frequencies.
 
     Raises
     ------
@@ -570,16 +571,16 @@ class BandwiseRoomCNN(PooledRoomCNN):
 
 
 class ProjectionHead(nn.Sequential):
-    """The projection P(e) = z on which the contrastive loss works (Sec. 3.1 of the paper).
+    """The projection P(e) = z to which the contrastive loss is applied (Sec. 3.1 of the paper).
 
     Parameters
     ----------
     n_embedding : int, default=64
-        Length of the embedding that comes in.
+        Length of the input embedding.
     n_hidden : int, default=32
-        Neurons of the hidden layer. The paper's text says 128, but only 32 gives its 2 600 parameters.
+        Number of neurons in the hidden layer. The paper's text states 128, but only 32 gives its 2 600 parameters.
     n_projection : int, default=16
-        Length of the latent vector that goes out; the loss normalises it.
+        Length of the output vector; the loss normalises it.
 
     Examples
     --------
@@ -592,7 +593,7 @@ class ProjectionHead(nn.Sequential):
         super().__init__(nn.Linear(n_embedding, n_hidden), nn.ReLU(), nn.Linear(n_hidden, n_projection))
 
     def forward(self, embeddings: Tensor) -> Tensor:
-        """Return latent vectors of shape (n, n_projection) of embeddings of shape (n, n_embedding)."""
+        """Map embeddings (n, n_embedding) to latent vectors (n, n_projection)."""
         with full_precision(embeddings):
             return super().forward(embeddings.float())
 
@@ -603,7 +604,7 @@ class PartwiseProjection(nn.Module):
     Parameters
     ----------
     parts : sequence of int
-        Lengths of the parts, which make up the embedding one after the other.
+        Lengths of the parts, in their order in the embedding.
 
     Examples
     --------
@@ -619,7 +620,7 @@ class PartwiseProjection(nn.Module):
         self.heads = nn.ModuleList(ProjectionHead(length) for length in [*self.parts, sum(self.parts)])
 
     def forward(self, embeddings: Tensor) -> Tensor:
-        """Return latent vectors of shape (n, n_parts + 1, n_projection) of embeddings of shape (n, n_embedding)."""
+        """Map embeddings (n, n_embedding) to latent vectors (n, n_parts + 1, n_projection)."""
         parts = [nn.functional.normalize(part, dim=1) for part in embeddings.float().split(self.parts, dim=1)]
         return torch.stack([head(part) for head, part in zip(self.heads, [*parts, embeddings], strict=True)], dim=1)
 
@@ -630,11 +631,11 @@ class MLPHead(nn.Sequential):
     Parameters
     ----------
     n_embedding : int, default=64
-        Length of the embedding that comes in.
+        Length of the input embedding.
     n_outputs : int, default=1
-        Targets of a regression, or classes.
+        Number of regression targets or of classes.
     n_hidden : int, default=256
-        Neurons of each hidden layer.
+        Number of neurons in each hidden layer.
 
     Examples
     --------
@@ -658,16 +659,16 @@ NETWORKS: dict[str, type[RoomNetwork]] = {
     "pooled": PooledRoomCNN,
     "bandwise": BandwiseRoomCNN,
 }
-"""The encoders that estimators know by name."""
+"""The encoders that estimators accept by name."""
 
 
 class _Adapted(RoomNetwork):
-    """A module that does not derive from `RoomNetwork`, with the contract around it."""
+    """An adapter that gives a module which does not derive from `RoomNetwork` that interface."""
 
     def __init__(self, module: nn.Module, n_times: int, sample_rate: int) -> None:
         super().__init__(n_times, sample_rate)
         self.module: Any = module
-        # The one place that looks for attributes which a module may have or lack.
+        # The only place that looks for optional attributes of a module.
         self.min_times = getattr(module, "min_times", n_times)
         self.parts = tuple(getattr(module, "parts", ()))
         self.TAKES_SPECTROGRAMS = getattr(module, "TAKES_SPECTROGRAMS", False)
@@ -686,7 +687,7 @@ def _builder(network: str | Callable[..., nn.Module]) -> Callable[..., nn.Module
 
 
 def shortest_clip(network: str | Callable[..., nn.Module], sample_rate: int) -> int:
-    """Return the fewest samples that a network can be built for; 1 where it does not say."""
+    """Return the minimum number of samples that a network can be built for; 1 if it does not declare any."""
     builder = _builder(network)
     if isinstance(builder, type) and issubclass(builder, RoomNetwork):
         return builder.shortest_clip(sample_rate)
@@ -694,7 +695,7 @@ def shortest_clip(network: str | Callable[..., nn.Module], sample_rate: int) -> 
 
 
 def build_network(network: str | Callable[..., nn.Module], n_times: int, sample_rate: int) -> RoomNetwork:
-    """Return the network that a `network` parameter means, for segments of `n_times` samples."""
+    """Build the network given by a `network` parameter, for segments of `n_times` samples."""
     builder = _builder(network)
     knows_the_rate = "sample_rate" in inspect.signature(builder).parameters
     built = builder(n_times, sample_rate=sample_rate) if knows_the_rate else builder(n_times)
@@ -702,7 +703,7 @@ def build_network(network: str | Callable[..., nn.Module], n_times: int, sample_
 
 
 def with_contract(network: nn.Module, n_times: int, sample_rate: int) -> RoomNetwork:
-    """Return a network that keeps the contract at this sampling rate as it is, another with the contract around it."""
+    """Return a `RoomNetwork` for this sampling rate unchanged, and any other module wrapped as one."""
     if not isinstance(network, nn.Module):
         raise ArgumentTypeError(f"network must build a torch.nn.Module, got {describe(network)}.")
     if not isinstance(network, RoomNetwork):
@@ -710,24 +711,24 @@ def with_contract(network: nn.Module, n_times: int, sample_rate: int) -> RoomNet
     if network.sample_rate != sample_rate:
         raise ArgumentValueError(
             f"network must be made for sample_rate={sample_rate} Hz, got a {type(network).__name__} for "
-            f"{network.sample_rate} Hz. Let what builds it take n_times and sample_rate."
+            f"{network.sample_rate} Hz. Let its builder take n_times and sample_rate."
         )
     return network
 
 
 def without_contract(network: RoomNetwork) -> nn.Module:
-    """Return the module that was built, without what may have been put around it."""
+    """Return the module that was built, without the adapter around it, if any."""
     return network.module if isinstance(network, _Adapted) else network
 
 
 def count_outputs(network: nn.Module, n_times: int) -> int:
-    """Return the length of a network's embedding, by a trial, or raise if its output is no embedding."""
+    """Return the length of a network's embedding, found by a trial run; raise if its output is not an embedding."""
     network.eval()
     with torch.inference_mode():
         output = network(torch.zeros(2, n_times))
     expected = "network must map waveforms (n, n_times) to features (n, n_features)"
     if not isinstance(output, Tensor):
-        raise ArgumentTypeError(f"{expected}, got {describe(output)}. Return the features alone.")
+        raise ArgumentTypeError(f"{expected}, got {describe(output)}. Return only the features.")
     if output.ndim != 2 or len(output) != 2:
         raise ArgumentValueError(
             f"{expected}, got an output of shape {tuple(output.shape)} for an input of shape (2, {n_times})."
@@ -736,23 +737,23 @@ def count_outputs(network: nn.Module, n_times: int) -> int:
 
 
 def check_network(network: Any) -> None:
-    """Refuse a `network` parameter that is neither the name of a network nor builds one."""
+    """Refuse a `network` parameter that is neither the name of a network nor a callable that builds one."""
     if isinstance(network, nn.Module):
         given = type(network).__name__
         raise ArgumentTypeError(
-            f"network must be a class that is called with the samples in a segment, got a {given} that is built "
-            f"already. Pass {given} itself."
+            f"network must be a class that is called with the number of samples in a segment, got an instance of "
+            f"{given}. Pass {given} itself."
         )
     if not callable(network):
         check_choice(network, list(NETWORKS), name="network")
 
 
 def projection_for(network: RoomNetwork, n_features: int) -> nn.Module:
-    """Return the projection between embedding and loss: one for each part, where there are several."""
+    """Return the projection between embedding and loss; with several parts, one for each part and for the whole."""
     if len(network.parts) < 2:
         return ProjectionHead(n_features)
     if sum(network.parts) != n_features:
         raise ArgumentValueError(
-            f"network must have parts that make up its {n_features} features, got {tuple(network.parts)}."
+            f"network must have parts whose lengths sum to its {n_features} features, got {tuple(network.parts)}."
         )
     return PartwiseProjection(network.parts)

@@ -1,4 +1,4 @@
-"""Multiviewed batches driven by group labels (Sec. 3.2 and Fig. 1 of the paper)."""
+"""Multi-view batches built from group labels (Sec. 3.2 and Fig. 1 of the paper)."""
 
 from __future__ import annotations
 
@@ -27,40 +27,40 @@ class MultiviewBatchSampler:
     ==========================  ==========  ===================================================================
     `sampling`                  a class is  its M views are
     ==========================  ==========  ===================================================================
-    ``"soft"``                  an RIR      M random rows of the class, from different sources where known
-    ``"hard"``                  an RIR      its rows of M sources, the same M for every class in the batch
-    ``"position_independent"``  a room      as hard, each from another RIR of the room wherever it has them
+    ``"soft"``                  an RIR      M random recordings of the class, of different sources if known
+    ``"hard"``                  an RIR      recordings of M sources, the same M for every class in the batch
+    ``"position_independent"``  a room      as hard, and through different RIRs of the room as far as possible
     ==========================  ==========  ===================================================================
 
     Parameters
     ----------
-    rir_groups : array-like of shape (n_rows,)
-        Label of each row's room impulse response.
-    source_groups : array-like of shape (n_rows,), optional
-        Label of each row's dry source signal. Hard and position-independent sampling need it.
-    room_groups : array-like of shape (n_rows,), optional
-        Label of each row's room. Position-independent sampling needs it.
+    rir_groups : array-like of shape (n_recordings,)
+        Label of each recording's room impulse response.
+    source_groups : array-like of shape (n_recordings,), optional
+        Label of each recording's dry source signal. Hard and position-independent sampling need it.
+    room_groups : array-like of shape (n_recordings,), optional
+        Label of each recording's room. Position-independent sampling needs it.
     sampling : {"soft", "hard", "position_independent"}, default="soft"
         How batches are built, see above.
     n_classes : int, default=24
-        N, classes in a batch, at least 2.
+        Number of classes in a batch (N), at least 2.
     n_views : int, default=3
-        M, views of each class, at least 2.
+        Number of views of each class (M), at least 2.
     n_batches : int, default=128
-        Batches in one pass.
+        Number of batches per pass.
     random_state : int, RandomState or None, default=None
-        An int gives the same batches in every pass, as validation wants it; a RandomState goes on, as training
-        wants it.
+        An int gives the same batches in every pass, as needed for validation; a RandomState gives new ones, as needed
+        for training.
 
     Attributes
     ----------
-    labels : ndarray of shape (n_rows,) of int
-        Class of each row, for the loss: the RIR's number, or the room's in position-independent sampling.
+    labels : ndarray of shape (n_recordings,) of int
+        Class of each recording, for the loss: the index of its RIR or, for position-independent sampling, of its room.
 
     Raises
     ------
     ValueError
-        If labels that the strategy needs are missing, or no such batch can be drawn from them.
+        If labels needed by the strategy are missing, or no such batch can be drawn from them.
 
     Examples
     --------
@@ -89,13 +89,13 @@ class MultiviewBatchSampler:
         random_state: Any = None,
     ) -> None:
         check_choice(sampling, SAMPLINGS, name="sampling")
-        n_rows = len(np.atleast_1d(rir_groups))
-        views = Views.of(GroupLabels.checked(n_rows, rir_groups, source_groups, room_groups), sampling)
+        n_recordings = len(np.atleast_1d(rir_groups))
+        views = Views.of(GroupLabels.checked(n_recordings, rir_groups, source_groups, room_groups), sampling)
         self._draw_from(views, n_classes, n_views, n_batches, random_state)
 
     @classmethod
     def of_views(cls, views: Views, n_classes: int, n_views: int, n_batches: int, random_state: Any) -> Self:
-        """Return batches of views that were looked up before."""
+        """Return a sampler of views that have already been looked up."""
         sampler = cls.__new__(cls)
         sampler._draw_from(views, n_classes, n_views, n_batches, random_state)
         return sampler
@@ -108,10 +108,10 @@ class MultiviewBatchSampler:
         self.random_state = random_state
         if self.n_classes > views.n_classes:
             raise ArgumentValueError(
-                f"n_classes must be at most the {views.n_classes} classes with a view in the labels for "
+                f"n_classes must be at most the {views.n_classes} classes in the labels for "
                 f"sampling={views.sampling!r}, got {n_classes}."
             )
-        views.draw(self.n_classes, self.n_views, np.random.RandomState(0))  # raises where it cannot
+        views.draw(self.n_classes, self.n_views, np.random.RandomState(0))  # raises if that is impossible
 
     def __len__(self) -> int:
         return self.n_batches
@@ -132,28 +132,28 @@ def largest_batch(
     n_classes: int = 24,
     n_views: int = 3,
 ) -> tuple[int, int]:
-    """Return the largest batch, not above the one asked for, that the labels can give.
+    """Return the size of the largest batch that the labels allow, up to the requested size.
 
-    Views are given up only where no two classes share as many as asked for.
+    The number of views is reduced only if no two classes can provide the requested number.
 
     Parameters
     ----------
-    rir_groups, source_groups, room_groups : array-like of shape (n_rows,)
+    rir_groups, source_groups, room_groups : array-like of shape (n_recordings,)
         Labels, as for `MultiviewBatchSampler`.
     sampling : {"soft", "hard", "position_independent"}, default="soft"
         How batches are built.
     n_classes, n_views : int
-        Size asked for.
+        Requested size.
 
     Returns
     -------
     tuple of int
-        Classes and views that can be had.
+        Possible numbers of classes and of views.
 
     Raises
     ------
     ValueError
-        If not even two classes with two views can be had.
+        If not even two classes with two views are possible.
 
     Examples
     --------
@@ -161,8 +161,8 @@ def largest_batch(
     >>> largest_batch([0, 0, 1, 1, 2, 2])
     (3, 2)
     """
-    n_rows = len(np.atleast_1d(rir_groups))
-    labels = GroupLabels.checked(n_rows, rir_groups, source_groups, room_groups)
+    n_recordings = len(np.atleast_1d(rir_groups))
+    labels = GroupLabels.checked(n_recordings, rir_groups, source_groups, room_groups)
     return Views.of(labels, sampling).largest_batch(n_classes, n_views)
 
 
@@ -175,28 +175,28 @@ def hold_out(
     random_state: np.random.RandomState,
     whole_rirs: bool = False,
 ) -> NDArray[np.bool_]:
-    """Choose the rows for validation: training and validation share RIRs but no source signal, as in the paper.
+    """Choose the recordings for validation: training and validation share RIRs but no source signal, as in the paper.
 
-    Whole sources are held out; without source labels every row is a source of its own, and rows of each RIR are held
-    out. RIRs without rows to spare are held out whole.
+    Whole sources are held out. Without source labels, every recording is a source of its own, and recordings of each
+    RIR are held out; if an RIR has too few of them, whole RIRs are held out instead.
 
     Parameters
     ----------
-    groups : dict of str to ndarray of shape (n_rows,)
-        ``rir_groups`` and, where known, ``source_groups`` and ``room_groups``.
+    groups : dict of str to ndarray of shape (n_recordings,)
+        ``rir_groups`` and, if known, ``source_groups`` and ``room_groups``.
     fraction : float
-        Share of the sources, or of the rows of an RIR.
+        Fraction of the sources, or of the recordings of each RIR.
     sampling : str
-        Strategy that both parts have to serve.
+        Strategy for which both parts must provide batches.
     random_state : RandomState
-        Draws what is held out.
+        Draws the held-out recordings.
     whole_rirs : bool
-        Hold out whole RIRs where there are no source labels, as when all rows of an RIR are one recording.
+        Hold out whole RIRs if there are no source labels, e.g. when all items of an RIR are from one recording.
 
     Returns
     -------
-    ndarray of shape (n_rows,) of bool
-        True for validation; all False, with a warning, where the labels do not allow both parts.
+    ndarray of shape (n_recordings,) of bool
+        True for validation; all False, with a warning, if the labels do not allow both parts.
 
     Examples
     --------
@@ -215,7 +215,7 @@ def hold_out(
 def hold_out_views(
     labels: GroupLabels, fraction: float, sampling: str, random_state: np.random.RandomState, *, whole_rirs: bool
 ) -> NDArray[np.bool_]:
-    """Choose the views for validation, as `hold_out` says, from labels that were checked."""
+    """Choose the views for validation as `hold_out` does, from checked labels."""
     rir = labels.rir
     if rir is None:
         raise ArgumentValueError("rir_groups must be given to hold out views, got None.")
@@ -235,7 +235,7 @@ def hold_out_views(
             for part in (held_out, ~held_out):
                 Views.of(labels.take(part), sampling).largest_batch(2, 2)
         except ValueError:
-            Views.of(labels, sampling).largest_batch(2, 2)  # raises what is wrong with the labels as a whole
+            Views.of(labels, sampling).largest_batch(2, 2)  # raises if even all labels together are insufficient
             return (
                 f"the labels are too few to hold out {fraction:g} of the sources and still draw batches from both "
                 f"parts for sampling={sampling!r}"
@@ -246,28 +246,28 @@ def hold_out_views(
 
 
 def labels_to_hold_out(hold_out: str, groups: dict[str, Any], n_rows: int, *, caller: str = "") -> NDArray[Any]:
-    """Return the labels of which whole ones are held out to stop the training of an estimate early.
+    """Return the labels by which recordings are held out, in whole groups, for early stopping.
 
     Parameters
     ----------
     hold_out : {"source", "rir", "room"}
-        What is to be new in validation.
+        What has to be new in validation.
     groups : dict of str to ndarray of shape (n_rows,)
-        The labels that are given, by their names as fit parameters.
+        The available labels, by their names as fit parameters.
     n_rows : int
-        Rows in all.
+        Number of recordings.
     caller : str
         Ignored.
 
     Returns
     -------
     ndarray of shape (n_rows,)
-        Without source labels every row is a source of its own.
+        Without source labels, every recording is a source of its own.
 
     Raises
     ------
     ValueError
-        If RIRs or rooms are to be held out and their labels are not given, or fewer than three of them.
+        If RIRs or rooms are to be held out and their labels are missing or have fewer than three different values.
 
     Examples
     --------
@@ -281,7 +281,7 @@ def labels_to_hold_out(hold_out: str, groups: dict[str, Any], n_rows: int, *, ca
 
 
 def _split_by(codes: NDArray[np.intp]) -> list[NDArray[np.intp]]:
-    """Return the rows of each code."""
+    """Return the indices of each code."""
     return np.split(np.argsort(codes, kind="stable"), np.cumsum(np.bincount(codes))[:-1])
 
 
@@ -294,7 +294,7 @@ class Views(ABC):
 
     @staticmethod
     def of(labels: GroupLabels, sampling: str) -> Views:
-        """Look up recordings by their labels, in the way that the sampling strategy needs."""
+        """Look up recordings by their labels, as the sampling strategy requires."""
         check_choice(sampling, SAMPLINGS, name="sampling")
         rir = _given(labels.rir, "rir_groups", sampling)
         if sampling == "soft":
@@ -306,18 +306,18 @@ class Views(ABC):
 
     @abstractmethod
     def most_classes(self, n_views: int) -> int:
-        """Count the classes that can be in one batch with so many views each."""
+        """Return the largest number of classes in a batch with `n_views` views each."""
 
     @abstractmethod
     def impossible(self, n_classes: int, n_views: int) -> ValueError:
-        """Return the error that says why such a batch cannot be drawn."""
+        """Return the error that explains why such a batch cannot be drawn."""
 
     @abstractmethod
     def draw(self, n_classes: int, n_views: int, random_state: np.random.RandomState) -> NDArray[np.intp]:
         """Return the indices of a batch, class by class."""
 
     def largest_batch(self, n_classes: int, n_views: int) -> tuple[int, int]:
-        """Return the most classes and views, not above those asked for, that a batch can have."""
+        """Return the largest possible numbers of classes and views, up to those requested."""
         for views in range(n_views, 1, -1):
             classes = min(n_classes, self.most_classes(views))
             if classes >= 2:
@@ -330,37 +330,37 @@ def _given(groups: NDArray[np.intp] | None, name: str, sampling: str) -> NDArray
     if groups is None:
         raise ArgumentValueError(
             f"{name} must be given for sampling={sampling!r}, got None. "
-            'Pass one label a row, or use sampling="soft", which needs rir_groups alone.'
+            'Pass one label per recording, or use sampling="soft", which needs only rir_groups.'
         )
     return groups
 
 
 class _SoftViews(Views):
-    """Rows of each class; the views of a class are drawn independently of the other classes."""
+    """The recordings of each class; the views of a class are drawn independently of the other classes."""
 
     def __init__(self, labels: NDArray[np.intp], source: NDArray[np.intp] | None) -> None:
         self.labels = labels
         self.sampling = "soft"
         self._source = source
-        self._rows_of = _split_by(labels)
-        self.n_classes = len(self._rows_of)
-        self._n_views_of = np.array([self._n_sources(rows) for rows in self._rows_of])
+        self._indices_of = _split_by(labels)
+        self.n_classes = len(self._indices_of)
+        self._n_views_of = np.array([self._n_sources(indices) for indices in self._indices_of])
 
     @property
     def _distinct(self) -> str:
-        return "" if self._source is None else "(rows of one label in source_groups count as one) "
+        return "" if self._source is None else "(recordings of the same source count as one) "
 
-    def _n_sources(self, rows: NDArray[np.intp]) -> int:
-        return len(rows) if self._source is None else len(np.unique(self._source[rows]))
+    def _n_sources(self, indices: NDArray[np.intp]) -> int:
+        return len(indices) if self._source is None else len(np.unique(self._source[indices]))
 
     def most_classes(self, n_views: int) -> int:
         return int(np.sum(self._n_views_of >= n_views))
 
     def impossible(self, n_classes: int, n_views: int) -> ValueError:
         return ArgumentValueError(
-            f"rir_groups must have at least {n_classes} RIRs with {n_views} different rows each "
-            f'{self._distinct}for sampling="soft", got {self.most_classes(n_views)} such RIRs of {self.n_classes}. '
-            "Contrast needs at least two RIRs with two recordings each."
+            f"rir_groups must have at least {n_classes} RIRs with {n_views} different recordings each "
+            f'{self._distinct}for sampling="soft", got {self.most_classes(n_views)} such RIRs out of {self.n_classes}. '
+            "Contrastive learning needs at least two RIRs with two recordings each."
         )
 
     def draw(self, n_classes: int, n_views: int, random_state: np.random.RandomState) -> NDArray[np.intp]:
@@ -368,20 +368,20 @@ class _SoftViews(Views):
         if len(able) < n_classes:
             raise self.impossible(n_classes, n_views)
         chosen = random_state.choice(able, n_classes, replace=False)
-        return np.concatenate([self._views(self._rows_of[i], n_views, random_state) for i in chosen])
+        return np.concatenate([self._views(self._indices_of[i], n_views, random_state) for i in chosen])
 
-    def _views(self, rows: NDArray[np.intp], n_views: int, random_state: np.random.RandomState) -> NDArray[np.intp]:
+    def _views(self, indices: NDArray[np.intp], n_views: int, random_state: np.random.RandomState) -> NDArray[np.intp]:
         if self._source is None:
-            return random_state.choice(rows, n_views, replace=False)
-        shuffled = random_state.permutation(rows)
-        first = np.unique(self._source[shuffled], return_index=True)[1]  # one random row of each source
+            return random_state.choice(indices, n_views, replace=False)
+        shuffled = random_state.permutation(indices)
+        first = np.unique(self._source[shuffled], return_index=True)[1]  # one random recording of each source
         return shuffled[random_state.choice(first, n_views, replace=False)]
 
 
 class _SharedSourceViews(Views):
-    """Rows of each (class, source) cell; all classes in a batch are seen with the same sources.
+    """The recordings of each (class, source) cell; all classes in a batch have views of the same sources.
 
-    With `rir`, a class is a room, and its views come from different RIRs of it wherever possible.
+    With `rir`, a class is a room, and its views are from different RIRs as far as possible.
     """
 
     def __init__(
@@ -397,14 +397,14 @@ class _SharedSourceViews(Views):
         self._rir = rir
         self.n_classes, self._n_sources = int(labels.max()) + 1, int(source.max()) + 1
         cells = labels * self._n_sources + source
-        self._row_order = np.argsort(cells, kind="stable")
+        self._order = np.argsort(cells, kind="stable")
         size = np.bincount(cells, minlength=self.n_classes * self._n_sources)
         self._cell_start = np.concatenate([[0], np.cumsum(size)])
         self._has = (size > 0).reshape(self.n_classes, self._n_sources)
         self._widest: dict[int, tuple[NDArray[np.intp], list[int]]] = {}  # by the number of views
 
     def most_classes(self, n_views: int) -> int:
-        """Count the classes that share `n_views` sources, as far as a greedy search finds them."""
+        """Return the number of classes that share `n_views` sources, as found by a greedy search."""
         return len(self._widest_sources(n_views)[0])
 
     def _widest_sources(self, n_views: int) -> tuple[NDArray[np.intp], list[int]]:
@@ -419,7 +419,7 @@ class _SharedSourceViews(Views):
         found = self._greedy_sources(n_views, int(self._has.sum(axis=0).argmax()))
         if len(found[0]) >= 2:
             return found
-        # The commonest source leads nowhere: another one may, and with two views no pair is missed.
+        # Starting from the most common source failed: try all others. With two views this misses no pair.
         return max((self._greedy_sources(n_views, i) for i in range(self._n_sources)), key=lambda found: len(found[0]))
 
     def _greedy_sources(self, n_views: int, first: int) -> tuple[NDArray[np.intp], list[int]]:
@@ -434,10 +434,10 @@ class _SharedSourceViews(Views):
 
     def impossible(self, n_classes: int, n_views: int) -> ValueError:
         return ArgumentValueError(
-            f"source_groups must have {n_views} sources that {n_classes} classes share for "
-            f"sampling={self.sampling!r}, got {self.most_classes(n_views)} classes that share as many, of "
+            f"source_groups must have {n_views} sources shared by {n_classes} classes for "
+            f"sampling={self.sampling!r}, got {self.most_classes(n_views)} classes that share this many, out of "
             f"{self.n_classes} classes and {self._n_sources} sources. Record each source through several RIRs (a grid "
-            'of RIRs and sources), ask for fewer classes or views, or use sampling="soft".'
+            'of RIRs and sources), reduce the number of classes or views, or use sampling="soft".'
         )
 
     def draw(self, n_classes: int, n_views: int, random_state: np.random.RandomState) -> NDArray[np.intp]:
@@ -445,7 +445,7 @@ class _SharedSourceViews(Views):
         if len(widest[0]) < n_classes:
             raise self.impossible(n_classes, n_views)
         tries = (self._draw_sources(n_classes, n_views, random_state) for _ in range(_MAX_TRIES))
-        # Where few choices of sources serve so many classes, chance may find none.
+        # If few sets of sources are shared by so many classes, random draws may all fail.
         classes, sources = next(filter(None, tries), widest)
         chosen = random_state.choice(classes, n_classes, replace=False)
         return np.concatenate([self._views(i, sources, random_state) for i in chosen])
@@ -467,7 +467,7 @@ class _SharedSourceViews(Views):
 
     def _cell(self, label: int, source: int) -> NDArray[np.intp]:
         cell = label * self._n_sources + source
-        return self._row_order[self._cell_start[cell] : self._cell_start[cell + 1]]
+        return self._order[self._cell_start[cell] : self._cell_start[cell + 1]]
 
     def _views(self, label: int, sources: list[int], random_state: np.random.RandomState) -> NDArray[np.intp]:
         cells = [random_state.permutation(self._cell(label, source)) for source in sources]
@@ -479,7 +479,7 @@ class _SharedSourceViews(Views):
 def _from_different_rirs(
     cells: list[NDArray[np.intp]], rir: NDArray[np.intp], random_state: np.random.RandomState
 ) -> list[NDArray[np.intp]]:
-    """Give as many cells as possible a row of an RIR of their own: a maximum matching of views and RIRs."""
+    """Give as many cells as possible a recording of a different RIR: a maximum matching of views and RIRs."""
     rirs = random_state.permutation(np.unique(rir[np.concatenate(cells)]))
     offered = csr_array(np.array([np.isin(rirs, rir[cell]) for cell in cells]))
     match = maximum_bipartite_matching(offered, perm_type="column")

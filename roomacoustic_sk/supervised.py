@@ -34,11 +34,11 @@ from roomacoustic_sk.networks import (
     without_contract,
 )
 
-PREDICTION_BATCH = 32  # segments; fewer and more are slower on a CPU
+PREDICTION_BATCH = 32  # segments; both smaller and larger batches are slower on a CPU
 
 
 class _Frozen(nn.Module):
-    """A network that stays as it is: neither its weights nor its running averages change, and nothing drops out."""
+    """A network that is never trained: fixed weights and running averages, no dropout."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -52,16 +52,16 @@ class _Frozen(nn.Module):
 
 
 class _SupervisedRoomEstimator(RecordingEstimator):
-    """What both supervised estimators share: the training from recordings to targets, and its application."""
+    """Base class of both supervised estimators: training from recordings to targets, and prediction."""
 
-    # Group labels go where they are of use without being asked for, where metadata routing is enabled.
+    # With metadata routing enabled, group labels are requested by default.
     __metadata_request__fit: ClassVar = {"rir_groups": True, "source_groups": True, "room_groups": True}
 
     encoder: Any
     freeze_encoder: bool
     n_hidden: int
     hold_out: str
-    _target: Any  # how the targets are learned
+    _target: Any  # encodes the targets for the loss, and decodes the network's outputs
 
     def _check_parameters(self) -> None:
         check_network(self.network)
@@ -72,16 +72,16 @@ class _SupervisedRoomEstimator(RecordingEstimator):
         check_choice(self.freeze_encoder, [True, False], name="freeze_encoder")
         if self.encoder is None:
             if self.freeze_encoder:
-                raise ArgumentValueError("encoder must be given where freeze_encoder is True, got None.")
+                raise ArgumentValueError("encoder must be given if freeze_encoder is True, got None.")
             return
         if not hasattr(self.encoder, "network_"):
             raise ArgumentValueError(
                 f"encoder must be a fitted ContrastiveRoomEncoder, got {describe(self.encoder)} without weights. Fit "
-                "it first, and wrap it in sklearn.frozen.FrozenEstimator, for cloning makes an estimator unfitted."
+                "it first, and wrap it in sklearn.frozen.FrozenEstimator, since cloning discards the weights."
             )
         if self.encoder.sample_rate != self.sample_rate:
             raise ArgumentValueError(
-                f"sample_rate must be the encoder's, {self.encoder.sample_rate} Hz, got {self.sample_rate} Hz."
+                f"sample_rate must match the encoder's, {self.encoder.sample_rate} Hz, got {self.sample_rate} Hz."
             )
 
     def _check_targets(self, y: Any) -> NDArray[Any]:
@@ -101,7 +101,7 @@ class _SupervisedRoomEstimator(RecordingEstimator):
             shortest = _network_of(self.encoder).min_times
         recordings = self._check_recordings(X, shortest, reset=start is None)
         if len(recordings) < 2:
-            raise ArgumentValueError("X must have at least two rows, got one sample.")
+            raise ArgumentValueError("X must have at least two recordings, got one sample.")
         y = self._check_targets(y)
         check_consistent_length(X, y)
         labels = GroupLabels.checked(len(recordings), *groups)
@@ -122,7 +122,7 @@ class _SupervisedRoomEstimator(RecordingEstimator):
         self._built_with = {name: getattr(self, name) for name in built_with}
 
     def _segment_length(self, recordings: Recordings, shortest: int, start: RoomNet | None) -> int:
-        """Return the samples in a segment, settled where there are weights already."""
+        """Return the segment length in samples, which is fixed if there are weights already."""
         if start is not None:
             return self.segment_length_
         if self.encoder is not None:
@@ -142,7 +142,7 @@ class _SupervisedRoomEstimator(RecordingEstimator):
 
 
 class _Supervision(Task):
-    """The training of an encoder and a head on targets."""
+    """Supervised training of an encoder and a head."""
 
     label = "supervised"
 
@@ -165,12 +165,15 @@ class _Supervision(Task):
             n_left = int(np.sum(~held_out))
             if n_left >= 2:
                 return ""
-            return f"validation_fraction={fraction:g} leaves {n_left} of {len(held_out)} rows, and training needs two"
+            return (
+                f"validation_fraction={fraction:g} leaves {n_left} of {len(held_out)} recordings for training, which "
+                "needs two"
+            )
 
         return held_out_if_enough(share_of_labels(wholes, fraction, random_state), problem)
 
     def build(self) -> nn.Module:
-        """Return an encoder, new or a copy of the given one, and a head on top of it."""
+        """Return an encoder, new or copied from `encoder`, with a head on top."""
         estimator, length = self.estimator, self.source.length
         if estimator.encoder is None:
             network = build_network(estimator.network, length, estimator.sample_rate)
@@ -184,12 +187,12 @@ class _Supervision(Task):
     def loaders(
         self, module: Any, device: torch.device, autocast: bool, held_out: NDArray[np.bool_], streams: Streams
     ) -> tuple[BatchLoader, BatchLoader | None]:
-        """Return all recordings once an epoch, in random order."""
+        """Return loaders that pass over all recordings once per epoch, in random order."""
         front_end, source = _unfrozen(module[0]).front_end, self.source
         source.spectrograms = spectrogram_cache(front_end, source.recordings, source.length, device, autocast)
 
         def loader(part: NDArray[np.bool_], batch_size: int, random_state: Any) -> BatchLoader:
-            # Batch normalisation needs two recordings.
+            # Batch normalisation needs at least two recordings.
             sampler = ShuffledBatches(np.flatnonzero(part), batch_size, random_state, smallest=2)
             return BatchLoader(source, sampler, random_state)
 
@@ -206,106 +209,108 @@ class _Supervision(Task):
         return Objective(self.target.loss())
 
     def compiling_pays(self, module: Any) -> bool:
-        """Tell what the encoder's network says."""
+        """Return the encoder network's own answer."""
         return _unfrozen(module[0]).COMPILING_PAYS
 
 
 def _unfrozen(network: Any) -> RoomNetwork:
-    """Return the network that may be wrapped as frozen."""
+    """Return a network without the wrapper that may freeze it."""
     return network.network if isinstance(network, _Frozen) else network
 
 
 def _network_of(encoder: Any) -> RoomNetwork:
-    """Return the network of a fitted encoder, with the contract."""
+    """Return the network of a fitted encoder as a `RoomNetwork`."""
     return with_contract(encoder.network_, encoder.segment_length_, encoder.sample_rate)
 
 
 class SupervisedRoomRegressor(RegressorMixin, _SupervisedRoomEstimator):
     """Estimate room parameters from waveforms: encoder and head trained together on the targets.
 
-    The paper's supervised baseline. It takes what a `Pipeline` of `ContrastiveRoomEncoder` and `RoomRegressor` takes,
-    so that it can stand in for it in a `GridSearchCV`.
+    The paper's supervised baseline. It accepts the same data and labels as a `Pipeline` of `ContrastiveRoomEncoder` and
+    `RoomRegressor`, so that it can replace that pipeline in a `GridSearchCV`.
 
     Parameters
     ----------
     network : {"bandwise", "pooled", "paper"} or callable, default="bandwise"
-        The encoder, as for `ContrastiveRoomEncoder`. Ignored where `encoder` is given.
+        The encoder network, as for `ContrastiveRoomEncoder`. Ignored if `encoder` is given.
     encoder : fitted ContrastiveRoomEncoder, default=None
         Encoder to start from, instead of random weights. It is copied, not changed. Wrap it in
-        `sklearn.frozen.FrozenEstimator` where the estimator will be cloned, as in a grid search.
+        `sklearn.frozen.FrozenEstimator` if the estimator will be cloned, as in a grid search.
     freeze_encoder : bool, default=False
-        Whether the given encoder stays as it is and only the head is trained.
+        Whether to keep the weights of `encoder` fixed and train only the head.
     non_negative : bool, default=False
         Keep estimates at 0 or above, in training too: the paper's final ReLU, for reverberation time or volume.
     n_hidden : int, default=256
-        Neurons of each of the head's two hidden layers.
+        Number of neurons in each of the head's two hidden layers.
     sample_rate : int, default=16000
         Sampling rate of the waveforms, in Hz.
     segment_duration : float, default=4.0
-        Length of the segments that the network is trained on, in s. Ignored where `encoder` is given.
+        Length of the segments that the network is trained on, in s. Ignored if `encoder` is given.
     hop_duration : float, optional
-        Step between the segments of a longer recording in `predict`, in s; a whole segment by default.
+        Step between the segments of a longer recording in `predict`, in s; the segment length by default.
     lr : float, default=1e-3
-        Step size of Adam.
+        Learning rate of Adam.
     batch_size : int, default=16
-        Rows in a training step.
+        Number of recordings per training step.
     max_epochs : int, default=100
-        Epochs at most, each through all rows.
+        Maximum number of epochs, each a pass over all recordings.
     validation_fraction : float, default=0.2
-        Share of what `hold_out` names held out to stop early and to keep the best weights. 0 holds out none: then the
-        training loss decides.
+        Fraction of the sources, responses or rooms, see `hold_out`, held out for early stopping and for selecting the
+        best weights. With 0, nothing is held out and the training loss decides.
     hold_out : {"source", "rir", "room"}, default="source"
-        Whether whole sources (rows where `source_groups` is not given), impulse responses or rooms are held out: what
-        will be new where the estimator is used.
+        Whether to hold out whole sources (single recordings if `source_groups` is not given), impulse responses or
+        rooms: choose whichever will be new when the estimator is used.
     patience : int, default=4
-        Epochs without a new best after which training stops.
+        Number of epochs without improvement after which training stops.
     precision : {"auto", "float32", "bfloat16"}, default="auto"
-        What the convolutions compute in during training, as for `ContrastiveRoomEncoder`.
+        Number format of the convolutions during training, as for `ContrastiveRoomEncoder`.
     compile : {"auto"} or bool, default="auto"
-        Whether the network is compiled for training, as for `ContrastiveRoomEncoder`.
+        Whether to compile the network for training, as for `ContrastiveRoomEncoder`.
     device : str or torch.device, default="auto"
-        "auto" is CUDA where there is one, else the CPU.
+        "auto" uses CUDA if it is available, otherwise the CPU.
     callbacks : list of skorch callbacks, optional
-        Further hooks into training.
-    checkpoint_dir : str or path, optional
-        Folder for checkpoints: `fit` saves its state there after every epoch, and the same `fit`, started again after
-        it was killed or interrupted, resumes after the last whole epoch and gives the same result. Needs
-        `random_state`. Fits with other parameters or data have files of their own; delete the folder when done.
+        Additional callbacks for training.
+    checkpoint_dir : str or path-like, optional
+        Folder for checkpoints. `fit` saves its state there after every epoch; the same `fit`, started again after it was
+        killed or interrupted, resumes after the last complete epoch and gives the same result. Needs `random_state`.
+        Fits with other parameters or data have their own files; delete the folder when done.
     warm_start : bool, default=False
-        If True, `fit` resumes from the previous fit, for up to `max_epochs` more epochs, with the first one's
-        standardisation of the targets.
+        If True, `fit` resumes from the previous fit, for up to `max_epochs` more epochs, and keeps the
+        standardisation of the targets from the first fit.
     random_state : int, RandomState or None, default=None
-        Seeds weights, batches, segments and the held-out sources. Global generators are left alone.
+        Seeds weights, batches, segments and the choice of held-out recordings. Global random generators are left
+        unchanged.
     verbose : int, default=0
         0 is silent, 1 shows a progress bar, 2 a table of epochs.
 
     Attributes
     ----------
     module_ : torch.nn.Module
-        The encoder followed by the head, with the best weights, which `predict` applies.
+        The encoder followed by the head, with the best weights, used by `predict`.
     network_ : torch.nn.Module
         The encoder alone.
     net_ : skorch.NeuralNet
-        The net that trained it.
+        The skorch net that trained it.
     segment_length_ : int
-        Samples in a segment.
+        Number of samples in a segment.
     history_ : pandas.DataFrame
-        Epoch, losses and seconds, one row an epoch; the losses are mean squared errors of standardised targets.
+        One row per epoch: epoch, losses and duration in s. The losses are mean squared errors of standardised targets.
     n_iter_ : int
-        Epochs trained.
+        Number of epochs trained.
     n_features_in_ : int
-        Samples in a row of the training data, where that was an array.
+        Number of samples per recording in the training data, if that was an array.
 
     Raises
     ------
     TypeError, ValueError
-        By `fit` and `predict`: a parameter out of range, waveforms that are not finite, silent or of a wrong shape,
-        targets that are not finite, labels that are misaligned, an encoder that is not fitted.
+        By `fit` and `predict`: if a parameter is out of range; if waveforms are not finite, silent or of the wrong
+        shape; if targets are not finite; if group labels are misaligned; if `encoder` is not fitted.
 
     Notes
     -----
-    Recordings longer than a segment give a random segment in each epoch; in `predict` the outputs for their segments
-    are averaged. Recordings of other lengths, and short ones, are treated as in `ContrastiveRoomEncoder`.
+    For recordings longer than a segment, training uses one random segment per epoch, and `predict` averages the
+    outputs over their segments. Recordings of other lengths, and short ones, are treated as in
+    `ContrastiveRoomEncoder`.
 
     Examples
     --------
@@ -371,7 +376,7 @@ class SupervisedRoomRegressor(RegressorMixin, _SupervisedRoomEstimator):
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
-        tags.regressor_tags.poor_score = True  # on rows of a few numbers, where there is no room to hear
+        tags.regressor_tags.poor_score = True  # on scikit-learn's test data, which contains no reverberation
         return tags
 
     @door
@@ -393,8 +398,8 @@ class SupervisedRoomRegressor(RegressorMixin, _SupervisedRoomEstimator):
         y : array-like of shape (n_recordings,) or (n_recordings, n_targets)
             Targets, e.g. reverberation times in s.
         rir_groups, source_groups, room_groups : array-like of shape (n_recordings,), optional
-            The labels that `ContrastiveRoomEncoder` takes. Whole labels of those that `hold_out` names are held out;
-            the other two are checked and not used.
+            Group labels, as for `ContrastiveRoomEncoder`. Those selected by `hold_out` define the groups that are held
+            out whole; the others are checked but not used.
 
         Returns
         -------
@@ -431,58 +436,59 @@ class SupervisedRoomRegressor(RegressorMixin, _SupervisedRoomEstimator):
 
 
 class SupervisedRoomClassifier(ClassifierMixin, _SupervisedRoomEstimator):
-    """Classify rooms from waveforms, small or large for one: encoder and head trained together on the classes.
+    """Classify rooms from waveforms, e.g. as small or large: encoder and head trained together on the classes.
 
-    The paper's supervised baseline. It takes what a `Pipeline` of `ContrastiveRoomEncoder` and `RoomClassifier` takes,
-    so that it can stand in for it in a `GridSearchCV`.
+    The paper's supervised baseline. It accepts the same data and labels as a `Pipeline` of `ContrastiveRoomEncoder` and
+    `RoomClassifier`, so that it can replace that pipeline in a `GridSearchCV`.
 
     Parameters
     ----------
     network : {"bandwise", "pooled", "paper"} or callable, default="bandwise"
-        The encoder, as for `ContrastiveRoomEncoder`. Ignored where `encoder` is given.
+        The encoder network, as for `ContrastiveRoomEncoder`. Ignored if `encoder` is given.
     encoder : fitted ContrastiveRoomEncoder, default=None
         Encoder to start from, as for `SupervisedRoomRegressor`.
     freeze_encoder : bool, default=False
-        Whether the given encoder stays as it is and only the head is trained.
+        Whether to keep the weights of `encoder` fixed and train only the head.
     n_hidden : int, default=256
-        Neurons of each of the head's two hidden layers.
+        Number of neurons in each of the head's two hidden layers.
     sample_rate : int, default=16000
         Sampling rate of the waveforms, in Hz.
     segment_duration : float, default=4.0
-        Length of the segments that the network is trained on, in s. Ignored where `encoder` is given.
+        Length of the segments that the network is trained on, in s. Ignored if `encoder` is given.
     hop_duration : float, optional
-        Step between the segments of a longer recording in `predict`, in s; a whole segment by default.
+        Step between the segments of a longer recording in `predict`, in s; the segment length by default.
     lr : float, default=1e-3
-        Step size of Adam.
+        Learning rate of Adam.
     batch_size : int, default=16
-        Rows in a training step.
+        Number of recordings per training step.
     max_epochs : int, default=100
-        Epochs at most, each through all rows.
+        Maximum number of epochs, each a pass over all recordings.
     validation_fraction : float, default=0.2
-        Share of what `hold_out` names held out to stop early and to keep the best weights. 0 holds out none: then the
-        training loss decides.
+        Fraction of the sources, responses or rooms, see `hold_out`, held out for early stopping and for selecting the
+        best weights. With 0, nothing is held out and the training loss decides.
     hold_out : {"source", "rir", "room"}, default="source"
-        Whether whole sources (rows where `source_groups` is not given), impulse responses or rooms are held out: what
-        will be new where the estimator is used.
+        Whether to hold out whole sources (single recordings if `source_groups` is not given), impulse responses or
+        rooms: choose whichever will be new when the estimator is used.
     patience : int, default=4
-        Epochs without a new best after which training stops.
+        Number of epochs without improvement after which training stops.
     precision : {"auto", "float32", "bfloat16"}, default="auto"
-        What the convolutions compute in during training, as for `ContrastiveRoomEncoder`.
+        Number format of the convolutions during training, as for `ContrastiveRoomEncoder`.
     compile : {"auto"} or bool, default="auto"
-        Whether the network is compiled for training, as for `ContrastiveRoomEncoder`.
+        Whether to compile the network for training, as for `ContrastiveRoomEncoder`.
     device : str or torch.device, default="auto"
-        "auto" is CUDA where there is one, else the CPU.
+        "auto" uses CUDA if it is available, otherwise the CPU.
     callbacks : list of skorch callbacks, optional
-        Further hooks into training.
-    checkpoint_dir : str or path, optional
-        Folder for checkpoints: `fit` saves its state there after every epoch, and the same `fit`, started again after
-        it was killed or interrupted, resumes after the last whole epoch and gives the same result. Needs
-        `random_state`. Fits with other parameters or data have files of their own; delete the folder when done.
+        Additional callbacks for training.
+    checkpoint_dir : str or path-like, optional
+        Folder for checkpoints. `fit` saves its state there after every epoch; the same `fit`, started again after it was
+        killed or interrupted, resumes after the last complete epoch and gives the same result. Needs `random_state`.
+        Fits with other parameters or data have their own files; delete the folder when done.
     warm_start : bool, default=False
-        If True, `fit` resumes from the previous fit, for up to `max_epochs` more epochs; the classes must be
-        among the first one's.
+        If True, `fit` resumes from the previous fit, for up to `max_epochs` more epochs; the classes must be among
+        those of the first fit.
     random_state : int, RandomState or None, default=None
-        Seeds weights, batches, segments and the held-out sources. Global generators are left alone.
+        Seeds weights, batches, segments and the choice of held-out recordings. Global random generators are left
+        unchanged.
     verbose : int, default=0
         0 is silent, 1 shows a progress bar, 2 a table of epochs.
 
@@ -491,30 +497,32 @@ class SupervisedRoomClassifier(ClassifierMixin, _SupervisedRoomEstimator):
     classes_ : ndarray of shape (n_classes,)
         The classes.
     module_ : torch.nn.Module
-        The encoder followed by the head, with the best weights, which `predict` applies.
+        The encoder followed by the head, with the best weights, used by `predict`.
     network_ : torch.nn.Module
         The encoder alone.
     net_ : skorch.NeuralNet
-        The net that trained it.
+        The skorch net that trained it.
     segment_length_ : int
-        Samples in a segment.
+        Number of samples in a segment.
     history_ : pandas.DataFrame
-        Epoch, losses and seconds, one row an epoch; the losses are cross-entropies.
+        One row per epoch: epoch, losses and duration in s. The losses are cross-entropies.
     n_iter_ : int
-        Epochs trained.
+        Number of epochs trained.
     n_features_in_ : int
-        Samples in a row of the training data, where that was an array.
+        Number of samples per recording in the training data, if that was an array.
 
     Raises
     ------
     TypeError, ValueError
-        By `fit` and `predict`: a parameter out of range, waveforms that are not finite, silent or of a wrong shape,
-        continuous targets, one class only, labels that are misaligned, an encoder that is not fitted.
+        By `fit` and `predict`: if a parameter is out of range; if waveforms are not finite, silent or of the wrong
+        shape; if targets are continuous or all of one class; if group labels are misaligned; if `encoder` is not
+        fitted.
 
     Notes
     -----
-    Recordings longer than a segment give a random segment in each epoch; in `predict` the outputs for their segments
-    are averaged. Recordings of other lengths, and short ones, are treated as in `ContrastiveRoomEncoder`.
+    For recordings longer than a segment, training uses one random segment per epoch, and `predict` averages the
+    outputs over their segments. Recordings of other lengths, and short ones, are treated as in
+    `ContrastiveRoomEncoder`.
 
     Examples
     --------
@@ -577,7 +585,7 @@ class SupervisedRoomClassifier(ClassifierMixin, _SupervisedRoomEstimator):
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.classifier_tags.poor_score = True  # on rows of a few numbers, where there is no room to hear
+        tags.classifier_tags.poor_score = True  # on scikit-learn's test data, which contains no reverberation
         return tags
 
     @door
@@ -599,8 +607,8 @@ class SupervisedRoomClassifier(ClassifierMixin, _SupervisedRoomEstimator):
         y : array-like of shape (n_recordings,)
             Classes.
         rir_groups, source_groups, room_groups : array-like of shape (n_recordings,), optional
-            The labels that `ContrastiveRoomEncoder` takes. Whole labels of those that `hold_out` names are held out;
-            the other two are checked and not used.
+            Group labels, as for `ContrastiveRoomEncoder`. Those selected by `hold_out` define the groups that are held
+            out whole; the others are checked but not used.
 
         Returns
         -------

@@ -280,7 +280,7 @@ def test_a_folder_that_cannot_be_used_is_refused(clips, tmp_path):
     (tmp_path / "file").write_text("")
     for wrong, message in [
         (tmp_path / "file", "checkpoint_dir must be a folder, got the file"),
-        (tmp_path / "file" / "below", "checkpoint_dir must be a folder that can be made, got"),
+        (tmp_path / "file" / "below", "checkpoint_dir must be a folder that can be created, got"),
         (3, "checkpoint_dir must be None or the path of a folder, got 3"),
         ("", "checkpoint_dir must be None or the path of a folder, got ''"),
     ]:

@@ -1,1 +1,1 @@
-"""Impulse responses of shoebox rooms: random rooms, image sources, rays, and responses checked for convergence."""
+"""Impulse responses of shoebox rooms: random rooms, image sources, ray tracing, and checks for convergence."""

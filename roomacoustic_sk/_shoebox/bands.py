@@ -1,4 +1,4 @@
-"""Octave bands of a sampling rate, and what the air takes of each."""
+"""Octave bands at a sampling rate, and the air absorption in each."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ Array = NDArray[Any]
 
 
 class OctaveBands(NamedTuple):
-    """Octave bands of a sampling rate, and what pyroomacoustics knows of them."""
+    """Octave bands at a sampling rate, with the filter bank and air absorption of pyroomacoustics."""
 
     bank: Any
     air: Array  # (n_bands,) energy attenuation [1/m]
     speed: float  # of sound [m/s]
 
     def filtered(self, signals: Array) -> Array:
-        """Each signal in its own octave band."""
+        """Filter each signal with its own octave band."""
         return np.stack([self.bank.analysis(signal, band=band) for band, signal in enumerate(signals)])
 
 
 def filter_bank(sample_rate: int) -> Any:
-    """Return pyroomacoustics' filter bank, whose bands sum to the signal itself."""
+    """Return pyroomacoustics' octave filter bank, whose bands sum to the original signal."""
     import pyroomacoustics as pra
 
     return pra.ShoeBox([1, 1, 1], fs=sample_rate).octave_bands
 
 
 def octave_bands(sample_rate: int, *, air_absorption: bool) -> OctaveBands:
-    """Return the octave bands of a sampling rate, with or without the absorption of air."""
+    """Return the octave bands at a sampling rate, with or without air absorption."""
     import pyroomacoustics as pra
 
     bank, speed = filter_bank(sample_rate), pra.constants.get("c")

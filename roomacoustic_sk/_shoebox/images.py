@@ -1,7 +1,7 @@
 """Image sources of shoebox rooms (Allen and Berkley, J. Acoust. Soc. Am. 65, 1979).
 
-`pyroomacoustics.Room` would hold all images of an order at once, gigabytes at the order that a live room needs; here
-they are laid out and summed a layer at a time.
+`pyroomacoustics.Room` would hold all images in memory at once, gigabytes at the order that a reverberant room needs;
+here they are computed and summed one layer at a time.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from roomacoustic_sk._shoebox.rooms import TransmissionPath
 Array = NDArray[Any]
 
 HALF_FILTER, OVERSAMPLING = 40, 8
-"""Samples on either side of a pulse (pyroomacoustics' value, too), and points a sample at which pulses may lie."""
+"""Filter length on each side of a pulse in samples, as in pyroomacoustics, and possible pulse positions per sample."""
 
 IMAGES_AT_ONCE = 500_000
-"""Image sources that are summed at the same time (about 100 MB)."""
+"""Number of image sources summed at a time (about 100 MB)."""
 
 
 def _images_on_axis(path: TransmissionPath, axis: int, max_index: int) -> tuple[Array, Array, Array]:
-    """Index, distance to the microphone along one axis, and amplitude (n, n_bands) of the images in a row."""
+    """Index, distance to the microphone along one axis, and amplitude (n, n_bands) of a line of images."""
     index = np.arange(-max_index, max_index + 1)
     size, source = path.size[axis], path.source[axis]
     offset = index * size + np.where(index % 2 == 0, source, size - source) - path.microphone[axis]
@@ -38,7 +38,7 @@ def _images_on_axis(path: TransmissionPath, axis: int, max_index: int) -> tuple[
 def image_sources(
     path: TransmissionPath, *, nearest: float = 0.0, farthest: float = np.inf, max_order: int | None = None
 ) -> Iterator[tuple[Array, Array, int]]:
-    """Yield image sources, many at a time: distances (n,), reflection factors (n, n_bands) and the highest order.
+    """Yield image sources in blocks: distances (n,), reflection factors (n, n_bands) and the highest order.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ def image_sources(
     nearest, farthest : float
         Range of the distances, the lower end included [m].
     max_order : int or None
-        Highest order of reflection; without one, all images within the range.
+        Highest order of reflection; None for all images within the range.
     """
     counts = [max_order if max_order is not None else int(farthest / size) + 2 for size in path.size]
     (ix, dx, ax), (iy, dy, ay), (iz, dz, az) = (_images_on_axis(path, axis, counts[axis]) for axis in range(3))
@@ -72,7 +72,7 @@ def image_sources(
 def sum_pulses(
     images: Iterator[tuple[Array, Array, int]], n_times: int, bands: OctaveBands, rate: int
 ) -> tuple[Array, int]:
-    """Sum reflection factors at the points where they arrive (n_bands, n_points), and tell the highest order."""
+    """Return the sums of reflection factors at their times of arrival (n_bands, n_points), and the highest order."""
     pulses, highest = np.zeros((len(bands.air), n_times * OVERSAMPLING)), 0
     for distance, reflection, order in images:
         place = distance * (rate * OVERSAMPLING / bands.speed)
@@ -86,7 +86,7 @@ def sum_pulses(
 
 
 def specular_sound(pulses: Array, bands: OctaveBands, rate: int) -> Array:
-    """Turn pulses into the sound of the image sources, `HALF_FILTER` samples late, in all bands together."""
+    """Turn pulses into the sound of the image sources, summed over bands and delayed by `HALF_FILTER` samples."""
     distance = np.maximum(np.arange(pulses.shape[1]), 1) * (bands.speed / (rate * OVERSAMPLING))
     points = np.arange(-HALF_FILTER * OVERSAMPLING, HALF_FILTER * OVERSAMPLING + 1) / OVERSAMPLING
     low_pass = np.sinc(points) * np.cos(np.pi * points / (2 * HALF_FILTER)) ** 2

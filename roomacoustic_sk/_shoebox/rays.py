@@ -1,11 +1,11 @@
-"""Energy of sound rays in a shoebox room whose walls reflect in part diffusely.
+"""Ray tracing in a shoebox room with partly diffuse reflections.
 
-pyroomacoustics traces rays too, but what it makes of them cannot carry labels. Held against image sources and
-diffuse-field theory, as the tests hold this module, its reverberation (0.10.1) is 1 to 3 dB too loud, and clarity and
-direct-to-reverberant ratio are too low by as much: the last order of the image sources is counted twice; energy
-scattered towards the receiver ("diffuse rain") is not taken from the ray, and stops at a level that depends on the
-number of rays; and the noise that carries the energy is 1.3 dB too strong. Here each ray keeps its energy: at a wall
-it leaves specularly or, with the probability `scattering` (ISO 17497-1), in a direction drawn after Lambert's law.
+pyroomacoustics also traces rays, but its results are not accurate enough for labels. Compared with image sources and
+diffuse-field theory, as this module is in the tests, its reverberation (0.10.1) is 1 to 3 dB too loud, and clarity and
+direct-to-reverberant ratio are too low by the same amount: the last order of the image sources is counted twice; energy
+scattered towards the receiver ("diffuse rain") is not subtracted from the ray, and stops at a level that depends on the
+number of rays; and the noise that carries the energy is 1.3 dB too strong. Here energy is conserved: at a wall, a ray
+leaves specularly or, with the probability `scattering` (ISO 17497-1), in a random direction that follows Lambert's law.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from roomacoustic_sk._shoebox.rooms import TransmissionPath
 Array = NDArray[Any]
 
 BIN_SECONDS = 0.004
-"""Width of the energy histogram's bins, the time resolution of the ear (pyroomacoustics' value, too)."""
+"""Bin width of the energy histogram, about the time resolution of the ear, as in pyroomacoustics."""
 
 SORTING_PERIOD = 4
-"""Reflections after which finished rays are sorted out."""
+"""Number of reflections between removals of finished rays."""
 
 TINY = np.float32(1e-12)
 
@@ -33,16 +33,16 @@ TINY = np.float32(1e-12)
 
 
 def _enter_and_leave(position: Array, inverse: Array, low: Array, high: Array) -> tuple[Array, Array]:
-    """Ways along each ray to where it enters and leaves the space between two parallel planes, for each axis (3, n).
+    """Distances along each ray at which it enters and leaves the slab between two planes, for each axis (3, n).
 
-    `inverse` is one over the direction (Kay and Kajiya, SIGGRAPH 1986).
+    `inverse` is the reciprocal of the direction (Kay and Kajiya, SIGGRAPH 1986).
     """
     to_low, to_high = (low[:, None] - position) * inverse, (high[:, None] - position) * inverse
     return np.minimum(to_low, to_high), np.maximum(to_low, to_high)
 
 
 def _lambert(rng: np.random.Generator, axis: Array, inward: Array) -> Array:
-    """Directions (3, n) into the room from walls across `axis`, after Lambert's cosine law."""
+    """Random directions (3, n) into the room from walls normal to `axis`, by Lambert's cosine law."""
     rays = np.arange(len(axis))
     sine_squared, azimuth = rng.random((2, len(axis)), dtype=np.float32)
     azimuth *= 2 * np.pi
@@ -70,7 +70,7 @@ def trace_rays(
     max_distance: float,
     rng: np.random.Generator,
 ) -> Array:
-    """Trace rays from the source and collect the energy that passes by the microphone.
+    """Trace rays from the source and collect the energy that passes the microphone.
 
     Parameters
     ----------
@@ -79,20 +79,20 @@ def trace_rays(
     n_rays : int
         Number of rays.
     specular_order : int
-        Rays reflected specularly only, up to so many times, do not count: the image sources stand for them.
+        Rays with at most this many reflections, all of them specular, are not counted: image sources cover them.
     reach : float
-        Rays count in a box that reaches so far from the microphone to all sides, but not out of the room [m].
+        Rays are counted in a box that extends this far from the microphone in every direction, within the room [m].
     bin_width : float
         Width of a bin of the histogram, in metres travelled.
     floor, max_distance : float
-        A ray ends where every band has fallen to this fraction of its energy, or after this way [m].
+        A ray ends when every band has fallen to this fraction of its energy, or after this distance [m].
     rng : numpy.random.Generator
         Draws the directions.
 
     Returns
     -------
     ndarray of shape (n_bins, n_bands)
-        Energy without air absorption, in the unit in which the direct sound has 1 / distance**2.
+        Energy without air absorption, in units in which the direct sound has 1 / distance**2.
     """
     size, corner = path.size.astype(np.float32), np.zeros(3, dtype=np.float32)
     box_low = np.maximum(path.microphone - reach, 0).astype(np.float32)
@@ -136,7 +136,7 @@ def trace_rays(
             alive = (energy.max(axis=0) > floor) & (travelled < max_distance)
             position, direction, energy = position[:, alive], direction[:, alive], energy[:, alive]
             travelled, specular = travelled[alive], specular[alive]
-    # Energy density is the way of all rays in the box over its volume; a ray carries 4 pi / n_rays.
+    # Energy density is the path length of all rays in the box over its volume; a ray carries 4 pi / n_rays.
     return _histogram(bins, energies) * 4 * np.pi / (n_rays * (box_high - box_low).prod())
 
 
@@ -153,7 +153,7 @@ def _envelopes(histogram: Array, n_times: int, first_seconds: float, bands: Octa
 
 
 def diffuse_sound(histogram: Array, first_seconds: float, noise_seed: int, bands: OctaveBands, rate: int) -> Array:
-    """Noise with the energy of the rays, as many reflections are Gaussian (Schroeder, J. Acoust. Soc. Am. 34, 1962)."""
+    """Noise with the energy of the rays: dense reflections are Gaussian (Schroeder, J. Acoust. Soc. Am. 34, 1962)."""
     n_times = int(len(histogram) * BIN_SECONDS * rate)
     noise = np.random.default_rng(noise_seed).standard_normal(n_times)
     carriers = bands.bank.analysis(noise).T
@@ -161,7 +161,7 @@ def diffuse_sound(histogram: Array, first_seconds: float, noise_seed: int, bands
 
 
 def mean_histogram(one: Array, n_one: int, other: Array, n_other: int) -> Array:
-    """Mean of two histograms of different lengths, weighted by their rays."""
+    """Mean of two histograms of different lengths, weighted by their numbers of rays."""
     n_bins = max(len(one), len(other))
     one, other = (np.pad(histogram, ((0, n_bins - len(histogram)), (0, 0))) for histogram in (one, other))
     return (n_one * one + n_other * other) / (n_one + n_other)

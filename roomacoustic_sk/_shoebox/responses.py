@@ -1,7 +1,7 @@
-"""Impulse responses of shoebox rooms, prolonged or repeated until their decay has converged.
+"""Impulse responses of shoebox rooms, extended or refined until their decay has converged.
 
-Octave bands, materials and the air are pyroomacoustics', and a test holds the responses against its `ShoeBox`. All
-runs in one thread: rooms, not samples, are shared among the cores.
+Octave bands, materials and air absorption are those of pyroomacoustics, and a test compares the responses with its
+`ShoeBox`. Everything runs in one thread: the cores work on different rooms.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from roomacoustic_sk.acoustics import DECAY_RANGES
 Array = NDArray[Any]
 
 FIRST_SECONDS, GROWTH = 0.25, 1.25
-"""Duration at which the search for a complete response of image sources starts, and by what it is multiplied."""
+"""Initial duration of a response from image sources, and the factor by which it is extended until complete."""
 
 AIM = 0.3
-"""Share of the tolerance that is aimed at while rays and images last, as estimates may agree by chance."""
+"""Share of the tolerance to aim for as long as the limits allow, since estimates may agree by chance."""
 
 
 class ResponseSpec(NamedTuple):
-    """What a response must be, however it is simulated, and when it counts as complete."""
+    """Requirements on a response, whatever the simulation method, and when it counts as complete."""
 
     sample_rate: int  # Hz
     air_absorption: bool
@@ -41,29 +41,29 @@ class ResponseSpec(NamedTuple):
 
     @property
     def depth(self) -> float:
-        """How far down responses are simulated and kept, in dB."""
+        """Decay down to which responses are simulated and kept, in dB."""
         return 25 - DECAY_RANGES[self.decay_range][1]
 
 
 class Response(NamedTuple):
-    """A response and how it was checked for convergence."""
+    """A response and the result of its check for convergence."""
 
     rir: NDArray[np.float32]
-    rt60: float  # s, NaN where the response is not complete for as long as that needs
+    rt60: float  # s, NaN if the response is not complete for long enough to evaluate it
     complete: bool
     n_rays: int  # 0 if there are none
     image_order: int
     n_raised: int  # how often rays or images had to be added
-    rt60_change: float  # relative change of the reverberation time by that
+    rt60_change: float  # relative change of the reverberation time when they were last added
 
 
 # --- Complete responses -----------------------------------------------------------------------------------------
 
 
 def _decay_time(rir: Array, spec: ResponseSpec, seconds: float) -> float:
-    """Reverberation time of a noise-free response; NaN unless it is complete for as long as that needs.
+    """Reverberation time of a noise-free response; NaN unless it is complete for long enough.
 
-    The decay curve comes from the response alone, and can take for a decay what the filters make of a sudden end. So
+    The decay curve is computed from the response alone, where the filters can make a sudden end look like a decay. So
     the decay to 10 dB below the evaluation range must also fit into the `seconds` for which the response is complete.
     """
     upper, lower = DECAY_RANGES[spec.decay_range]
@@ -73,20 +73,20 @@ def _decay_time(rir: Array, spec: ResponseSpec, seconds: float) -> float:
 
 
 def _change(decay_times: list[float], n_compared: int) -> float:
-    """Largest relative change from earlier decay times to the last; NaN if there are too few or one is missing."""
+    """Largest relative change from earlier decay times to the last one; NaN if there are too few or one is missing."""
     if len(decay_times) < n_compared:
         return np.nan
     return float(np.max(np.abs(np.divide(decay_times[-n_compared:-1], decay_times[-1]) - 1)))
 
 
 def _trimmed(rir: Array, depth: float) -> NDArray[np.float32]:
-    """Cut a response where what is left of it lies `depth` dB below the whole."""
+    """Cut a response where its remaining energy is `depth` dB below its total energy."""
     energy = np.cumsum(rir[::-1] ** 2)[::-1]
     return rir[: int(np.flatnonzero(energy >= energy[0] * 10 ** (-depth / 10))[-1]) + 1].astype(np.float32)
 
 
 def _without_offset(rir: Array, rate: int) -> Array:
-    """Take out what lies below 10 Hz, where image sources, all of one sign, pile up (Allen and Berkley, 1979)."""
+    """Remove content below 10 Hz, where image sources, all of one sign, accumulate (Allen and Berkley, 1979)."""
     import pyroomacoustics as pra
 
     high_pass = pra.utilities.design_highpass_filter_sos(
@@ -100,10 +100,10 @@ def _without_offset(rir: Array, rate: int) -> Array:
 
 @dataclass(frozen=True)
 class Hybrid:
-    """Simulate rooms by image sources up to an order, and by rays with scattering for all other sound.
+    """Simulate rooms by image sources up to an order, and by ray tracing with scattering for all other sound.
 
-    The number of rays is doubled until the reverberation time has converged. Rays are random, and two numbers of them
-    may agree by chance: three must.
+    The number of rays is doubled until the reverberation time has converged. As rays are random, two results may agree
+    by chance, so three in a row must agree.
 
     Parameters
     ----------
@@ -114,17 +114,17 @@ class Hybrid:
     max_rays : int, default=256000
         Largest number of rays, at least four times `n_rays`.
     receiver_reach : float, default=1.0
-        Rays count in a box that reaches so far from the microphone to all sides, as far as the room does [m].
+        Rays are counted in a box that extends this far from the microphone in every direction, within the room [m].
 
     Raises
     ------
     TypeError, ValueError
-        If an argument is no number or out of range.
+        If an argument is not a number or out of range.
 
     Notes
     -----
-    Sound that is only mirrored, up to `image_order` times, is exact (Allen and Berkley, 1979). Of all other sound rays
-    give the energy, in octave bands and bins of 4 ms, and noise gives the fine structure.
+    Sound with at most `image_order` reflections, all of them specular, is exact (Allen and Berkley, 1979). For all
+    other sound, rays provide the energy, in octave bands and bins of 4 ms, and noise provides the fine structure.
 
     Examples
     --------
@@ -151,14 +151,14 @@ class Hybrid:
         check_number(self.receiver_reach, name="receiver_reach", low=0, low_open=True)
 
     def describe(self) -> str:
-        """Tell in one line how sound is simulated."""
+        """Return a one-line description of the simulation."""
         return (
             f"image sources to order {self.image_order}, rays with scattering beyond "
             f"(counted up to {self.receiver_reach:g} m away)"
         )
 
     def simulate(self, path: TransmissionPath, spec: ResponseSpec, rng: np.random.Generator) -> Response:
-        """Simulate one response; `rng` draws rays and noise."""
+        """Simulate one response; `rng` draws the rays and the noise."""
         bands, rate = octave_bands(spec.sample_rate, air_absorption=spec.air_absorption), spec.sample_rate
         images = image_sources(path, max_order=self.image_order)
         farthest = (self.image_order + 1) * np.linalg.norm(path.size)
@@ -196,25 +196,25 @@ class Hybrid:
 
 @dataclass(frozen=True)
 class ImageSources:
-    """Simulate rooms by image sources alone, with mirror-like walls, as in the paper.
+    """Simulate rooms by image sources alone, with specularly reflecting walls, as in the paper.
 
-    All image sources that arrive within a time are summed, and that time is prolonged by a quarter until the
+    All image sources that arrive within a certain time are summed, and that time is extended by a quarter until the
     reverberation time has converged.
 
     Parameters
     ----------
     max_images : int, default=20_000_000
-        Largest number of image sources of a response.
+        Largest number of image sources in a response.
 
     Raises
     ------
     TypeError, ValueError
-        If the argument is no whole number or below 1.
+        If the argument is not an integer or below 1.
 
     Notes
     -----
-    Rooms that `max_images` cannot complete are the reverberant ones. With the default they are about a third of the
-    default rooms, and the others are no fair sample of all.
+    The rooms that `max_images` cannot complete are the reverberant ones: about a third of the default rooms, with the
+    default limit. The remaining rooms are therefore not a representative sample.
 
     Examples
     --------
@@ -235,13 +235,13 @@ class ImageSources:
         check_number(self.max_images, name="max_images", low=1, integer=True)
 
     def describe(self) -> str:
-        """Tell in one line how sound is simulated."""
+        """Return a one-line description of the simulation."""
         return "image sources alone, no scattering"
 
     def simulate(self, path: TransmissionPath, spec: ResponseSpec, rng: np.random.Generator) -> Response:
         """Simulate one response; nothing is drawn from `rng`."""
         bands, rate = octave_bands(spec.sample_rate, air_absorption=spec.air_absorption), spec.sample_rate
-        # There is one image source to each volume of the room.
+        # There is one image source per room volume.
         farthest = np.cbrt(3 * self.max_images * path.size.prod() / (4 * np.pi))
         max_seconds = min(farthest / bands.speed, spec.max_duration)
         pulses = np.zeros((len(bands.air), 0))

@@ -1,4 +1,4 @@
-"""Random shoebox rooms: what is drawn, from which ranges, and which ranges are possible."""
+"""Random shoebox rooms: ranges, their checks, and random draws from them."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ Array = NDArray[np.float64]
 Material = str | float
 
 WALLS = ("west", "east", "south", "north", "floor", "ceiling")
-"""pyroomacoustics' names: west and east bound the length, south and north the width."""
+"""pyroomacoustics' names: the length extends from west to east, the width from south to north."""
 
 
 class TransmissionPath(NamedTuple):
-    """A source and a microphone in a shoebox room. Lengths in metres."""
+    """A source and a microphone in a shoebox room; lengths in metres."""
 
     size: Array  # (3,) length, width, height
     absorption: Array  # (6, n_bands) energy absorption: west, east, south, north, floor, ceiling
@@ -28,18 +28,18 @@ class TransmissionPath(NamedTuple):
 
 
 class RoomRanges(NamedTuple):
-    """From what rooms are drawn."""
+    """The ranges and choices from which rooms are drawn."""
 
     size: Array  # (3, 2) lowest and highest length, width, height [m]
     wall_distance: float  # m
     source_distance: float  # m
-    materials: tuple[tuple[Material, ...], ...]  # choice of each wall
+    materials: tuple[tuple[Material, ...], ...]  # choices for each wall
     absorption: dict[Material, Array]  # in octave bands
     scattering: tuple[float, float]
 
 
 def _check_range(value: Any, name: str, *, high: float = np.inf, low_open: bool = True) -> tuple[float, float]:
-    """Return a number as (number, number), and a pair as it is, if it is a range."""
+    """Return a range as a pair (lowest, highest), both equal for a single number, or raise."""
     pair = (value, value) if not isinstance(value, (tuple, list, np.ndarray)) else tuple(value)
     if len(pair) != 2:
         raise ArgumentValueError(f"{name} must be a number or a pair (lowest, highest), got {describe(value)}.")
@@ -51,7 +51,7 @@ def _check_range(value: Any, name: str, *, high: float = np.inf, low_open: bool 
 
 
 def _check_geometry(size: Array, wall_distance: float, source_distance: float) -> None:
-    """Refuse distances that the smallest room has no place for."""
+    """Refuse distances for which the smallest room is too small."""
     inner = size[:, 0] - 2 * wall_distance
     if not np.isfinite(size).all():
         raise ArgumentValueError(f"length, width and height must be finite, got {size.tolist()}.")
@@ -61,17 +61,17 @@ def _check_geometry(size: Array, wall_distance: float, source_distance: float) -
             f"{name} must be above 2 * wall_distance = {2 * wall_distance:g} m, "
             f"got {size[inner.argmin(), 0]:g} m. Make the rooms larger or wall_distance smaller."
         )
-    # Beyond this, positions so far apart exist, but hardly any random pair has them.
+    # Beyond this, such positions exist, but hardly any random pair is that far apart.
     largest = 0.8 * np.linalg.norm(inner)
     if largest < source_distance:
         raise ArgumentValueError(
-            f"source_distance must be at most {largest:.3g} m, for which the smallest room has place, "
+            f"source_distance must be at most {largest:.3g} m to fit into the smallest room, "
             f"got {source_distance:g} m. Make the rooms larger or source_distance smaller."
         )
 
 
 def _check_material(material: Any) -> Material:
-    """Return a name of the database or an absorption coefficient, else raise."""
+    """Return a material's name in the database or its absorption coefficient, or raise."""
     import pyroomacoustics as pra
 
     if isinstance(material, str):
@@ -85,7 +85,7 @@ def _check_material(material: Any) -> Material:
 
 
 def _check_materials(materials: Any) -> tuple[tuple[Material, ...], ...]:
-    """Return the choice of materials that each wall has."""
+    """Return the materials to choose from for each wall."""
     import pyroomacoustics as pra
 
     if materials is None:
@@ -103,7 +103,7 @@ def _check_materials(materials: Any) -> tuple[tuple[Material, ...], ...]:
 
 
 def _absorption_in_bands(materials: set[Material], sample_rate: int) -> dict[Material, Array]:
-    """Absorption coefficients in the octave bands of the sampling rate."""
+    """Absorption coefficients in the octave bands at the sampling rate."""
     import pyroomacoustics as pra
 
     bank, table = filter_bank(sample_rate), pra.parameters.materials_absorption_table
@@ -126,12 +126,12 @@ def check_ranges(
     scattering: Any,
     sample_rate: int,
 ) -> RoomRanges:
-    """Return the ranges of rooms, with the materials in the octave bands of the sampling rate, if there are such rooms.
+    """Check and return the ranges of rooms, with the absorption in the octave bands at the sampling rate.
 
     Raises
     ------
     ValueError, TypeError
-        If an argument is out of range or the rooms have no place for the distances.
+        If an argument is out of range or the rooms are too small for the distances.
     """
     for name, distance in (("wall_distance", wall_distance), ("source_distance", source_distance)):
         check_number(distance, name=name, low=0, low_open=True)
@@ -149,7 +149,7 @@ def check_ranges(
 
 
 def _draw_positions(ranges: RoomRanges, size: Array, rng: np.random.Generator) -> Array:
-    """Draw a source and a microphone, apart from the walls and from each other (2, 3)."""
+    """Draw positions of source and microphone, away from the walls and from each other (2, 3)."""
     while True:
         pair = rng.uniform(ranges.wall_distance, size - ranges.wall_distance, (2, 3))
         if np.linalg.norm(pair[0] - pair[1]) >= ranges.source_distance:
@@ -159,7 +159,7 @@ def _draw_positions(ranges: RoomRanges, size: Array, rng: np.random.Generator) -
 def draw_room(
     ranges: RoomRanges, n_paths: int, rng: np.random.Generator
 ) -> tuple[list[Material], list[TransmissionPath]]:
-    """Draw a room, its materials and its paths."""
+    """Draw a room, its materials and its transmission paths."""
     size = rng.uniform(ranges.size[:, 0], ranges.size[:, 1])
     materials = [choice[rng.integers(len(choice))] for choice in ranges.materials]
     absorption = np.stack([ranges.absorption[material] for material in materials])

@@ -1,1 +1,1 @@
-"""All that needs torch and is not public: runtime, time blocks, batches, targets, training, base of estimators."""
+"""Private code that needs torch: runtime, time blocks, batches, targets, training, base classes of estimators."""

@@ -18,21 +18,21 @@ from roomacoustic_sk._torch.time_blocks import scratch
 from roomacoustic_sk._validation import ArgumentValueError
 
 SPECTROGRAM_BYTES = 11 << 27
-"""Memory for spectrograms that are computed once: 1.5 GB, enough for 10 800 clips of 4 s with the paper's network."""
+"""Memory limit of cached spectrograms: 1.5 GB, enough for 10 800 clips of 4 s with the paper's network."""
 
 STORED_SPECTROGRAM_BYTES = 1 << 30
-"""The same for recordings that are not in memory: 1.1 GB, so that training on a store takes less than 2 GB in all."""
+"""The same for recordings that are not in memory: 1.1 GB, so that training on a store takes less than 2 GB in total."""
 
 
 # --- Which items are in a batch -----------------------------------------------------------------------------------
 
 
 class BatchSampler(Sized, Iterable[NDArray[np.intp]], Protocol):
-    """Names the items of each batch of a pass."""
+    """Yields the items of each batch in a pass."""
 
 
 class ShuffledBatches:
-    """Every item once a pass, in random order, in batches of nearly equal size, none smaller than `smallest`."""
+    """Every item once per pass, in random order, in batches of nearly equal size, none smaller than `smallest`."""
 
     def __init__(self, items: NDArray[np.intp], batch_size: int, random_state: Any, smallest: int = 1) -> None:
         self.items, self.random_state = items, random_state
@@ -47,9 +47,9 @@ class ShuffledBatches:
 
 
 class BatchLoader:
-    """What skorch iterates over: the batches that a sampler names, gathered from a source.
+    """The loader that skorch iterates over: the batches of a sampler, gathered from a source.
 
-    An int as `random_state` gives the same segments in every pass, as validation wants it.
+    An int as `random_state` gives the same segments in every pass, as needed for validation.
     """
 
     def __init__(self, source: FeatureSource | SegmentSource, sampler: BatchSampler, random_state: Any) -> None:
@@ -68,7 +68,7 @@ class BatchLoader:
 
 
 class FeatureSource:
-    """Rows of a feature array, each with its target."""
+    """Feature vectors, each with its target."""
 
     def __init__(self, X: NDArray[Any], y: NDArray[Any]) -> None:
         self.X, self.y = torch.from_numpy(X), torch.from_numpy(y)
@@ -79,7 +79,7 @@ class FeatureSource:
 
 
 class SpectrogramCache:
-    """Spectrograms of recordings as long as a segment, each computed once and kept as the convolutions want it.
+    """Spectrograms of recordings as long as a segment, each computed once and kept in the convolutions' number format.
 
     Parameters
     ----------
@@ -88,9 +88,9 @@ class SpectrogramCache:
     front_end : Module
         Computes spectrograms.
     dtype : torch.dtype
-        Number format to keep them in; bfloat16 loses nothing where the convolutions round to it anyway.
+        Number format of the cache; bfloat16 loses nothing if the convolutions round to it anyway.
     limit : int
-        Bytes to keep at most. Spectrograms that do not fit are computed each time.
+        Maximum number of bytes. Spectrograms that do not fit are computed each time.
     """
 
     def __init__(
@@ -101,11 +101,11 @@ class SpectrogramCache:
         capacity = min(len(recordings), limit // (math.prod(shape) * dtype.itemsize))
         self.kept = torch.empty((capacity, *shape), dtype=dtype)
         self.n_kept = 0
-        self.place = np.full(len(recordings), -1)  # of each recording among those kept
+        self.place = np.full(len(recordings), -1)  # position of each recording in the cache
 
     @property
     def holds_all(self) -> bool:
-        """Whether all recordings' spectrograms fit."""
+        """Whether the spectrograms of all recordings fit."""
         return len(self.kept) == len(self.recordings)
 
     def _compute(self, indices: NDArray[np.intp]) -> Tensor:
@@ -137,10 +137,11 @@ def spectrogram_cache(
     autocast: bool,
     limit: int | None = None,
 ) -> SpectrogramCache | None:
-    """Return a cache that gives a network its spectrograms in training, where that is of use.
+    """Return a cache of spectrograms for training, or None if it would not help.
 
-    It is for arrays of recordings that are one segment each, for networks that take spectrograms, on a CPU. Of
-    recordings that are not in memory all spectrograms must fit: they are too many otherwise to come up again.
+    It is used on a CPU, for networks that take spectrograms and arrays of recordings that are one segment each. For
+    recordings that are not in memory, all spectrograms must fit: otherwise there are too many of them for the cached
+    ones to be reused often.
     """
     if front_end is None or device.type != "cpu" or recordings.n_times != length:
         return None
@@ -157,15 +158,15 @@ class SegmentSource:
     Parameters
     ----------
     recordings : Recordings
-        What segments are cut from.
+        Recordings to cut segments from.
     indices : ndarray of shape (n_items,)
         The recording of each item.
     targets : ndarray of shape (n_items, ...)
         The label or target of each item.
     length : int
-        Samples in a segment.
+        Number of samples in a segment.
     spectrograms : SpectrogramCache, optional
-        Gives the segments' spectrograms instead of their samples.
+        Provides the segments' spectrograms instead of their samples.
     """
 
     def __init__(
@@ -205,7 +206,7 @@ def apply_to_segments(
     device = device_of(module)
     total = np.zeros((len(recordings), n_outputs), dtype=np.float32)
     count = np.zeros((len(recordings), 1), dtype=np.float32)
-    heard = recordings.lengths <= segmentation.length  # one segment: `read` refuses silence
+    heard = recordings.lengths <= segmentation.length  # for a single segment, `read` refuses silence
     module.eval()
     with torch.inference_mode(), scratch.kept():
         for size, indices, starts in segmentation.segments(recordings.lengths):

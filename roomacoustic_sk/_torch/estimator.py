@@ -1,4 +1,4 @@
-"""The one recipe by which estimators with a network are fitted, and how fitted ones are applied."""
+"""Base classes of the estimators with a network: how they are fitted and how they are applied."""
 
 from __future__ import annotations
 
@@ -45,18 +45,18 @@ Groups = tuple[ArrayLike | None, ArrayLike | None, ArrayLike | None]
 
 
 NO_PART_OF_A_FIT = ("callbacks", "checkpoint_dir", "encoder", "random_state", "verbose")
-"""Parameters without influence on a fit, or seen elsewhere: an encoder and the seed in the initial weights."""
+"""Parameters that do not change a fit or show elsewhere: a given encoder and the seed in the initial weights."""
 
 
 class Streams(NamedTuple):
-    """Where a fit draws from: training goes on from epoch to epoch, validation is the same in every pass."""
+    """Random states of a fit: training draws new batches in every epoch, validation the same ones in every pass."""
 
     training: RandomState
     validation: int
 
 
 class Task(ABC):
-    """What one fit trains: made by an estimator from checked arguments, before anything is changed.
+    """The definition of one fit, created by an estimator from checked arguments, before anything is changed.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ class Task(ABC):
         """Choose the items for validation."""
 
     def streams(self, random_state: RandomState) -> Streams:
-        """Return where to draw from; a resumed training draws other batches, with the same items held out."""
+        """Return the random states; resumed training draws other batches, with the same items held out."""
         seed, n_epochs = draw_seed(random_state), 0 if self.start is None else len(self.start.history)
         return Streams(RandomState([seed, n_epochs]), seed)
 
@@ -87,25 +87,25 @@ class Task(ABC):
     def loaders(
         self, module: Any, device: torch.device, autocast: bool, held_out: NDArray[np.bool_], streams: Streams
     ) -> tuple[BatchLoader, BatchLoader | None]:
-        """Return the loaders for training and, where anything is held out, for validation."""
+        """Return the loaders for training and, if anything is held out, for validation."""
 
     @abstractmethod
     def learns_from(self) -> tuple[Any, ...]:
-        """Return what tells the data from others: arrays, numbers and digests."""
+        """Return arrays, numbers and digests that identify the data of the task."""
 
     @abstractmethod
     def objective(self) -> Objective:
-        """Return what is minimised and watched."""
+        """Return the objective: the loss and the score that is monitored."""
 
     def compiling_pays(self, module: Any) -> bool:
-        """Tell whether long trainings of the module on a CPU are faster compiled."""
+        """Return whether compiling the module speeds up long training runs on a CPU."""
         return False
 
 
 class TrainedEstimator(BaseEstimator):
     """An estimator with a network: `module_` is applied, `net_` trains it.
 
-    Children check their arguments, make a `Task`, and pass it to `_train` within `_fitting`.
+    Subclasses check their arguments, create a `Task`, and pass it to `_train` within `_fitting`.
     """
 
     module_: Any
@@ -125,7 +125,7 @@ class TrainedEstimator(BaseEstimator):
     compile: str | bool = False
 
     def _check_parameters(self) -> None:
-        """Refuse parameters that are out of range; children add their own."""
+        """Refuse parameters that are out of range; subclasses check their own."""
         check_number(self.lr, name="lr", low=0, low_open=True)
         for parameter in ("patience", "batch_size"):
             check_number(getattr(self, parameter), name=parameter, low=1, integer=True)
@@ -141,7 +141,7 @@ class TrainedEstimator(BaseEstimator):
 
     @contextmanager
     def _fitting(self) -> Iterator[None]:
-        """Leave the estimator as it was where the block raises, and pass on a Ctrl-C that ended training."""
+        """Restore the estimator if the block raises, and re-raise a Ctrl-C that ended training."""
         before = vars(self).copy()
         try:
             yield
@@ -152,14 +152,17 @@ class TrainedEstimator(BaseEstimator):
             return
         try:
             warn(
-                f"Training was interrupted after {self.n_iter_} whole epochs; the best weights so far are kept.",
+                f"Training was interrupted after {self.n_iter_} complete epochs; the best weights so far are kept.",
                 ConvergenceWarning,
             )
         finally:
             raise KeyboardInterrupt
 
     def _train(self, task: Task, *, partial: bool = False) -> RoomNet:
-        """Train a task: what is held out, a module, its batches, the net; `partial` is one epoch of many calls."""
+        """Train a task: hold out validation data, build the module and its loaders, train the net.
+
+        With `partial`, train one epoch and write no checkpoint.
+        """
         random_state = check_random_state(self.random_state)
         device = resolve_device(self.device)
         held_out = task.hold_out(random_state)
@@ -185,7 +188,7 @@ class TrainedEstimator(BaseEstimator):
             return train_net(module, task.objective(), train, valid, training, task.start)
 
     def _checkpoint(self, task: Task, module: nn.Module, streams: Streams) -> FitCheckpoint | None:
-        """Return the checkpoint of a fit, named by what makes it this fit and no other."""
+        """Return the checkpoint of a fit, named after everything that the fit depends on."""
         if self.checkpoint_dir is None:
             return None
         folder = Path(self.checkpoint_dir)
@@ -193,7 +196,7 @@ class TrainedEstimator(BaseEstimator):
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ArgumentValueError(
-                f"checkpoint_dir must be a folder that can be made, got {str(folder)!r}: {error.strerror}."
+                f"checkpoint_dir must be a folder that can be created, got {str(folder)!r}: {error.strerror}."
             ) from error
         name = type(self).__name__
         parameters = {key: value for key, value in self.get_params(deep=False).items() if key not in NO_PART_OF_A_FIT}
@@ -201,7 +204,7 @@ class TrainedEstimator(BaseEstimator):
         return FitCheckpoint(folder / f"{name}-{identity.digest(streams.training)[:16]}.pt", streams.training)
 
     def _keep(self, task: Task, net: RoomNet) -> None:
-        """Make the estimator a fitted one, unless Ctrl-C came before an epoch was whole."""
+        """Set the fitted attributes, unless Ctrl-C came before an epoch was complete."""
         history = history_frame(net, task.measured)
         n_before = 0 if task.start is None else len(history_frame(task.start, task.measured))
         if net.interrupted and len(history) == n_before:
@@ -214,8 +217,8 @@ class TrainedEstimator(BaseEstimator):
         return module
 
     def __getstate__(self) -> dict[str, Any]:
-        # The optimiser's state is twice as large as the weights; only a resumed training needs it. And the weights
-        # are in the net: once is enough.
+        # The optimiser's state is twice as large as the weights and is needed only to resume training. The weights
+        # are already in the net, so module_ is left out.
         state = dict(super().__getstate__())
         if "net_" in state:
             state["net_"] = self.net_.for_pickling(with_optimizer=self.warm_start)
@@ -229,7 +232,7 @@ class TrainedEstimator(BaseEstimator):
 
 
 class RecordingEstimator(RoomEstimator, TrainedEstimator):
-    """A trained estimator of recordings, whose network sees them as segments of one length."""
+    """A trained estimator of recordings, whose network is trained on segments of one length."""
 
     network: str | Callable[..., nn.Module]
     segment_duration: float
@@ -245,13 +248,13 @@ class RecordingEstimator(RoomEstimator, TrainedEstimator):
             check_number(self.hop_duration, name="hop_duration", low=0, low_open=True)
 
     def _check_warm_start(self) -> None:
-        """Refuse to resume with another network than that of the first fit."""
+        """Refuse to resume with a network other than that of the first fit."""
         for parameter, built in self._built_with.items():
             given = getattr(self, parameter)
             if given is not built and given != built:
                 raise ArgumentValueError(
-                    f"{parameter} must stay as it was to go on with a fitted estimator ({describe(built)}), got "
-                    f"{describe(given)}. Use warm_start=False, or a clone, to start anew."
+                    f"{parameter} must be unchanged to resume from a fitted estimator ({describe(built)}), got "
+                    f"{describe(given)}. Use warm_start=False, or a clone, to start over."
                 )
 
     def _apply(self, X: Any, shortest: int, n_outputs: int, batch_size: int) -> NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""Devices, seeds and number formats of torch, kept away from the user's global state."""
+"""Devices, seeds, number formats and compilation in torch, without changing the user's global state."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from torch import Tensor, nn
 from roomacoustic_sk._validation import ArgumentValueError
 
 COMPILING_STEPS = 2_000
-"""Training steps from which on compiling pays: it takes 5 to 20 s, and saves about 20 ms a step of 72 clips."""
+"""Number of training steps from which compiling pays: it takes 5 to 30 s and saves about 20 ms per step of 72 clips."""
 
 _ONE_AT_A_TIME = threading.RLock()
 
 
 def resolve_device(device: Any) -> torch.device:
-    """Return the torch device that a `device` parameter means; "auto" is CUDA where there is one, else the CPU.
+    """Return the torch device given by a `device` parameter; "auto" uses CUDA if it is available, otherwise the CPU.
 
     Raises
     ------
     ValueError
-        If torch knows no such device, or it is not there.
+        If torch does not know the device, or it is not available.
     """
     if isinstance(device, str) and device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -47,12 +47,12 @@ def resolve_device(device: Any) -> torch.device:
 
 
 def device_of(module: nn.Module) -> torch.device:
-    """Return where a module is; one without weights is anywhere."""
+    """Return the device of a module; the CPU if it has no weights."""
     return next((weight.device for weight in module.parameters()), torch.device("cpu"))
 
 
 def resolve_autocast(precision: str, device: torch.device) -> bool:
-    """Say whether convolutions run in bfloat16: "auto" does where the processor computes in it."""
+    """Return whether convolutions run in bfloat16; with "auto", if the processor supports it."""
     if precision != "auto":
         return precision == "bfloat16"
     if device.type == "cuda":
@@ -62,23 +62,23 @@ def resolve_autocast(precision: str, device: torch.device) -> bool:
 
 
 def has_compiler() -> bool:
-    """Say whether this machine has what torch compiles with on a CPU: a C++ compiler and Python's headers."""
+    """Return whether this machine has what torch needs to compile for a CPU: a C++ compiler and Python's headers."""
     compiler = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
     return shutil.which(compiler) is not None and Path(sysconfig.get_path("include"), "Python.h").exists()
 
 
 def resolve_compile(compile: str | bool, pays: bool, device: torch.device, n_steps: int) -> bool:
-    """Say whether to compile a network: "auto" does where it pays for the seconds that it costs.
+    """Return whether to compile a network; with "auto", if it saves more time than it takes.
 
     Raises
     ------
     ValueError
-        If it was asked for and there is no compiler.
+        If compilation is requested and there is no compiler.
     """
     if compile is True and device.type == "cpu" and not has_compiler():
         raise ArgumentValueError(
-            'compile must be False or "auto" where there is no C++ compiler (or no headers of Python), '
-            "got True. Install g++, or name another compiler in the environment variable CXX."
+            'compile must be False or "auto" if there is no C++ compiler (or no Python headers), '
+            "got True. Install g++, or set the environment variable CXX to another compiler."
         )
     if compile != "auto":
         return bool(compile)
@@ -86,15 +86,15 @@ def resolve_compile(compile: str | bool, pays: bool, device: torch.device, n_ste
 
 
 def full_precision(x: Tensor) -> torch.autocast:
-    """Keep a stretch of code out of bfloat16: logarithms, deviations and unit norms need all their digits."""
+    """Exempt a block from bfloat16: logarithms, standard deviations and unit norms need full precision."""
     return torch.autocast(x.device.type, enabled=False)
 
 
 @contextmanager
 def seeded(random_state: np.random.RandomState) -> Iterator[None]:
-    """Seed torch inside the block and leave its global generators as they were.
+    """Seed torch inside the block and restore its global generators afterwards.
 
-    Threads enter one after another: they share these generators, and would draw from each other's.
+    Only one thread may enter at a time, because all threads share these generators.
     """
     with _ONE_AT_A_TIME, torch.random.fork_rng():
         torch.manual_seed(draw_seed(random_state))
@@ -102,5 +102,5 @@ def seeded(random_state: np.random.RandomState) -> Iterator[None]:
 
 
 def draw_seed(random_state: Any) -> int:
-    """Draw a whole number that seeds another generator."""
+    """Draw an integer that seeds another generator."""
     return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))

@@ -1,4 +1,4 @@
-"""Targets as the networks learn them: standardised numbers or class codes, and the way back to the user's units."""
+"""Targets as used in training, standardised or coded as integers, and their conversion back to the user's units."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from roomacoustic_sk._validation import ArgumentValueError
 
 
 class Regression:
-    """Targets of a regression, standardised so that s, dB and m3 may be learned alike.
+    """Targets of a regression, standardised so that values in s, dB and m3 have equal weight.
 
     Parameters
     ----------
-    y : ndarray of shape (n_rows,) or (n_rows, n_targets)
+    y : ndarray of shape (n_recordings,) or (n_recordings, n_targets)
         Targets.
     non_negative : bool
         Keep estimates at 0 or above.
@@ -27,7 +27,7 @@ class Regression:
     Attributes
     ----------
     n_outputs : int
-        Outputs that the network needs.
+        Number of outputs that the network needs.
     """
 
     def __init__(self, y: NDArray[Any], non_negative: bool) -> None:
@@ -37,56 +37,56 @@ class Regression:
             deviation = targets.std(axis=0)
         if not np.isfinite(deviation).all():
             raise ArgumentValueError(
-                f"y must have values whose squares are finite, got a largest one of {np.abs(targets).max():.3g}. "
+                f"y must have values whose squares are finite, got a largest value of {np.abs(targets).max():.3g}. "
                 "Scale it."
             )
         self._mean, self._scale = targets.mean(axis=0), np.where(deviation > 0, deviation, 1.0)
         self.n_outputs = targets.shape[1]
 
     def encode(self, y: NDArray[Any]) -> NDArray[np.float32]:
-        """Return targets of shape (n_rows, n_outputs) for the loss."""
+        """Return targets of shape (n_recordings, n_outputs) for the loss."""
         return ((y.reshape(len(y), -1) - self._mean) / self._scale).astype(np.float32)
 
     def check_same_kind(self, y: NDArray[Any]) -> None:
-        """Refuse further targets that are not as many as the first ones."""
+        """Refuse targets whose shape differs from that of the first fit."""
         if (y.ndim == 1) != self._single or y.reshape(len(y), -1).shape[1] != self.n_outputs:
             raise ArgumentValueError(
-                f"y must be of the shape that the first fit had, (n_rows"
-                f"{',' if self._single else f', {self.n_outputs}'}), to go on from there, got {y.shape}. Use "
-                "warm_start=False to start anew."
+                f"y must have the same shape as in the first fit, (n_recordings"
+                f"{',' if self._single else f', {self.n_outputs}'}), to resume from it, got {y.shape}. Use "
+                "warm_start=False to start over."
             )
 
     def output_layer(self) -> nn.Module:
-        """Return what the network ends with."""
+        """Return the last layer of the network."""
         lowest = -self._mean / self._scale if self.non_negative else np.full(self.n_outputs, -np.inf)
         return _Floor(lowest.astype(np.float32))
 
     def loss(self) -> nn.Module:
-        """Return what is minimised."""
+        """Return the loss to minimise."""
         return nn.MSELoss()
 
     def estimates(self, outputs: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return estimates in the targets' units and shape."""
         values = outputs * self._scale + self._mean
         if self.non_negative:
-            values = np.maximum(values, 0.0)  # rounding may leave a floored output a hair below 0
+            values = np.maximum(values, 0.0)  # rounding may put a clamped output slightly below 0
         return values[:, 0] if self._single else values
 
 
 class Classification:
-    """Class labels as numbers from 0 up.
+    """Class labels, coded as integers from 0.
 
     Parameters
     ----------
-    y : ndarray of shape (n_rows,)
-        Class labels of any kind.
+    y : ndarray of shape (n_recordings,)
+        Class labels of any type.
 
     Attributes
     ----------
     classes : ndarray of shape (n_classes,)
         The classes, sorted.
     n_outputs : int
-        Outputs that the network needs, one a class.
+        Number of outputs that the network needs, one per class.
 
     Raises
     ------
@@ -106,33 +106,33 @@ class Classification:
         return np.searchsorted(self.classes, y).astype(np.int64)
 
     def check_same_kind(self, y: NDArray[Any]) -> None:
-        """Refuse further targets that are not among the first classes."""
+        """Refuse classes that were not in the first fit."""
         unknown = np.setdiff1d(np.unique(y), self.classes) if y.dtype.kind == self.classes.dtype.kind else np.unique(y)
         if len(unknown):
             raise ArgumentValueError(
-                f"y must be among the first fit's classes, {self.classes.tolist()}, to go on from there, "
-                f"got {unknown.tolist()[0]!r}. Use warm_start=False to start anew."
+                f"y must contain only classes of the first fit, {self.classes.tolist()}, to resume from it, "
+                f"got {unknown.tolist()[0]!r}. Use warm_start=False to start over."
             )
 
     def output_layer(self) -> nn.Module:
-        """Return what the network ends with: it gives logits."""
+        """Return the last layer of the network, whose outputs are logits."""
         return nn.Identity()
 
     def loss(self) -> nn.Module:
-        """Return what is minimised."""
+        """Return the loss to minimise."""
         return nn.CrossEntropyLoss()
 
     def probabilities(self, outputs: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the probability of each class, shape (n_rows, n_classes)."""
+        """Return the probability of each class, shape (n_recordings, n_classes)."""
         return softmax(outputs, axis=1)
 
     def estimates(self, outputs: NDArray[np.float64]) -> NDArray[Any]:
-        """Return the likeliest classes."""
+        """Return the most likely classes."""
         return self.classes[outputs.argmax(axis=1)]
 
 
 class _Floor(nn.Module):
-    """Keep outputs at or above a floor: the paper's final ReLU, in the units of standardised targets."""
+    """Clamp outputs from below: the paper's final ReLU, in units of the standardised targets."""
 
     floor: Tensor
 

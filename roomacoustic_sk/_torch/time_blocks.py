@@ -1,11 +1,11 @@
-"""Convolutions along time with few channels, laid out so that memory is read in long runs.
+"""Fast convolutions along time with few channels, in a memory layout with long contiguous runs.
 
-A convolution of 5 channels moves much data through few operations, so its layout decides its speed. Here time is the
-outermost dimension and the batch the innermost one, (time, channel, batch). A window of time steps is then one matrix
-of long contiguous rows, overlapping windows are a strided view, and the convolution is a batch of matrix products.
-ReLU and the sums that batch normalisation needs are taken on the way, run by run of windows that fit into the cache,
-and the normalisation itself, being affine, is folded into the next convolution's weights, so that it costs no pass over
-the data at all.
+A convolution with 5 channels does few operations per value, so the memory layout decides its speed. Here time is the
+outermost dimension and the batch the innermost one: (time, channel, batch). A window of time steps is then a matrix
+with long contiguous rows, overlapping windows are a strided view, and the convolution is a batch of matrix products.
+ReLU and the sums for batch normalisation are computed along the way, in chunks of windows that fit into the cache. The
+normalisation itself is affine and is folded into the weights of the next convolution, so that it needs no further pass
+over the data.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from roomacoustic_sk._torch.runtime import full_precision
 KERNEL, STRIDE = 4, 2
 
 CHUNK = 1 << 18
-"""Numbers computed in one go, 1 MB in float32: every step on them finds them in the cache."""
+"""Number of values computed at a time, 1 MB in float32, so that they stay in the cache from step to step."""
 
 
 def _windows(x: Tensor) -> Tensor:
@@ -35,15 +35,15 @@ def _windows(x: Tensor) -> Tensor:
 
 
 def _chunks(n_windows: int, step: int) -> list[slice]:
-    """Split windows into runs whose output of `step` numbers each fits into the processor's cache."""
+    """Split windows, each with `step` output values, into chunks whose output fits into the processor's cache."""
     size = max(CHUNK // step, 1)
     return [slice(first, min(first + size, n_windows)) for first in range(0, n_windows, size)]
 
 
 class _Scratch(threading.local):
-    """Large arrays that are used again in the next step: half of the time goes into the system's clearing of new ones.
+    """Large arrays for reuse in the next step: otherwise half of the time is spent on the system clearing new ones.
 
-    They are kept inside ``with scratch.kept():`` only, so that a network used on its own leaves no memory behind.
+    They are kept only inside ``with scratch.kept():``, so that a network used on its own holds no memory afterwards.
     """
 
     def __init__(self) -> None:
@@ -52,7 +52,7 @@ class _Scratch(threading.local):
 
     @contextmanager
     def kept(self) -> Iterator[None]:
-        """Keep arrays from one step to the next inside the block, and give the memory back at its end."""
+        """Keep arrays from one step to the next inside the block, and release the memory at its end."""
         self.n_users += 1
         try:
             yield
@@ -68,7 +68,7 @@ class _Scratch(threading.local):
         return free.pop() if free else torch.empty(shape, dtype=dtype)
 
     def give(self, array: Tensor) -> None:
-        """Take back an array that nobody reads any more; a graph that still would raises when it finds it changed."""
+        """Take back an array that is no longer needed; a graph that still uses it raises once it has changed."""
         if self.n_users:
             self.free.setdefault((array.shape, array.dtype, array.is_inference()), []).append(array.detach())
 
@@ -77,7 +77,7 @@ scratch = _Scratch()
 
 
 class _ConvolutionReLU(torch.autograd.Function):
-    """``relu(convolution(x))``, and the mean and mean square of each output channel where `moments` are asked for."""
+    """``relu(convolution(x))`` and, with `moments`, the mean and mean square of each output channel."""
 
     @staticmethod
     def forward(
@@ -119,7 +119,7 @@ class _ConvolutionReLU(torch.autograd.Function):
             first, second = weight.T.split(half)
         for run in _chunks(n_windows, z[0].numel()):
             d_part = torch.addcmul(d_z[run], z[run], by_square).add_(by_mean)
-            d_part = torch.ops.aten.threshold_backward(d_part, z[run], 0)  # where ReLU let it pass
+            d_part = torch.ops.aten.threshold_backward(d_part, z[run], 0)  # the gradient of ReLU
             d_weight += torch.bmm(d_part, windows[run].transpose(1, 2)).sum(0)
             d_bias += d_part.sum((0, 2))
             if d_x is not None:
@@ -127,7 +127,7 @@ class _ConvolutionReLU(torch.autograd.Function):
                 torch.bmm(second.expand(n, -1, -1), d_part, out=halves[run.start + 1 : run.stop + 1])
                 halves[run].baddbmm_(first.expand(n, -1, -1), d_part)
         scratch.give(z)
-        if not ctx.is_last:  # the next block's backward pass took it from here
+        if not ctx.is_last:  # the next block's backward pass took it from the scratch arrays
             scratch.give(d_z)
         if d_x is None:
             scratch.give(x)
@@ -136,19 +136,19 @@ class _ConvolutionReLU(torch.autograd.Function):
 
 @torch.compiler.disable
 def time_blocks(spectrogram: Tensor, blocks: Any) -> Tensor:
-    """Apply blocks of convolution, ReLU and batch normalisation whose kernels reach along time alone.
+    """Apply blocks of convolution, ReLU and batch normalisation whose kernels extend along time only.
 
     Parameters
     ----------
     spectrogram : Tensor of shape (n, 1, n_frequencies, n_frames)
-        What goes in.
+        The input.
     blocks : Sequential of Sequential of Conv2d, ReLU, BatchNorm2d
         Kernels (1, 4), strides (1, 2), no padding.
 
     Returns
     -------
     Tensor of shape (n, n_channels, n_frequencies, n_frames_left)
-        What the modules themselves give, but for rounding.
+        The output of the modules themselves, up to rounding.
     """
     n, _, n_frequencies, n_frames = spectrogram.shape
     dtype = blocks[0][0].weight.dtype
@@ -173,7 +173,7 @@ def time_blocks(spectrogram: Tensor, blocks: Any) -> Tensor:
 
 
 def _folded(normalisation: Any, mean: Tensor, square: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Return the factor and the summand that normalise each channel; in training, keep account of the averages."""
+    """Return the scale and shift that normalise each channel; in training, update the running averages."""
     if normalisation.training:
         variance = (square - mean.square()).clamp_min(0)
         with torch.no_grad():

@@ -1,7 +1,7 @@
-"""How every network here is trained: one skorch net on two loaders, early stopping, interruption, divergence, progress.
+"""Training of every network: a skorch net on two loaders, early stopping, interruption, divergence, progress.
 
-skorch passes fit parameters whole to every batch, so what belongs to an item (its label or target) travels with it in
-a source of batches, and the batch sampler is built by the caller from the items it trains on.
+skorch passes fit parameters whole to every batch, so a source of batches holds each item together with its label or
+target, and the caller builds the batch sampler from the items to train on.
 """
 
 from __future__ import annotations
@@ -28,42 +28,42 @@ from roomacoustic_sk._torch.time_blocks import scratch
 from roomacoustic_sk._validation import ArgumentTypeError, NamedError, describe, warn
 
 PLATEAU_PATIENCE = 20
-"""Epochs that a contrastive loss may stay at its chance level before training stops; it usually leaves after 2 to 6."""
+"""Number of epochs that a contrastive loss may stay at chance level before training stops; it usually takes 2 to 6."""
 
 
 class DivergedError(NamedError, RuntimeError):
-    """Training ended without any weights that are finite."""
+    """Training ended without finite weights."""
 
 
 class Score(NamedTuple):
-    """A score of validation batches, averaged over the epoch: the larger, the better."""
+    """A score of validation batches, averaged over the epoch; larger is better."""
 
     name: str
     function: Callable[[Tensor, Tensor], Tensor]
 
 
 class Objective(NamedTuple):
-    """What is minimised, and what decides which weights are best and when to stop."""
+    """The loss to minimise, and the criterion for the best weights and for early stopping."""
 
     criterion: nn.Module  # loss of (module(x), target)
-    plateau: float = np.inf  # training loss that must be undercut before patience is counted
+    plateau: float = np.inf  # training loss below which patience starts to count
     score: Score | None = None
-    monitors_score: bool = False  # else the loss decides
+    monitors_score: bool = False  # otherwise the loss decides
 
 
 @dataclass(frozen=True)
 class Training:
-    """How a net is trained, whatever its data."""
+    """Settings of a training run that do not depend on the data."""
 
     lr: float
     max_epochs: int
     patience: int
     device: torch.device
-    autocast: bool = False  # bfloat16 where the module can
+    autocast: bool = False  # bfloat16 wherever the module supports it
     compiled: bool = False
     callbacks: tuple[Any, ...] = ()
     verbose: int = 0  # 0 is silent, 1 a progress bar, 2 or more skorch's table of epochs
-    label: str = ""  # what the progress bar is called
+    label: str = ""  # of the progress bar
     checkpoint: FitCheckpoint | None = None
 
 
@@ -75,7 +75,7 @@ class RoomNet(NeuralNet):
     module, criterion, **kwargs
         As for `skorch.NeuralNet`.
     autocast : bool
-        Whether the module runs in bfloat16 where it can.
+        Whether the module runs in bfloat16 wherever it supports it.
     """
 
     def __init__(self, module: Any, *, criterion: Any, autocast: bool = False, **kwargs: Any) -> None:
@@ -111,7 +111,7 @@ class RoomNet(NeuralNet):
             raise
 
     def notify(self, method_name: str, **kwargs: Any) -> None:
-        """Call the callbacks; skorch's early stopping, where a user passes one, raises what Ctrl-C does."""
+        """Call the callbacks; skorch's early stopping, if a user passes one, raises the same error as Ctrl-C."""
         getattr(self, method_name)(self, **kwargs)
         for _, callback in self.callbacks_:
             try:
@@ -125,7 +125,7 @@ class RoomNet(NeuralNet):
 
     @contextmanager
     def compiled(self, enabled: bool) -> Iterator[None]:
-        """Compile the module inside the block only: later calls have other shapes and number formats."""
+        """Compile the module inside the block only, since later calls have other shapes and number formats."""
         self._compiled = torch.compile(self.module_.forward) if enabled else None
         try:
             yield
@@ -139,7 +139,7 @@ class RoomNet(NeuralNet):
             return module(to_tensor(x, device=self.device))
 
     def for_pickling(self, *, with_optimizer: bool) -> RoomNet:
-        """Return a net with the same module and history, that holds the weights once."""
+        """Return a net with the same module and history that holds only one copy of the weights."""
         light = copy.copy(self)
         light.module = type(self.module_)
         if not with_optimizer:
@@ -148,11 +148,11 @@ class RoomNet(NeuralNet):
 
 
 class _Stop(KeyboardInterrupt):
-    """Training ends as planned; skorch stops at any KeyboardInterrupt."""
+    """A planned end of training; skorch stops at any KeyboardInterrupt."""
 
 
 class BatchScore(Callback):
-    """Score of every validation batch, which skorch averages over the epoch as it does losses."""
+    """Records a score of every validation batch; skorch averages it over the epoch, as it does losses."""
 
     def __init__(self, name: str, score: Callable[[Tensor, Tensor], Tensor]) -> None:
         self.name, self.score = name, score
@@ -166,26 +166,26 @@ class BatchScore(Callback):
 
 
 class PatientEarlyStopping(EarlyStopping):
-    """Early stopping that keeps the best weights and does not count epochs on the plateau at the start.
+    """Early stopping that keeps the best weights and does not count epochs on the initial plateau.
 
-    A contrastive loss stays at its chance level for some epochs before it moves, and patience counted there would
-    stop it before it has begun. Training that has diverged never recovers: it is stopped at once.
+    A contrastive loss stays at its chance level for some epochs before it decreases. Patience counted from the start
+    could stop training before learning begins. Training that has diverged never recovers, so it is stopped at once.
 
     Parameters
     ----------
     patience : int
-        Epochs without a new best.
+        Number of epochs without improvement.
     monitor : str
-        Which loss or score.
+        Name of the loss or score to monitor.
     plateau : float
-        Training loss that must have been undercut before epochs count; infinity where there is no plateau.
+        Training loss below which epochs start to count; infinity if there is no plateau.
     lower_is_better : bool
         Whether the monitored value is a loss.
     """
 
     def __init__(self, patience: int, monitor: str, plateau: float = np.inf, lower_is_better: bool = True) -> None:
         self.plateau, self.most_misses = plateau, patience
-        # skorch would raise KeyboardInterrupt, which could not be told from the user's.
+        # With a finite patience, skorch would raise a KeyboardInterrupt, indistinguishable from the user's.
         super().__init__(
             monitor=monitor, patience=np.inf, threshold=0.0, lower_is_better=lower_is_better, load_best=True
         )
@@ -198,7 +198,7 @@ class PatientEarlyStopping(EarlyStopping):
         self.diverged_ = False
 
     def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
-        """Count an epoch without a new best, unless training is still on the plateau."""
+        """Count an epoch without improvement, unless training is still on the plateau."""
         epoch = net.history[-1]
         if not is_finite(net.module_, epoch["train_loss"], epoch.get("valid_loss", 0.0)):
             self.diverged_ = True
@@ -206,30 +206,30 @@ class PatientEarlyStopping(EarlyStopping):
         loss = epoch["train_loss"]
         self.left_plateau_ = self.left_plateau_ or loss < self.plateau
         if not self.left_plateau_:
-            self.misses_ = -1  # one below 0: the count that follows never reaches the patience
+            self.misses_ = -1  # so that the count that follows never reaches the patience
             self.n_plateau_epochs_ += 1
         super().on_epoch_end(net, **kwargs)
         if self.misses_ >= self.most_misses:
             raise _Stop
         if self.n_plateau_epochs_ >= max(self.most_misses, PLATEAU_PATIENCE):
             warn(
-                f"Training stopped: after {self.n_plateau_epochs_} epochs train_loss is still {loss:.4g}, where it is "
-                f"by chance ({self.plateau:.4g} had to be undercut). "
-                "Nothing was learnt: check that the group labels belong to the rows, or change lr or tau.",
+                f"Training stopped: after {self.n_plateau_epochs_} epochs train_loss is still {loss:.4g}, at chance "
+                f"level (learning shows below {self.plateau:.4g}). "
+                "Nothing was learnt: check that the group labels match the recordings, or change lr or tau.",
                 ConvergenceWarning,
             )
             raise _Stop
 
 
 def is_finite(module: nn.Module, *losses: float) -> bool:
-    """Tell whether losses and all weights of a module are finite, and its running averages are numbers."""
+    """Return whether losses and all weights of a module are finite, and its running averages are not NaN."""
     weights = all(bool(torch.isfinite(weight).all()) for weight in module.parameters())
     averages = not any(bool(torch.isnan(buffer).any()) for buffer in module.buffers())
     return weights and averages and bool(np.isfinite(losses).all())
 
 
 class FitProgress(Callback):
-    """One progress bar over all training steps, with the losses beside it."""
+    """A progress bar over all training steps, with the losses next to it."""
 
     def __init__(self, n_steps: int, label: str, n_epochs_done: int = 0) -> None:
         self.n_steps, self.label, self.n_epochs_done = n_steps, label, n_epochs_done
@@ -251,19 +251,19 @@ class FitProgress(Callback):
         self.bar_.set_postfix({"epoch": len(net.history)} | shown)
 
     def on_train_end(self, net: NeuralNet, **kwargs: Any) -> None:
-        """Close the bar, shortened to what was done if training stopped early; an open one cannot be pickled."""
+        """Close the bar, at the steps done so far if training stopped early; an open bar cannot be pickled."""
         self.bar_.total = self.bar_.n
         self.bar_.close()
         del self.bar_
 
 
 def check_callbacks(callbacks: Any) -> None:
-    """Refuse anything but a list of skorch callbacks, plain or as pairs of name and callback.
+    """Refuse anything but a list of skorch callbacks, or of pairs of name and callback.
 
     Raises
     ------
     TypeError
-        If it is neither None nor such a list.
+        If `callbacks` is neither None nor such a list.
     """
     expected = "callbacks must be None or a list of skorch callbacks"
     if callbacks is None:
@@ -279,7 +279,7 @@ def check_callbacks(callbacks: Any) -> None:
 
 
 def history_frame(net: RoomNet, measured: tuple[str, ...]) -> pd.DataFrame:
-    """Return the whole epochs of a net, what was measured in them, and their seconds."""
+    """Return the complete epochs of a net, with the measured values and durations in s."""
     epochs = pd.DataFrame(net.history.to_list()).reindex(columns=["epoch", *measured, "dur"])
     return epochs[epochs["dur"].notna()]  # an epoch that was interrupted has no duration
 
@@ -292,20 +292,20 @@ def train_net(
     training: Training,
     start: RoomNet | None = None,
 ) -> RoomNet:
-    """Return a net trained on an objective, with its best weights; `interrupted` says whether the user ended it.
+    """Train a net and return it with its best weights; its attribute `interrupted` tells whether the user ended it.
 
     Parameters
     ----------
     module : Module
-        Initialised.
+        The initialised module.
     objective : Objective
-        What is minimised and watched.
+        The loss and the score that is monitored.
     train, valid : BatchLoader
         Without `valid`, the training loss decides which weights are best and when to stop.
     training : Training
-        Epochs, step size, device and so on; with 0 epochs the net stays as initialised.
+        Number of epochs, learning rate, device and so on; with 0 epochs the net is left as initialised.
     start : RoomNet, optional
-        A net of a like module to resume from: copies of its history and of its optimiser's state are carried over.
+        A net with a module of the same architecture to resume from; its history and its optimiser's state are copied.
 
     Raises
     ------
@@ -315,7 +315,7 @@ def train_net(
     Warns
     -----
     ConvergenceWarning
-        If training diverged after an epoch whose weights could be kept, or never left the plateau.
+        If training diverged after at least one good epoch, or never left the plateau.
     """
     ours: list[Callback] = []
     monitor = "train_loss" if valid is None else "valid_loss"
@@ -355,21 +355,21 @@ def train_net(
 
 
 def _resume(net: RoomNet, start: RoomNet) -> None:
-    """Carry over copies of a net's history and of its optimiser's state, so that it stays as it was."""
+    """Copy the history and the optimiser's state of a net, which is left unchanged."""
     net.history_ = copy.deepcopy(start.history_)
-    if start.optimizer_ is not None:  # it is not pickled but with warm_start=True
+    if start.optimizer_ is not None:  # pickled only with warm_start=True
         net.optimizer_.load_state_dict(copy.deepcopy(start.optimizer_.state_dict()))
     net.set_params(lr=net.lr)
     for group in net.optimizer_.param_groups:
-        group.setdefault("initial_lr", net.lr)  # a scheduler of the step size that is new asks for it
+        group.setdefault("initial_lr", net.lr)  # needed by a newly added learning rate scheduler
 
 
 def _check_divergence(net: RoomNet, stopping: PatientEarlyStopping) -> None:
-    """Raise if no epoch ended with finite losses and weights, warn if the last one did not."""
+    """Raise if no epoch ended with finite losses and weights; warn if the last one did not."""
     if not is_finite(net.module_) or (stopping.diverged_ and not stopping.best_epoch_):
         raise DivergedError(
             f"training must end with finite weights, got NaN or infinity after {len(net.history)} epochs with "
-            f"lr={net.lr:g}. Use a smaller lr, or look for targets or samples out of all proportion."
+            f"lr={net.lr:g}. Use a smaller lr, or check for extreme targets or samples."
         )
     if stopping.diverged_:
         warn(

@@ -1,4 +1,4 @@
-"""Simulated rooms, measured responses, speech, and reverberant speech made of both."""
+"""Simulated rooms, measured responses, dry speech, and reverberant speech made from them."""
 
 from roomacoustic_sk._shoebox.responses import Hybrid, ImageSources
 from roomacoustic_sk.datasets._bunches import concatenate, split_by_speaker, take

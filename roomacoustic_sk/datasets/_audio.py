@@ -1,4 +1,4 @@
-"""Reading audio files: headers, whole files or parts of them, at any sampling rate."""
+"""Reading audio files: headers, and whole files or parts of them, at any sampling rate."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from roomacoustic_sk._validation import ArgumentValueError, MissingFileError, ch
 
 AUDIO_SUFFIXES = (".flac", ".mp3", ".ogg", ".wav")
 RESAMPLING_HALF_LENGTH = 10  # zero crossings on each side of scipy.signal.resample_poly's default filter
-VORBIS_PREROLL = 32768  # frames; after a seek near the end libsndfile's first ones may be wrong (its issue 885)
+VORBIS_PREROLL = 32768  # frames; after a seek near the end, the first ones may be wrong (libsndfile issue 885)
 
 
 class AudioInfo(NamedTuple):
-    """What the header of an audio file says."""
+    """The header of an audio file."""
 
     sample_rate: int
     n_times: int
@@ -36,7 +36,7 @@ class AudioInfo(NamedTuple):
 
 
 def _ratio(old_rate: int, new_rate: int) -> tuple[int, int]:
-    """Return the smallest whole numbers `up, down` with ``new_rate / old_rate == up / down``."""
+    """Return the smallest integers `up, down` with ``new_rate / old_rate == up / down``."""
     common = math.gcd(old_rate, new_rate)
     return new_rate // common, old_rate // common
 
@@ -44,14 +44,14 @@ def _ratio(old_rate: int, new_rate: int) -> tuple[int, int]:
 def list_audio_files(folder: str | Path) -> list[Path]:
     """List the WAV, FLAC, OGG and MP3 files in a folder and all folders below it, sorted by path.
 
-    Hidden files and folders (such as the ``._*`` files of macOS archives) are passed over.
+    Hidden files and folders (such as the ``._*`` files of macOS archives) are skipped.
 
     Raises
     ------
     FileNotFoundError
-        If the folder does not exist or is no folder.
+        If the folder does not exist or is not a folder.
     ValueError
-        If there is no audio file in it.
+        If it contains no audio files.
     """
     root = Path(folder).expanduser()
     if not root.is_dir():
@@ -83,20 +83,20 @@ def audio_info(path: str | Path) -> AudioInfo:
     FileNotFoundError
         If there is no such file.
     ValueError
-        If the file is empty, no audio, or visibly cut short (it holds less than its header announces).
+        If the file is empty, not audio, or visibly truncated (shorter than its header states).
     """
     import soundfile
 
     path = Path(path).expanduser()
     if not path.is_file():
-        raise MissingFileError(f"path must be an audio file, got a path that is no file: {path}.")
+        raise MissingFileError(f"path must be an audio file, got a path that is not a file: {path}.")
     if path.stat().st_size == 0:
         raise _unreadable(path, "which is empty (0 bytes)")
     try:
         header = soundfile.info(str(path), verbose=True)
     except soundfile.LibsndfileError as error:
         raise _unreadable(path, f"which libsndfile cannot open ({error.error_string})") from error
-    # libsndfile takes a cut WAV file for a shorter one, and tells it in its log only; an Ogg file likewise.
+    # libsndfile opens a truncated WAV or Ogg file as a shorter one; for WAV, only its log mentions it.
     cut_wav = any(line.startswith("data") and "should be" in line for line in header.extra_info.splitlines())
     if cut_wav or (header.format == "OGG" and not _ogg_is_complete(path)):
         raise _unreadable(path, "which is truncated (shorter than its header says)")
@@ -125,8 +125,8 @@ def read_audio(
 ) -> NDArray[np.float32]:
     """Read an audio file, or a part of it, as one channel at a given sampling rate.
 
-    Only the asked part is read and decoded (plus the few milliseconds that the resampling filter reaches beyond it),
-    so that a part equals the same slice of the whole file.
+    Only the requested part is read and decoded, plus the few milliseconds by which the resampling filter extends beyond
+    it, so that a part equals the same slice of the whole file.
 
     Parameters
     ----------
@@ -139,10 +139,10 @@ def read_audio(
     n_times : int, default=None
         Number of samples, counted at `sample_rate`. None reads to the end.
     channel : int, default=None
-        Channel to read, from 0. None averages all channels, which is right for speech; impulse responses of several
-        microphones need a choice, since their mean is the response of no microphone.
+        Channel to read, from 0. None averages all channels, which suits speech; for impulse responses from several
+        microphones, choose one, since their mean is not the response of any microphone.
     info : AudioInfo, default=None
-        The file's header where it was read before, which saves reading it again.
+        The file's header, if it has been read already.
 
     Returns
     -------
@@ -154,7 +154,7 @@ def read_audio(
     FileNotFoundError
         If there is no such file.
     ValueError
-        If the file is empty, truncated, no audio or not finite, or lacks the asked part or channel.
+        If the file is empty, truncated, not audio or not finite, or lacks the requested part or channel.
 
     Examples
     --------
@@ -179,7 +179,7 @@ def read_audio(
 
     up, down = _ratio(info.sample_rate, sample_rate)
     margin = -(-RESAMPLING_HALF_LENGTH * max(up, down) // up) if up != down else 0
-    # Beginning at a multiple of `down` puts the samples of the result on the grid of the whole file's result.
+    # Starting at a multiple of `down` puts the resampled part on the sample grid of the whole resampled file.
     first = max(0, start * down // up - margin) // down * down
     stop = min(info.n_times, -(-(start + n_times) * down // up) + margin + 1)
     samples = _read_frames(path, first, stop - first, channel)
@@ -201,7 +201,7 @@ def _read_frames(path: Path, first: int, n_frames: int, channel: int | None) -> 
             frames = file.read(preroll + n_frames, dtype="float32", always_2d=True)[preroll:]
     except soundfile.LibsndfileError as error:
         if not path.is_file():
-            raise MissingFileError(f"path must be an audio file, got one that is gone: {path}.") from error
+            raise MissingFileError(f"path must be an audio file, got one that no longer exists: {path}.") from error
         why = f"which is truncated or damaged: libsndfile says '{error.error_string}'"
         raise _unreadable(path, why) from error
     if len(frames) < n_frames:
@@ -210,5 +210,5 @@ def _read_frames(path: Path, first: int, n_frames: int, channel: int | None) -> 
     samples = frames.mean(axis=1) if channel is None else frames[:, channel]
     finite = np.isfinite(samples)
     if not finite.all():
-        raise _unreadable(path, f"which has NaN or infinite samples, at {(first + finite.argmin()) / rate:.2f} s first")
+        raise _unreadable(path, f"which has NaN or infinite samples, first at {(first + finite.argmin()) / rate:.2f} s")
     return samples

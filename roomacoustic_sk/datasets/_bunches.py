@@ -1,4 +1,4 @@
-"""What works on every Bunch of this package: some of its entries, several in one, parts without a common speaker."""
+"""Operations on any Bunch of this package: take entries, concatenate, split by speaker."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from roomacoustic_sk._validation import (
     door,
 )
 
-COUNTED = ("rir", "source", "speaker", "file")  # the first of these that a Bunch has says how many entries there are
+COUNTED = ("rir", "source", "speaker", "file")  # the first of these fields in a Bunch gives the number of entries
 LABELS = ("rir", "room", "source", "speaker")
 ENTRY_FIELDS = (*LABELS, "rirs", "segments", "data", "target", "file", "start", "speed", "complete")
-"""Fields of one item an entry, whatever they are made of; other lists are something else, such as `voices`."""
+"""Fields with one item per entry, whatever their type; other lists have another meaning, such as `voices`."""
 
 
 # --- Some of the entries ----------------------------------------------------------------------------------------
@@ -34,7 +34,7 @@ ENTRY_FIELDS = (*LABELS, "rirs", "segments", "data", "target", "file", "start", 
 
 @door
 def take(bunch: Bunch | Mapping[str, Any], indices: ArrayLike | slice) -> Bunch:
-    """Take some of the entries of a Bunch: of its arrays, frames, lists and lazy recordings alike.
+    """Take some of the entries of a Bunch, in all its arrays, frames, lists and lazy recordings.
 
     Parameters
     ----------
@@ -42,38 +42,39 @@ def take(bunch: Bunch | Mapping[str, Any], indices: ArrayLike | slice) -> Bunch:
         Rooms, speech, clips or recordings, as the functions of `roomacoustic_sk.datasets` return them. An entry is a
         response, a segment or a clip.
     indices : array-like of int, slice, or array-like of bool of shape (n_entries,)
-        Which entries: their numbers (negative ones count from the end, any order, also repeatedly), or a mask.
+        The entries to take, by index (negative ones count from the end; any order, with repetition) or by mask.
 
     Returns
     -------
     Bunch
-        The same fields, those of one item an entry cut. Frames are numbered from 0 again; lazy recordings stay lazy.
+        The same fields; those with one item per entry are reduced to the chosen entries. Frames get a new index from 0;
+        lazy recordings stay lazy.
 
     Raises
     ------
     TypeError
-        If `bunch` is no Bunch or mapping, or `indices` are neither whole numbers nor a mask nor a slice.
+        If `bunch` is not a Bunch or mapping, or if `indices` are not integers, a mask or a slice.
     ValueError
-        If there is no entry of that number, the mask has another length than the entries, the Bunch has no labels to
-        count its entries by, or a field of one item an entry has another number of them.
+        If an index is out of range; if the mask does not have one value per entry; if the Bunch has no labels that give
+        the number of entries; or if a field with one item per entry has a different number of items.
 
     See Also
     --------
-    concatenate : Make one Bunch out of several.
-    split_by_speaker : Parts that have no speaker in common.
+    concatenate : Join several Bunches into one.
+    split_by_speaker : Split into parts that have no speaker in common.
 
     Notes
     -----
-    The number of entries is the length of the field `rir` if there is one, else of `source`, else of `speaker`, else
-    of `file`. Of one item an entry are
+    The number of entries is the length of the field `rir` if there is one, otherwise of `source`, `speaker` or `file`,
+    in this order. The fields with one item per entry are
 
-    - the fields `rirs`, `segments`, `data`, `target`, `rir`, `room`, `source`, `speaker`, `file`, `start`, `speed` and
-      `complete`, be they arrays, lists, tuples or frames;
+    - `rirs`, `segments`, `data`, `target`, `rir`, `room`, `source`, `speaker`, `file`, `start`, `speed` and `complete`,
+      whether arrays, lists, tuples or frames;
     - other arrays, frames and array-likes (with `shape`) whose first dimension is the number of entries.
 
-    All else stays as it is: numbers, texts, dictionaries such as `counts`, and other lists, such as `voices` of
-    `make_speech`, which has one item a speaker. Make a list of your own an array if it has one item an entry. `DESCR`
-    goes on describing the whole.
+    All other fields are unchanged: numbers, strings, dictionaries such as `counts`, and other lists, such as `voices`
+    of `make_speech`, which has one item per speaker. If a list of your own has one item per entry, convert it to an
+    array. `DESCR` still describes the whole.
 
     Examples
     --------
@@ -92,7 +93,7 @@ def take(bunch: Bunch | Mapping[str, Any], indices: ArrayLike | slice) -> Bunch:
 
 
 def _length(value: Any) -> int | None:
-    """Return the number of items of a list, tuple, array or array-like, None for all else."""
+    """Return the number of items of a list, tuple, array or array-like; None for anything else."""
     if isinstance(value, (list, tuple)):
         return len(value)
     shape = getattr(value, "shape", None)
@@ -100,21 +101,21 @@ def _length(value: Any) -> int | None:
 
 
 def _count_entries(bunch: Any, name: str) -> int:
-    """Return the number of entries of a Bunch, by its labels."""
+    """Return the number of entries of a Bunch, from its labels."""
     if not isinstance(bunch, Mapping):
         raise ArgumentTypeError(f"{name} must be a Bunch, got {describe(bunch)}.")
     counts = (_length(bunch.get(field)) for field in COUNTED)
     n_entries = next((count for count in counts if count is not None), None)
     if n_entries is None:
         raise ArgumentValueError(
-            f"{name} must have one label an entry in a field {', '.join(COUNTED[:-1])} or {COUNTED[-1]}, got a Bunch "
-            f"with {', '.join(bunch) or 'no field'}."
+            f"{name} must have one label per entry in a field {', '.join(COUNTED[:-1])} or {COUNTED[-1]}, got a Bunch "
+            f"with {', '.join(bunch) or 'no fields'}."
         )
     return n_entries
 
 
 def _entry_fields(bunch: Mapping[str, Any], n_entries: int, name: str) -> set[str]:
-    """Return the names of the fields that have one item an entry."""
+    """Return the names of the fields that have one item per entry."""
     found = set()
     for field, value in bunch.items():
         length = _length(value)
@@ -128,7 +129,7 @@ def _entry_fields(bunch: Mapping[str, Any], n_entries: int, name: str) -> set[st
 
 
 def _positions(indices: Any, n_entries: int) -> NDArray[np.intp]:
-    """Return the numbers of the entries that indices, a slice or a mask choose."""
+    """Return the indices of the entries selected by indices, a slice or a mask."""
     entries = np.arange(n_entries)
     expected = "indices must be whole numbers, a slice or a mask"
     if isinstance(indices, slice):
@@ -174,29 +175,29 @@ def split_by_speaker(
     Parameters
     ----------
     speech : Bunch
-        As `load_speech`, `make_speech` or `make_reverberant_speech` return it: `speaker` and other fields of one item
-        a segment.
+        As returned by `load_speech`, `make_speech` or `make_reverberant_speech`: `speaker` and other fields with one
+        item per segment.
     fractions : sequence of float, default=(0.8, 0.2)
-        Share of the speakers in each part, each above 0, together at most 1; speakers beyond them are left out.
+        Fraction of the speakers in each part, each above 0, in total at most 1; remaining speakers are left out.
     random_state : int, RandomState instance or None, default=None
         Seed of the choice of speakers.
 
     Returns
     -------
     list of Bunch
-        One for each fraction, with the fields of `speech` cut as `take` cuts them, entries in their old order.
+        One for each fraction, with the fields of `speech` reduced as by `take`, and entries in their original order.
 
     Raises
     ------
     TypeError
-        If `speech` is no Bunch or mapping.
+        If `speech` is not a Bunch or mapping.
     ValueError
-        If the fractions are none, or leave a part without a speaker; if `speech` has no speakers, or a field of one
-        item a segment has another number of them.
+        If there are no fractions, or if they leave a part without a speaker; if `speech` has no speakers, or if a field
+        with one item per segment has a different number of items.
 
     See Also
     --------
-    take : Any choice of entries.
+    take : Take some of the entries of a Bunch.
 
     Examples
     --------
@@ -209,7 +210,7 @@ def split_by_speaker(
     for fraction in fractions:
         check_number(fraction, name="fractions", low=0, high=1, low_open=True)
     if len(fractions) == 0 or sum(fractions) > 1 + 1e-9:
-        raise ArgumentValueError(f"fractions must be at least one and sum to at most 1, got {list(fractions)}.")
+        raise ArgumentValueError(f"fractions must have at least one value and sum to at most 1, got {list(fractions)}.")
     n_entries = _count_entries(speech, "speech")
     if "speaker" not in speech:
         raise ArgumentValueError(f"speech must have a field speaker, got a Bunch with {', '.join(speech)}.")
@@ -231,37 +232,38 @@ def split_by_speaker(
 
 @door
 def concatenate(bunches: Iterable[Bunch | Mapping[str, Any]], *, shared: Sequence[str] = ()) -> Bunch:
-    """Make one Bunch out of several of the same kind.
+    """Join several Bunches of the same kind into one.
 
     Parameters
     ----------
     bunches : iterable of Bunch
-        Rooms, speech, clips or recordings, as the functions of `roomacoustic_sk.datasets` return them, with the same
-        fields and at the same sampling rate.
+        Rooms, speech, clips or recordings, as returned by the functions of `roomacoustic_sk.datasets`, with the same
+        fields and the same sampling rate.
     shared : sequence of {"rir", "room", "source", "speaker"}, default=()
-        Labels of which a whole number means the same in all bunches, as it does in parts of one Bunch, or in clips
-        made with the same rooms. Others are shifted beyond those of the bunches before, since `simulate_rooms` counts
-        its rooms from 0 every time.
+        Labels whose integers have the same meaning in all bunches, as in parts of one Bunch, or in clips made with the
+        same rooms. Other integer labels are shifted beyond those of the preceding bunches, since `simulate_rooms`
+        always counts its rooms from 0.
 
     Returns
     -------
     Bunch
-        Entries in the order of the bunches, with the fields
+        Entries in the order of the bunches, with these fields:
 
-        - of one item an entry, see `take`, one after another. Labels become arrays. Labels that are texts stay, since
-          they name things: `room` "office" is one room in all bunches. Frames have the columns of all bunches, NaN
-          where a bunch has none such. Lazy recordings stay lazy.
-        - `counts`, summed; `voices` and other lists, joined; `DESCR`, all of them; `synthetic`, whether any is
-        - all others as they are, which must be equal.
+        - Those with one item per entry, see `take`, are concatenated. Labels become arrays. Labels that are strings are
+          kept, since they are names: `room` "office" is the same room in all bunches. Frames have the columns of all
+          bunches, with NaN where a bunch lacks a column. Lazy recordings stay lazy.
+        - `counts` are summed; `voices` and other lists are joined; `DESCR` contains all descriptions; `synthetic` is
+          True if it is for any bunch.
+        - All other fields must be equal and are kept.
 
     Raises
     ------
     TypeError
-        If `bunches` is no iterable of Bunches or mappings.
+        If `bunches` is not an iterable of Bunches or mappings.
     ValueError
-        If there is none; if the sampling rates, the fields, the kinds of labels, the lengths of segments or clips, or
-        other fields differ; if one `source` names segments that differ; if a response of two bunches has the same
-        labels and the same targets, so that it seems to be the same one, and `shared` does not say so.
+        If there are no bunches; if sampling rates, fields, types of labels, lengths of segments or clips, or other
+        fields differ; if one `source` names different segments; or if two bunches have a response with the same labels
+        and targets, which therefore seems to be the same one, and `shared` does not include these labels.
 
     See Also
     --------
@@ -293,12 +295,12 @@ def concatenate(bunches: Iterable[Bunch | Mapping[str, Any]], *, shared: Sequenc
 
 
 def _check_bunches(bunches: Any) -> tuple[list[Mapping[str, Any]], set[str]]:
-    """Return bunches that fit together as a list, and the fields that have one item an entry in all of them."""
+    """Return compatible bunches as a list, and the fields that have one item per entry in all of them."""
     if not isinstance(bunches, Iterable) or isinstance(bunches, (str, Mapping)):
         raise ArgumentTypeError(f"bunches must be a list of Bunches, got {describe(bunches)}.")
     bunches = list(bunches)
     if not bunches:
-        raise ArgumentValueError("bunches must be at least one, got none.")
+        raise ArgumentValueError("bunches must contain at least one Bunch, got none.")
     n_entries = [_count_entries(bunch, f"bunches[{i}]") for i, bunch in enumerate(bunches)]
     fields = [set(bunch) for bunch in bunches]
     unequal = sorted(set.union(*fields) - set.intersection(*fields))
@@ -318,10 +320,10 @@ def _check_bunches(bunches: Any) -> tuple[list[Mapping[str, Any]], set[str]]:
 
 
 def _check_sources(bunches: list[Mapping[str, Any]]) -> None:
-    """Refuse dry speech in which one text names two segments, as it does in any two results of `make_speech`."""
+    """Refuse dry speech in which one string names two segments, as in any two results of `make_speech`."""
     if not all("segments" in bunch and "source" in bunch for bunch in bunches):
         return
-    seen: dict[str, tuple[Any, int]] = {}  # of the bunches before: the segments, and which of them
+    seen: dict[str, tuple[Any, int]] = {}  # by source, in the preceding bunches: segments and index
     for bunch in bunches:
         sources, segments = np.asarray(bunch["source"]).tolist(), bunch["segments"]
         for i, source in enumerate(sources):
@@ -330,14 +332,14 @@ def _check_sources(bunches: list[Mapping[str, Any]]) -> None:
             others, j = seen[source]
             if not np.array_equal(segments[i], others[j]):
                 raise ArgumentValueError(
-                    f"bunches must have one segment for each source, got two that differ for {source!r}. Rename the "
+                    f"bunches must have one segment for each source, got two different ones for {source!r}. Rename the "
                     "sources and speakers of one of the bunches."
                 )
         seen = {source: (segments, i) for i, source in enumerate(sources)} | seen
 
 
 def _check_shared(bunches: list[Mapping[str, Any]], shared: tuple[str, ...]) -> None:
-    """Refuse a response that seems to be in two bunches, and would be made two."""
+    """Refuse a response that seems to be in two bunches and would be counted as two."""
     if {"rir", "room"} <= set(shared) or not all({"rir", "room", "target"} <= set(bunch) for bunch in bunches):
         return
     seen: set[int] = set()
@@ -350,14 +352,14 @@ def _check_shared(bunches: list[Mapping[str, Any]], shared: tuple[str, ...]) -> 
         if seen & responses:
             raise ArgumentValueError(
                 'shared must be ("rir", "room") for bunches that have rooms in common, got '
-                f"{shared} where a response of two bunches has the same labels and targets. If they are two responses "
-                "after all, change the labels in one of the bunches."
+                f"{shared} although two bunches have a response with the same labels and targets. If they are "
+                "different responses, change the labels in one of the bunches."
             )
         seen |= responses
 
 
 def _as_labels(values: Any) -> NDArray[Any]:
-    """Return labels as an array, of whole numbers if all of them are."""
+    """Return labels as an array, of integers if all labels are integers."""
     labels = np.asarray(values)
     if labels.dtype == object and len(labels) and all(isinstance(label, Integral) for label in labels):
         return labels.astype(np.intp)
@@ -369,14 +371,14 @@ def _are_whole(labels: NDArray[Any]) -> bool:
 
 
 def _join_labels(values: list[Any], name: str, *, shift: bool) -> NDArray[Any]:
-    """Join labels; whole numbers are shifted beyond those before, others are kept."""
+    """Join labels; integers are shifted beyond those of preceding bunches, others are kept."""
     labels = [_as_labels(value) for value in values]
     filled = [label for label in labels if len(label)]
     whole = [_are_whole(label) for label in filled]
     if any(whole) and not all(whole):
         raise ArgumentValueError(
-            f"bunches must have labels of one kind in {name}, got whole numbers in some of them only. Make all of "
-            "them texts that name things."
+            f"bunches must have labels of one kind in {name}, got whole numbers in only some of them. Convert all of "
+            "them to strings."
         )
     if shift and all(whole):
         for i in range(1, len(filled)):
@@ -385,7 +387,7 @@ def _join_labels(values: list[Any], name: str, *, shift: bool) -> NDArray[Any]:
 
 
 def _join(values: list[Any], name: str) -> Any:
-    """Join one field of one item an entry, lists if any is one."""
+    """Join a field with one item per entry; the result is a list if any part is one."""
     framed = {type(value) if isinstance(value, (pd.DataFrame, pd.Series)) else None for value in values}
     if len(framed) > 1:
         raise ArgumentValueError(f"bunches must have {name} of one kind, got a frame or series in some of them only.")
@@ -404,7 +406,7 @@ def _join(values: list[Any], name: str) -> Any:
 
 
 def _agree(values: list[Any], name: str) -> Any:
-    """Return the one value of a field that describes the whole, for all bunches together."""
+    """Return a single value, for all bunches together, of a field that describes the whole."""
     if name == "counts" and all(isinstance(value, Mapping) for value in values):
         return {key: sum(value.get(key, 0) for value in values) for key in dict.fromkeys(k for v in values for k in v)}
     if all(_equal(value, values[0]) for value in values):
@@ -415,7 +417,9 @@ def _agree(values: list[Any], name: str) -> Any:
         return any(values)
     if all(isinstance(value, (list, tuple)) for value in values):
         return [item for value in values for item in value]
-    raise ArgumentValueError(f"bunches must be equal in {name}, which has not one item an entry, got different ones.")
+    raise ArgumentValueError(
+        f"bunches must have equal {name}, which does not have one item per entry, got different ones."
+    )
 
 
 def _equal(first: Any, second: Any) -> bool:
@@ -432,9 +436,9 @@ class JoinedRecordings(Recordings):
     Parameters
     ----------
     parts : list of Recordings
-        At one sampling rate.
+        Parts with the same sampling rate.
     numbers : ndarray of shape (n_recordings,), optional
-        Numbers of the recordings in all parts together, for some of them.
+        Indices, counted over all parts, of the recordings to include; all by default.
     """
 
     def __init__(self, parts: Sequence[Recordings], numbers: NDArray[np.intp] | None = None) -> None:
@@ -446,7 +450,7 @@ class JoinedRecordings(Recordings):
             self.origin = self._origins()[self.numbers]
 
     def _origins(self) -> NDArray[np.intp]:
-        """Return the recordings that entries were cut from, numbered on from part to part."""
+        """Return the recordings that entries were cut from, numbered consecutively over the parts."""
         origins = [np.arange(len(part)) if part.origin is None else part.origin for part in self.parts]
         first = np.cumsum([0, *(int(origin.max(initial=-1)) + 1 for origin in origins)])
         return np.concatenate([origin + shift for origin, shift in zip(origins, first, strict=False)])
@@ -463,11 +467,11 @@ class JoinedRecordings(Recordings):
         return result
 
     def where(self, indices: NDArray[np.intp], starts: NDArray[np.intp]) -> str:
-        """Name the first of the segments as its own part does."""
+        """Return where the first of the segments is, as described by its part."""
         number = int(self.numbers[indices[0]])
         i = int(np.searchsorted(self._bounds, number, side="right")) - 1
         return self.parts[i].where(np.array([number - self._bounds[i]]), starts[:1])
 
     def take(self, indices: NDArray[np.intp]) -> JoinedRecordings:
-        """Return some of the recordings, not read."""
+        """Return some of the recordings, without reading them."""
         return JoinedRecordings(self.parts, self.numbers[indices])

@@ -25,7 +25,7 @@ CHECKSUMS = {  # OpenSLR's own list, https://www.openslr.org/resources/12/md5sum
     "train-clean-360": "md5:c0e676e450a7ff2f54aeade5171606fa",
     "train-other-500": "md5:d1a0fd59409feb2c614ce4d30c387708",
 }
-CORPUS = "LibriSpeech"  # the folder that every archive holds
+CORPUS = "LibriSpeech"  # the top-level folder of every archive
 
 
 @door
@@ -39,26 +39,26 @@ def fetch_librispeech(
     timeout: float = 30.0,
     verbose: int = 1,
 ) -> Path:
-    """Download a subset of LibriSpeech once, and return the folder that `load_speech` reads.
+    """Download a subset of LibriSpeech once, and return its folder, which `load_speech` reads.
 
-    A broken download resumes where it stopped, in this call or in the next one. The archive is unpacked only if its
-    checksum is right, and the folder appears only when all of it is unpacked; the archive is deleted then.
+    An interrupted download resumes where it stopped, in this call or in the next one. The archive is unpacked only if
+    its checksum is correct. The folder appears only once it is complete; the archive is then deleted.
 
     Parameters
     ----------
     subset : {"dev-clean", "dev-other", "test-clean", "test-other", "train-clean-100", "train-clean-360", \
 "train-other-500"}, default="dev-clean"
-        0.3 GB for each of the dev and test sets; 6, 23 and 30 GB for the training sets. Unpacked as much again.
+        0.3 GB for each of the dev and test sets; 6, 23 and 30 GB for the training sets. Unpacking needs as much again.
     data_home : str or Path, default=None
-        Folder to keep the corpus in. None takes ``roomacoustic_sk`` in the user's cache folder.
+        Folder in which to keep the corpus. None uses ``roomacoustic_sk`` in the user's cache folder.
     base_url : str, default="https://www.openslr.org/resources/12"
-        Address of the folder with the archives, for mirrors such as ``https://us.openslr.org/resources/12``.
+        URL of the folder with the archives, for mirrors such as ``https://us.openslr.org/resources/12``.
     checksum : str, default=None
-        Checksum of the archive, "md5:..." or "sha256:...". None takes OpenSLR's.
+        Checksum of the archive, "md5:..." or "sha256:...". None uses OpenSLR's.
     attempts : int, default=5
-        How often to try without any progress before giving up.
+        Number of consecutive attempts without progress before giving up.
     timeout : float, default=30.0
-        Seconds to wait for an answer of the server.
+        Seconds to wait for the server to respond.
     verbose : int, default=1
         Whether to show progress bars.
 
@@ -70,10 +70,10 @@ def fetch_librispeech(
     Raises
     ------
     ConnectionError
-        If the server cannot be reached, does not have the archive, or breaks off `attempts` times.
+        If the server cannot be reached, does not have the archive, or fails `attempts` times in a row without progress.
     ValueError
-        If the subset is unknown, the archive's checksum is wrong, or the archive is damaged or holds anything but
-        plain files and folders below ``LibriSpeech``. Nothing of it stays.
+        If the subset is unknown, the archive's checksum is wrong, or the archive is damaged or contains anything but
+        regular files and folders below ``LibriSpeech``. Archive and unpacked files are then deleted.
 
     Notes
     -----
@@ -113,7 +113,7 @@ def fetch_librispeech(
 
 
 def _unpack(archive: Path, folder: Path, verbose: int) -> None:
-    """Unpack an archive beside its place, and move the subset to `folder` in one step when all of it is there."""
+    """Unpack an archive into a temporary folder, and move the subset to `folder` in one step once it is complete."""
     home = folder.parent.parent
     temporary = Path(tempfile.mkdtemp(prefix=".unpacking-", dir=home))
     try:
@@ -136,14 +136,14 @@ def _unpack(archive: Path, folder: Path, verbose: int) -> None:
         os.rename(unpacked, folder)
     except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
         if isinstance(error, OSError) and not isinstance(error, tarfile.TarError) and error.errno is not None:
-            raise  # no space, no permission: not the archive's fault
+            raise  # e.g. no space or no permission: not the archive's fault
         raise ArgumentValueError(f"{archive.name} must be a tar.gz archive, got a damaged one ({error}).") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _check_member(member: tarfile.TarInfo, archive: Path) -> None:
-    """Refuse what the corpus has no use for: links, devices, and paths outside of the corpus' folder."""
+    """Refuse members that the corpus does not contain: links, devices, and paths outside the corpus folder."""
     path = PurePosixPath(member.name)
     parts = [part for part in path.parts if part != "."]
     if path.is_absolute() or ".." in parts or "\\" in member.name or parts[:1] != [CORPUS]:

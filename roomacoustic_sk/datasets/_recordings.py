@@ -1,4 +1,4 @@
-"""Recordings on disk, read when they are asked for."""
+"""`load_recordings`: audio files on disk, read on demand."""
 
 from __future__ import annotations
 
@@ -26,44 +26,44 @@ def load_recordings(
     lazy: bool = True,
     verbose: int = 0,
 ) -> Bunch:
-    """Find recordings, whole or cut into segments of one length, which are read from disk when they are asked for.
+    """Find recordings, whole or cut into segments of one length, and read them from disk on demand.
 
-    For recordings that are reverberant already: to describe their rooms, or to train an encoder on them. Segments of
-    one file count as of one transmission path, unless `rir_groups` says otherwise.
+    For recordings that are already reverberant: to estimate room parameters, or to train an encoder on them. Segments
+    of one file count as recordings of the same transmission path, unless `rir_groups` is passed to the encoder.
 
     Parameters
     ----------
     source : str, Path or iterable of them
         Folder with WAV, FLAC, OGG and MP3 files in it or below it, or the files themselves.
     duration : float or None, default=4.0
-        Length of a segment in seconds. Shorter files are passed over. None takes whole recordings, of any length.
+        Length of a segment in seconds. Shorter files are skipped. None loads whole recordings, of any length.
     hop_duration : float, default=None
-        Seconds from one segment of a file to the next; None takes `duration`. What is left at a file's end is passed
-        over. Without `duration` it has no use.
+        Seconds from one segment of a file to the next; None uses `duration`. The remainder at a file's end is skipped.
+        Not used if `duration` is None.
     sample_rate : int, default=16000
         Sampling rate of the segments in Hz; files at other rates are resampled, channels averaged.
     lazy : bool, default=True
-        Whether `data` reads segments when they are asked for, or is an array in memory.
+        Whether `data` reads segments on demand. If False, it is an array in memory (a list with ``duration=None``).
     verbose : int, default=0
         Whether to show a progress bar.
 
     Returns
     -------
     Bunch
-        - data : array-like of shape (n_segments, n_times), float32; of shape (n_files,) with ``duration=None``, each
-          entry of which is a recording
+        - data : array-like of shape (n_segments, n_times), float32; with ``duration=None`` of shape (n_files,), where
+          each entry is a recording
         - file : ndarray of str, shape (n_segments,), path of the segment's file, below `source` if that is a folder
-        - start : ndarray of shape (n_segments,), begin of the segment in its file in seconds
+        - start : ndarray of shape (n_segments,), start of the segment in its file in seconds
         - sample_rate : int, in Hz
-        - DESCR : str, with the number of files passed over
+        - DESCR : str, with the number of files skipped
 
     Raises
     ------
     FileNotFoundError
         If the folder or a file does not exist.
     ValueError
-        If there are no audio files, one is empty, truncated or no audio, or none is long enough. Reading raises it
-        for samples that are not finite, and names the file.
+        If there are no audio files, if one is empty, truncated or not audio, or if none is long enough. Reading `data`
+        raises it for samples that are not finite, and names the file.
 
     Examples
     --------
@@ -101,7 +101,8 @@ def load_recordings(
     if not len(file):
         longest = max(info.n_times_at(sample_rate) for info in infos) / sample_rate
         raise ArgumentValueError(
-            f"source must have files of {duration:g} s at least, got {longest:.3g} s at most. Use a shorter duration."
+            f"source must contain files of at least {duration:g} s, got at most {longest:.3g} s. "
+            "Use a shorter duration."
         )
     data: Any = AudioRecordings(AudioFiles(paths, infos), file, start, lengths, sample_rate, n_times)
     if not lazy:
@@ -116,7 +117,7 @@ def load_recordings(
 
 
 def _find(source: str | Path | Iterable[str | Path]) -> tuple[list[Path], list[str]]:
-    """Return the files, by paths that hold in any working directory, and their names."""
+    """Return the absolute paths of the files, and their names."""
     if isinstance(source, (str, Path)):
         root = Path(source).expanduser()
         paths = list_audio_files(root)
@@ -125,7 +126,7 @@ def _find(source: str | Path | Iterable[str | Path]) -> tuple[list[Path], list[s
         paths = [Path(path).expanduser() for path in source]
         names = [path.as_posix() for path in paths]
     if not paths:
-        raise ArgumentValueError(f"source must be a folder or name files, got {describe(source)}.")
+        raise ArgumentValueError(f"source must be a folder or a list of files, got {describe(source)}.")
     return [path.absolute() for path in paths], names
 
 
@@ -143,18 +144,18 @@ class AudioFiles(NamedTuple):
 
 
 class AudioRecordings(Recordings):
-    """Stretches of audio files, or whole ones, that are read when they are asked for.
+    """Segments of audio files, or whole files, read on demand.
 
     Parameters
     ----------
     files : AudioFiles
         Files and their headers.
     origin, start, lengths : ndarray of shape (n_recordings,)
-        Which file each stretch is from, its first sample and its samples at `sample_rate`.
+        Index of each segment's file, its first sample and its number of samples, counted at `sample_rate`.
     sample_rate : int
-        Sampling rate, in Hz; files at others are resampled.
+        Sampling rate, in Hz; files at other rates are resampled.
     n_times : int, optional
-        Samples in every stretch, where they are all as long.
+        Number of samples in every segment, if all have the same length.
     """
 
     def __init__(
@@ -187,7 +188,7 @@ class AudioRecordings(Recordings):
         return cut_segment(samples, 0, n_times)
 
     def where(self, indices: NDArray[np.intp], starts: NDArray[np.intp]) -> str:
-        """Name the files and the seconds."""
+        """Return the files and the times in them, for an error message."""
         named = [
             f"{self.files.paths[self.origin[i]]} at {(self.start[i] + start) / self.sample_rate:.2f} s"
             for i, start in zip(indices[:3], starts, strict=False)
@@ -195,6 +196,6 @@ class AudioRecordings(Recordings):
         return ", ".join(named) + (f", ... ({len(indices)} in all)" if len(indices) > 3 else "")
 
     def take(self, indices: NDArray[np.intp]) -> AudioRecordings:
-        """Return some of the recordings, not read."""
+        """Return some of the recordings, without reading them."""
         parts = self.origin[indices], self.start[indices], self.lengths[indices]
         return AudioRecordings(self.files, *parts, self.sample_rate, self.n_times)

@@ -1,4 +1,4 @@
-"""Reverberant speech out of room impulse responses and dry speech: y = x * h + n (Eq. 1 of the paper)."""
+"""Reverberant speech from room impulse responses and dry speech: y = x * h + n (Eq. 1 of the paper)."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from roomacoustic_sk._validation import (
 )
 
 TILE = 8  # a block of work is up to 8 RIRs x 8 segments: 80 spectra for 64 clips, about 100 MB at 4 s and 16 kHz
-TINY = float(np.finfo(np.float32).tiny)  # a clip of zeros stays one
-ONSET_LEVEL = 0.1  # the response starts where it comes within 20 dB of its peak (ISO 3382-1:2009, 5.3.3)
+TINY = float(np.finfo(np.float32).tiny)  # keeps a clip of zeros at zero
+ONSET_LEVEL = 0.1  # a response starts where it first comes within 20 dB of its peak (ISO 3382-1:2009, 5.3.3)
 
 
 @door
@@ -46,38 +46,39 @@ def make_reverberant_speech(
     n_jobs: int | None = None,
     verbose: int = 0,
 ) -> Bunch:
-    """Convolve dry speech with room impulse responses (RIRs), each with each or in random pairs.
+    """Convolve dry speech with room impulse responses (RIRs), in all combinations or in random pairs.
 
     Every clip is ``y = x * h + n`` (Eq. 1 of the paper), cut to the length of the dry segment: it starts with the
-    first, still dry, sound, the reverberation builds up inside the clip, and the tail after the segment's end is lost.
+    first, still dry, sound, the reverberation builds up within the clip, and the tail after the segment's end is lost.
 
     Parameters
     ----------
     rooms : Bunch
-        The responses, as `simulate_rooms` or `load_measured_rirs` return them: `rirs` (1-D arrays of any length),
-        `sample_rate` in Hz, `target` (DataFrame, one row a response), `rir` and `room` (1-D ids, one a response).
+        The responses, as returned by `simulate_rooms` or `load_measured_rirs`: `rirs` (1-D arrays of any length),
+        `sample_rate` in Hz, `target` (DataFrame, one row per response), `rir` and `room` (1-D ids, one per response).
     speech : Bunch
-        The dry speech, as `load_speech` or `make_speech` return it: `segments` of shape (n_segments, n_times),
-        `sample_rate` in Hz, `source` and `speaker` (1-D ids, one a segment).
+        The dry speech, as returned by `load_speech` or `make_speech`: `segments` of shape (n_segments, n_times),
+        `sample_rate` in Hz, `source` and `speaker` (1-D ids, one per segment).
     pairing : {"grid", "random"}, default="grid"
-        "grid" takes each response with each segment, response by response: row ``i * n_segments + j`` is response
-        ``i`` with segment ``j`` (the paper's upstream data). "random" takes `n_samples` different pairs, in which
-        every response and every segment occurs equally often, give or take one (its downstream data).
+        "grid" combines each response with each segment, response by response: clip ``i * n_segments + j`` is response
+        ``i`` with segment ``j`` (the paper's upstream data). "random" takes `n_samples` distinct pairs, in which the
+        counts of the responses differ by at most one, and likewise those of the segments (its downstream data).
     n_samples : int, default=None
         Number of clips for ``pairing="random"``.
     snr : float, default=None
         Signal-to-noise ratio in dB of white Gaussian noise, relative to the mean power of each reverberant clip.
         None adds no noise.
     normalize : {"rms", "peak"}, default=None
-        Scale each clip, noise included, to a root-mean-square of 0.1 or to a peak of 0.9. None leaves the level as
-        the convolution gives it: it then tells distance and absorption, which no recording of unknown gain does.
+        Scale each clip, noise included, to a root-mean-square of 0.1 or to a peak of 0.9. None keeps the level of the
+        convolution, which reveals distance and absorption; a recording with unknown gain carries no such cue.
     remove_delay : bool, default=False
-        Whether to drop what comes before the direct sound (the first sample within 20 dB of the response's peak).
-        Left in, the silence at the start of a clip tells the distance, which no recording does that starts anywhere.
+        Whether to remove everything before the direct sound (the first sample within 20 dB of the response's peak).
+        Otherwise the silence at the start of a clip reveals the distance; a recording that starts at an arbitrary
+        moment carries no such cue.
     lazy : bool, default=False
-        Whether clips are convolved only when they are asked for, so that a grid of any size fits into memory:
-        responses and segments are all that is stored. What comes back looks like an array, is taken by scikit-learn's
-        splitters and the estimators here as it is, and holds the same samples within float error.
+        Whether to convolve clips only on demand, so that a grid of any size fits into memory: only responses and
+        segments are stored. The result behaves like an array, is accepted by scikit-learn's splitters and the
+        estimators here, and gives the same samples up to rounding.
     random_state : int, RandomState instance or None, default=None
         Seed of the pairs and the noise.
     n_jobs : int, default=None
@@ -90,7 +91,7 @@ def make_reverberant_speech(
     Bunch
         - data : ndarray of shape (n_clips, n_times), float32, the reverberant waveforms, or with `lazy` an array-like
           of that shape that computes them
-        - target : DataFrame of n_clips rows, the rows of ``rooms.target``
+        - target : DataFrame with n_clips rows, each clip's row of ``rooms.target``
         - rir, source, room, speaker : ndarray of shape (n_clips,), the ids
         - sample_rate : int, in Hz
         - synthetic : bool, whether the dry speech is synthetic
@@ -99,13 +100,14 @@ def make_reverberant_speech(
     Raises
     ------
     TypeError, ValueError
-        If a field of `rooms` or `speech` is missing, not finite, silent, integer PCM or misaligned, if the sampling
-        rates differ, or if `n_samples` is no number of pairs that exist.
+        If a field of `rooms` or `speech` is missing, not finite, silent, integer PCM or misaligned; if the sampling
+        rates differ; or if `n_samples` is not between 1 and the number of possible pairs.
 
     Notes
     -----
-    Spectra are computed in float32 in blocks of up to 8 responses and 8 segments, so the memory beside the result is
-    about 100 MB a thread. Noise comes from a generator of each clip's own, seeded by `random_state` and the row.
+    Spectra are computed in float32 in blocks of up to 8 responses and 8 segments, so the memory needed besides the
+    result is about 100 MB per thread. Each clip has its own noise generator, seeded by `random_state` and the clip's
+    index.
 
     Examples
     --------
@@ -140,7 +142,7 @@ def make_reverberant_speech(
     late = np.flatnonzero([not h.any() for h in rirs])
     if len(late):
         raise ArgumentValueError(
-            f"rooms.rirs must sound within the length of the segments ({n_times / rooms.sample_rate:g} s), "
+            f"rooms.rirs must have sound within the length of the segments ({n_times / rooms.sample_rate:g} s), "
             f"got nothing but zeros until then in row {late[0]}. Use remove_delay=True or longer segments."
         )
     mixing = Mixing(snr, normalize, int(rng.randint(np.iinfo(np.int32).max)))
@@ -161,15 +163,15 @@ def make_reverberant_speech(
 
 
 class Mixing(NamedTuple):
-    """What is done to a clip after its convolution."""
+    """Noise and level of a clip, applied after its convolution."""
 
     snr: float | None  # dB
     normalize: str | None
-    noise_seed: int  # seeds the noise, together with the clip's number
+    noise_seed: int  # seeds the noise, together with the clip's index
 
 
 class ReverberantSpeech(Recordings):
-    """Clips that are convolved when they are asked for.
+    """Clips that are convolved on demand.
 
     Parameters
     ----------
@@ -180,11 +182,11 @@ class ReverberantSpeech(Recordings):
     rirs : list of ndarray
         Responses, none longer than a segment.
     source, rir : ndarray of shape (n_clips,)
-        Which segment and which response make each clip.
+        Indices of the segment and of the response of each clip.
     mixing : Mixing
         Noise and level.
     numbers : ndarray of shape (n_clips,), optional
-        The clips' numbers, for some of them.
+        Indices of the clips among all clips, which seed their noise.
     """
 
     def __init__(
@@ -216,11 +218,11 @@ class ReverberantSpeech(Recordings):
     ) -> NDArray[np.float32] | list[NDArray[np.float32]]:
         clips = self.gather(indices)
         if n_times == self.n_times:
-            return np.ascontiguousarray(clips)  # a part of each row of the inverse transform's result
+            return np.ascontiguousarray(clips)  # clips are slices of the longer result of the inverse transform
         return [cut_segment(clip, start, n_times) for clip, start in zip(clips, starts, strict=True)]
 
     def take(self, indices: NDArray[np.intp]) -> ReverberantSpeech:
-        """Return some of the clips, not computed."""
+        """Return some of the clips, without computing them."""
         parts = self.source[indices], self.rir[indices], self.mixing, self.numbers[indices]
         return ReverberantSpeech(self.segments, self.sample_rate, self.rirs, *parts)
 
@@ -229,21 +231,21 @@ def _compute(clips: ReverberantSpeech, n_jobs: int | None, verbose: int) -> NDAr
     """Return all clips, computed in threads."""
     data = np.empty(clips.shape, dtype=np.float32)
 
-    def fill(rows: NDArray[np.intp]) -> None:
-        data[rows] = clips.gather(rows)
+    def fill(indices: NDArray[np.intp]) -> None:
+        data[indices] = clips.gather(indices)
 
     blocks = tqdm(_tiles(clips.rir, clips.source), desc="reverberant speech", disable=not verbose)
-    Parallel(n_jobs=n_jobs, prefer="threads", require="sharedmem")(delayed(fill)(rows) for rows in blocks)
+    Parallel(n_jobs=n_jobs, prefer="threads", require="sharedmem")(delayed(fill)(indices) for indices in blocks)
     return data
 
 
 def _fields(bunch: Any, names: tuple[str, ...], argument: str) -> dict[str, Any]:
-    """Return the named fields of a Bunch or mapping, else raise an error that lists those missing."""
+    """Return the named fields of a Bunch or mapping, or raise an error that lists the missing ones."""
     if not isinstance(bunch, Mapping):
         raise ArgumentTypeError(f"{argument} must be a Bunch with {', '.join(names)}, got {describe(bunch)}.")
     missing = [name for name in names if name not in bunch]
     if missing:
-        raise ArgumentValueError(f"{argument} must have {', '.join(names)}, got none of: {', '.join(missing)}.")
+        raise ArgumentValueError(f"{argument} must have {', '.join(names)}, got none of these: {', '.join(missing)}.")
     return {name: bunch[name] for name in names}
 
 
@@ -257,9 +259,9 @@ def _check_rooms(rooms: Any) -> Bunch:
         checked[name] = check_groups(checked[name], n_rirs, name=f"rooms.{name}")
     if not hasattr(checked.target, "iloc") or len(checked.target) != n_rirs:
         raise ArgumentValueError(
-            f"rooms.target must be a DataFrame of one row a response ({n_rirs}), "
+            f"rooms.target must be a DataFrame with one row per response ({n_rirs}), "
             f"got {describe(checked.target)}"
-            + (f" of {len(checked.target)} rows." if hasattr(checked.target, "iloc") else ".")
+            + (f" with {len(checked.target)} rows." if hasattr(checked.target, "iloc") else ".")
         )
     return checked
 
@@ -267,22 +269,22 @@ def _check_rooms(rooms: Any) -> Bunch:
 def _check_speech(speech: Any) -> Bunch:
     """Return the segments as one float32 array, with checked ids and rate."""
     checked = Bunch(**_fields(speech, ("segments", "sample_rate", "source", "speaker"), "speech"))
-    rows = check_waveforms(checked.segments, name="speech.segments")
-    lengths = {len(row) for row in rows}
+    segments = check_waveforms(checked.segments, name="speech.segments")
+    lengths = {len(segment) for segment in segments}
     if len(lengths) > 1:
         raise ArgumentValueError(
-            f"speech.segments must all have one length, got {min(lengths)} to {max(lengths)} samples."
+            f"speech.segments must all have the same length, got {min(lengths)} to {max(lengths)} samples."
         )
-    checked.segments = np.asarray(rows, dtype=np.float32)
+    checked.segments = np.asarray(segments, dtype=np.float32)
     n_labels = np.size(checked.source)
-    if len(rows) != n_labels == checked.segments.shape[1]:
+    if len(segments) != n_labels == checked.segments.shape[1]:
         raise ArgumentValueError(
             f"speech.segments must be of shape (n_segments, n_times), got {checked.segments.shape} for "
-            f"{n_labels} sources, which looks like time along the rows. Use speech.segments.T."
+            f"{n_labels} sources, which looks transposed. Use speech.segments.T."
         )
     checked.sample_rate = check_sample_rate(checked.sample_rate, name="speech.sample_rate")
     for name in ("source", "speaker"):
-        checked[name] = check_groups(checked[name], len(rows), name=f"speech.{name}")
+        checked[name] = check_groups(checked[name], len(segments), name=f"speech.{name}")
     checked.synthetic = bool(speech.get("synthetic", False))
     return checked
 
@@ -290,26 +292,26 @@ def _check_speech(speech: Any) -> Bunch:
 def _pairs(
     n_rirs: int, n_segments: int, pairing: str, n_samples: int | None, rng: RandomState
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Return which response and which segment makes each clip."""
+    """Return the indices of the response and of the segment of each clip."""
     check_choice(pairing, ("grid", "random"), name="pairing")
     if pairing == "grid":
         if n_samples is not None:
             raise ArgumentValueError(
                 f"n_samples must be None for pairing='grid', got {describe(n_samples)}. "
-                "Use pairing='random' for a number of pairs."
+                "Use pairing='random' to choose the number of pairs."
             )
         return np.repeat(np.arange(n_rirs), n_segments), np.tile(np.arange(n_segments), n_rirs)
     name = f"n_samples (of {n_rirs} responses x {n_segments} segments)"
     n_samples = check_number(n_samples, name=name, low=1, high=n_rirs * n_segments, integer=True)
-    # A diagonal walk over the grid, stepping aside after each closed loop, meets every pair once and rows and columns
-    # in turn: different pairs, each response and segment equally often. Two permutations make it random.
+    # A diagonal walk over the grid, shifted by one after each closed loop, visits every pair once, and the responses
+    # and segments in turn: distinct pairs, with all responses and segments equally often. Permutations make it random.
     step = np.arange(n_samples, dtype=np.intp)
     rir = (step + step // math.lcm(n_rirs, n_segments)) % n_rirs
     return rng.permutation(n_rirs)[rir], rng.permutation(n_segments)[step % n_segments]
 
 
 def _tiles(rir: NDArray[np.intp], source: NDArray[np.intp]) -> list[NDArray[np.intp]]:
-    """Split the clips into blocks that share responses and segments, so that few spectra serve many clips."""
+    """Split the clips into blocks that share responses and segments, so that few spectra are needed for many clips."""
     order = np.lexsort((source // TILE, rir // TILE))
     return np.array_split(order, -(-len(order) // TILE**2))
 
@@ -324,7 +326,7 @@ def _cut(rir: NDArray[Any], n_times: int, remove_delay: bool) -> NDArray[np.floa
 def _convolve(
     segments: NDArray[np.float32], rirs: list[NDArray[np.float32]], source: NDArray[np.intp], rir: NDArray[np.intp]
 ) -> NDArray[np.float32]:
-    """Convolve pairs of segments and responses, each transformed once, to the length of the segments."""
+    """Convolve pairs of segments and responses, each transformed once, and cut to the length of the segments."""
     sources, source = np.unique(source, return_inverse=True)
     used, rir = np.unique(rir, return_inverse=True)
     n_times = segments.shape[1]

@@ -33,7 +33,7 @@ MAX_DRAWS = 100
 
 
 class _Plan(NamedTuple):
-    """What all rooms share; together with a seed and an index it fixes a room to the last bit."""
+    """Settings common to all rooms; together with a seed and an index, they determine a room to the last bit."""
 
     n_rirs: int
     ranges: RoomRanges
@@ -44,7 +44,7 @@ class _Plan(NamedTuple):
 
 
 class _Room(NamedTuple):
-    """A simulated room: one response, and one record of labels and geometry, for each of its paths."""
+    """A simulated room: a response and a record of labels and geometry for each of its transmission paths."""
 
     responses: list[Response]
     records: list[dict[str, Any]]
@@ -62,12 +62,12 @@ def _labels(responses: list[Response], spec: ResponseSpec) -> pd.DataFrame:
         decay_ranges=(spec.decay_range,),
         truncation=None,
     )
-    # The response knows for how long it is complete, the curve does not.
+    # rt60 is taken from the response, which knows for how long it is complete; the decay curve does not.
     return labels.assign(rt60=[response.rt60 for response in responses], rt60_range=spec.decay_range)
 
 
 def _describe_path(path: TransmissionPath, materials: list[Material]) -> dict[str, Any]:
-    """Geometry and materials of a path, one row of the target frame."""
+    """Geometry and materials of a transmission path, as a row of the target frame."""
     points = {"source": path.source, "microphone": path.microphone}
     return {
         "volume": path.size.prod(),
@@ -80,7 +80,7 @@ def _describe_path(path: TransmissionPath, materials: list[Material]) -> dict[st
 
 
 def _simulate_room(plan: _Plan, seed: tuple[int, ...], index: int) -> _Room:
-    """Draw a room and simulate its paths; draw it anew until all of them are complete."""
+    """Draw a room and simulate its transmission paths; redraw it until all of them are complete."""
     for attempt in range(MAX_DRAWS):
         rng = np.random.default_rng([*seed, index, attempt])
         materials, paths = draw_room(plan.ranges, plan.n_rirs, rng)
@@ -113,7 +113,7 @@ Method: {method}
 Labels: from each response itself, broadband, after ISO 3382-1: rt60 [s] ({decay_range}), rt60_mid [s] (mean of
 the 500 Hz and 1 kHz octave bands), edt [s], c50 [dB],
 d50 (0 to 1), drr [dB]. Geometry in m, volume in m3, speed of sound 343 m/s, air absorption {air}.
-Convergence: `complete` says of each response that {raised} changed its rt60 by at most {tolerance:.3g}.
+Convergence: `complete` is True for each response whose rt60 {raised} changed by at most {tolerance:.3g}.
 Counts: {counts}
 Rooms with a response that does not converge are {redrawn}.
 Seed: {seed}. {versions}.
@@ -134,14 +134,14 @@ def _describe(plan: _Plan, counts: dict[str, int], n_rooms: int, seed: tuple[int
         raised=plan.method.raised,
         tolerance=spec.tolerance,
         counts=", ".join(f"{name} {count}" for name, count in counts.items()),
-        redrawn="drawn anew" if plan.redraw else "kept",
+        redrawn="redrawn" if plan.redraw else "kept",
         seed=seed,
         versions=plan.versions,
     )
 
 
 def _bunch(rooms: list[_Room], plan: _Plan, seed: tuple[int, ...]) -> Bunch:
-    """Put the rooms together, one entry a response."""
+    """Collect the rooms in a Bunch with one entry per response."""
     responses = [response for room in rooms for response in room.responses]
     target = pd.DataFrame([record for room in rooms for record in room.records])
     room_ids = np.repeat(np.arange(len(rooms)), plan.n_rirs)
@@ -168,7 +168,7 @@ def _bunch(rooms: list[_Room], plan: _Plan, seed: tuple[int, ...]) -> Bunch:
 
 
 def _choose_method(method: Any, hybrid: dict[str, Any], images: dict[str, Any]) -> Hybrid | ImageSources:
-    """Return the method object that a name and the flat arguments (None for the default) stand for."""
+    """Return the method object for a name and the flat arguments (None for the default)."""
     flat = [
         (kind, {k: v for k, v in given.items() if v is not None})
         for kind, given in ((Hybrid, hybrid), (ImageSources, images))
@@ -177,7 +177,7 @@ def _choose_method(method: Any, hybrid: dict[str, Any], images: dict[str, Any]) 
         for kind, given in flat:
             for name, value in given.items():
                 raise ArgumentValueError(
-                    f"{name} must be None beside a method object, got {describe(value)}. "
+                    f"{name} must be None together with a method object, got {describe(value)}. "
                     f"Pass method={kind.__name__}({name}={value!r})."
                 )
         return method
@@ -227,9 +227,9 @@ def simulate_rooms(
 ) -> Bunch:
     """Simulate impulse responses of random shoebox rooms, with labels checked for convergence.
 
-    By default rooms are drawn as in the paper (section 4.1): length and width from 3 to 10 m, height from 3 to 5 m,
-    on each wall a random material of pyroomacoustics' database, source and microphone at least 0.5 m from the walls
-    and from each other.
+    By default, rooms are drawn as in the paper (section 4.1): length and width from 3 to 10 m, height from 3 to 5 m, a
+    random material from pyroomacoustics' database for each wall, and source and microphone at least 0.5 m from the
+    walls and from each other.
 
     Parameters
     ----------
@@ -238,52 +238,52 @@ def simulate_rooms(
     n_rirs : int, default=2
         Number of responses in each room, each with its own source and microphone position.
     method : {"hybrid", "ism"}, Hybrid or ImageSources, default="hybrid"
-        How sound is simulated, as an object such as ``Hybrid(n_rays=4000)`` or by its name. "hybrid", `Hybrid`: image
-        sources up to an order, and rays with scattering for all other sound. "ism", `ImageSources`: as in the paper,
-        image sources alone and mirror-like walls, as many as a complete response needs. See Notes.
+        Simulation method, as an object such as ``Hybrid(n_rays=4000)`` or by name. "hybrid", `Hybrid`: image sources up
+        to an order, and ray tracing with scattering for all other sound. "ism", `ImageSources`: as in the paper, image
+        sources alone with specularly reflecting walls, as many as a complete response needs. See Notes.
     length, width, height : float or (float, float)
         Size of the rooms, or the range from which it is drawn uniformly [m].
     wall_distance, source_distance : float, default=0.5
-        Least distance of source and microphone from the walls, and from each other [m].
+        Minimum distance of source and microphone from the walls, and from each other [m].
     materials : None, str, float, list or dict, default=None
-        A name of the database or an absorption coefficient (0 to 1, in all octave bands) for all walls; a list of
-        them, from which one is drawn for each wall; or a dict with one for each of the walls "west", "east",
+        A material's name in the database, or an absorption coefficient (0 to 1, in all octave bands), for all walls; a
+        list of them, from which one is drawn for each wall; or a dict with one for each of the walls "west", "east",
         "south", "north", "floor" and "ceiling". None stands for the whole database.
     scattering : float or (float, float), default=(0.1, 0.5)
-        Scattering coefficient of all walls of a room (ISO 17497-1), or the range from which it is drawn. Unused by
+        Scattering coefficient of all walls of a room (ISO 17497-1), or the range from which it is drawn. Not used by
         `ImageSources`.
     air_absorption : bool, default=True
-        Whether air absorbs (20 degrees Celsius, relative humidity of 30 to 50 %).
+        Whether to include air absorption (20 degrees Celsius, relative humidity of 30 to 50 %).
     sample_rate : int, default=16000
         Sampling rate [Hz].
     decay_range : {"T20", "T30", "T60"}, default="T30"
-        Evaluation range of the reverberation time, which also says how far down responses are simulated.
+        Evaluation range of the reverberation time, which also determines how far down the decay is simulated.
     tolerance : float, default=0.05
-        Largest relative change of the reverberation time, on raising rays or images, of a complete response. A
-        third of it is aimed at.
+        A response is complete if adding rays or images changes its reverberation time by at most this fraction. The
+        simulation aims for a third of it.
     max_duration : float, default=10.0
         Longest duration of a response [s].
     redraw : bool, default=True
-        Whether a room is drawn anew if a response of it does not converge within `max_duration` and the largest number
-        of rays or images. Otherwise such responses are kept and flagged.
+        Whether to redraw a room if one of its responses does not converge within `max_duration` and the largest number
+        of rays or images. If False, such responses are kept and flagged.
     random_state : int, RandomState instance or None, default=None
         Seed. The result is the same for every `n_jobs`, and the first rooms are the same for every `n_rooms`.
     n_jobs : int or None, default=None
-        Number of rooms simulated at the same time, each in one thread of a process of its own; -1 for all cores.
+        Number of rooms simulated in parallel, each in one thread of its own process; -1 for all cores.
     memory : str, path, joblib.Memory or None, default=None
-        Where to keep simulated rooms. A run that was interrupted resumes from there.
+        Cache for simulated rooms. An interrupted run resumes from it.
     verbose : int, default=0
         Whether to show a progress bar.
     image_order, n_rays, max_rays, receiver_reach : int, int, int and float, default=None
-        Arguments of `Hybrid`, where `method` is "hybrid". None for the defaults of `Hybrid`; anything else is refused
-        beside a method object.
+        Arguments of `Hybrid`, if `method` is "hybrid". None for the defaults of `Hybrid`; must be None together with a
+        method object.
     max_images : int, default=None
-        Argument of `ImageSources`, where `method` is "ism", likewise.
+        Argument of `ImageSources`, if `method` is "ism", likewise.
 
     Returns
     -------
     Bunch
-        One entry a response in each of:
+        One entry per response in each of:
 
         rirs : list of ndarray of shape (n_times_of_the_rir,), float32
             Impulse responses of different lengths.
@@ -297,27 +297,30 @@ def simulate_rooms(
         complete : ndarray of bool
             Whether the decay has converged over the evaluation range.
         proof : DataFrame
-            ``n_rays``, ``image_order``, ``n_raised``, ``rt60_change`` of each response, ``n_redrawn`` of its room.
+            Evidence of convergence: ``n_rays``, ``image_order``, ``n_raised``, ``rt60_change`` of each response,
+            ``n_redrawn`` of its room.
 
-        And ``sample_rate`` [Hz], ``counts`` (of rooms drawn anew, responses raised, and so on) and ``DESCR``.
+        Also ``sample_rate`` [Hz], ``counts`` (of rooms redrawn, responses raised, and so on) and ``DESCR``.
 
     Raises
     ------
     ValueError, TypeError
-        If an argument is out of range, the rooms have no place for the distances, or an argument of a method is passed
-        beside a method object; nothing is simulated then.
+        If an argument is out of range, if the rooms are too small for the distances, or if an argument of a method is
+        passed together with a method object; nothing is simulated then.
     RuntimeError
         If a hundred draws of a room give no complete one.
 
     Notes
     -----
-    A fixed order of image sources cuts the decay, and the reverberation time then measures the cut. So sound is added
-    until that no longer matters: twice and four times the rays (`Hybrid`), or all image sources that arrive within a
-    duration longer by a quarter (`ImageSources`). With `ImageSources`, about a third of the default rooms, the
-    reverberant ones, cannot be completed, and the others are no fair sample of all. ``counts`` has the number.
+    A fixed order of image sources truncates the decay, and the reverberation time then measures the truncation. So
+    sound is added until that no longer matters: twice and four times the rays (`Hybrid`), or all image sources that
+    arrive within a duration longer by a quarter (`ImageSources`). With `ImageSources`, about a third of the default
+    rooms, the reverberant ones, cannot be completed, and the remaining rooms are not a representative sample.
+    ``counts`` gives their number.
 
-    The energy of `Hybrid` is that of the diffuse field, and rooms of one material decay as Kuttruff's equation says: in
-    5 x 6 x 3 m with an absorption of 0.1 to 0.4, 2 to 10 % slower than Eyring's.
+    The energy of `Hybrid` is that of the diffuse field, and rooms with a single material decay as predicted by
+    Kuttruff's equation: in a room of 5 x 6 x 3 m with an absorption of 0.1 to 0.4, 2 to 10 % more slowly than
+    predicted by Eyring's.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Segments of dry speech out of a folder of recordings."""
+"""`load_speech`: segments of dry speech from a folder of recordings."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ from roomacoustic_sk._validation import (
 )
 from roomacoustic_sk.datasets._audio import AudioInfo, audio_info, list_audio_files, read_audio
 
-FRAME = 0.02  # s; levels are taken over frames of this length
-PROBES = 10  # windows of one second that tell a file's speech level, so that a long file need not be read whole
-ACTIVE_RANGE_DB = 30.0  # a frame within this range below the file's speech level holds speech
-ATTEMPTS = 20  # random offsets tried in one file before it is passed over
+FRAME = 0.02  # s; levels are computed over frames of this length
+PROBES = 10  # one-second windows for estimating a file's speech level, so that a long file need not be read whole
+ACTIVE_RANGE_DB = 30.0  # a frame within this range below the file's speech level counts as speech
+ATTEMPTS = 20  # random offsets tried in one file before it is skipped
 LIBRISPEECH_NAME = re.compile(r"(?P<speaker>\d+)-(?P<chapter>\d+)-\d+")
 
 
 class Segment(NamedTuple):
-    """A stretch of a file, from sample `start` on, played at a speed."""
+    """A segment of a file, from sample `start` on, played at a given speed."""
 
     path: Path
     start: int
@@ -59,37 +59,38 @@ def load_speech(
 ) -> Bunch:
     """Cut segments of speech from a folder of WAV, FLAC, OGG and MP3 files.
 
-    The speakers take turns, each giving one segment in its turn as long as it has any, so that the result is balanced
-    over speakers. Only what is asked for is read: headers and parts of the files that the segments come from.
+    Segments are taken from the speakers in turn, for as long as each has any, so that the result is balanced across
+    speakers. Only what is needed is read: the headers and the relevant parts of files.
 
     Parameters
     ----------
     folder : str or Path
-        Folder with audio files in it or in folders below it: LibriSpeech, one of its subsets, or any other. Files of
-        several channels are averaged over them, files at other rates resampled.
+        Folder with audio files in it or in folders below it: LibriSpeech, one of its subsets, or any other. Channels
+        are averaged, and files at other rates are resampled.
     duration : float, default=4.0
-        Length of a segment in seconds. Shorter files are passed over.
+        Length of a segment in seconds. Shorter files are skipped.
     sample_rate : int, default=16000
         Sampling rate of the segments in Hz.
     n_segments : int, default=None
-        Number of segments. None takes one of each file with ``segments="random"``, and all that there are with
-        ``segments="consecutive"``.
+        Number of segments. None takes one segment from each file with ``segments="random"``, and all available ones
+        with ``segments="consecutive"``.
     segments : {"random", "consecutive"}, default="random"
-        "random" cuts at random offsets in random files: the segments are different, but may overlap if they are more
-        than the files can hold side by side. "consecutive" cuts one after another from the start of each file.
+        "random" cuts at random offsets in random files: all segments are different, but they may overlap.
+        "consecutive" cuts one after another from the start of each file.
     speakers : iterable, default=None
-        The speakers to take, by their ids. None takes all.
+        Ids of the speakers to use. None uses all.
     speaker_pattern : str, default=None
-        Regular expression searched in each file's path below `folder` (with "/"), whose first group is the speaker.
-        None takes the speaker from LibriSpeech's layout (``<speaker>/<chapter>/<speaker>-<chapter>-<utterance>``)
-        where a file follows it, and else the name of the folder that the file lies in.
+        Regular expression searched for in each file's path below `folder` (with "/"), whose first group is the speaker.
+        None takes the speaker from LibriSpeech's layout (``<speaker>/<chapter>/<speaker>-<chapter>-<utterance>``) if a
+        file follows it, and otherwise from the name of the file's folder.
     min_activity : float, default=0.25
-        A segment is silent, and left out, unless more than this share of its frames of 20 ms comes within 30 dB of
-        the file's speech level. That level is the 95th percentile of the frame levels in up to ten windows of 1 s
-        spread over the file.
+        A segment counts as silent, and is left out, unless more than this share of its frames of 20 ms are within
+        30 dB of the file's speech level. That level is the 95th percentile of the frame levels in up to ten windows of
+        1 s spread over the file.
     speed_range : tuple of 2 floats, default=(1.0, 1.0)
-        Each random segment is played at a speed drawn from this range, in steps of 1 %, which moves its tempo and
-        its pitch. So few recordings give many different ones, and a network cannot learn them by heart.
+        Each random segment is played at a speed drawn from this range, in steps of 1 %, which changes its tempo and
+        its pitch. A few recordings thus give many different segments, which makes it harder for a network to memorise
+        them.
     random_state : int, RandomState instance or None, default=None
         Seed of the files, offsets and speeds of random segments.
     verbose : int, default=0
@@ -98,29 +99,29 @@ def load_speech(
     Returns
     -------
     Bunch
-        - segments : ndarray of shape (n_segments, n_times), float32. "random": in the order of the turns, so that the
-          first rows are balanced as well; "consecutive": in the order of the files
+        - segments : ndarray of shape (n_segments, n_times), float32. "random": speakers in turn, so that the first
+          segments are balanced as well; "consecutive": in the order of the files
         - sample_rate : int, in Hz
         - source : ndarray of str, shape (n_segments,), id of the segment: its file and first sample
         - speaker : ndarray of str, shape (n_segments,)
         - file : ndarray of str, shape (n_segments,), path below `folder`
-        - start : ndarray of shape (n_segments,), begin of the segment in its file in seconds
+        - start : ndarray of shape (n_segments,), start of the segment in its file in seconds
         - speed : ndarray of shape (n_segments,), speed at which it is played
         - synthetic : False
-        - DESCR : str, with the number of files and segments passed over
+        - DESCR : str, with the number of files and segments left out
 
     Raises
     ------
     FileNotFoundError
         If the folder does not exist.
     ValueError
-        If it holds no audio files, a file that is needed is empty, truncated, no audio or not finite, a speaker is
-        unknown, a speed is not in [0.5, 2], or there are fewer segments than asked for.
+        If the folder contains no audio files; if a file that is needed is empty, truncated, not audio or not finite; if
+        a speaker is unknown; if a speed is not in [0.5, 2]; or if there are fewer segments than requested.
 
     References
     ----------
-    T. Ko, V. Peddinti, D. Povey, S. Khudanpur, "Audio augmentation for speech recognition", Interspeech 2015: change of
-    speed.
+    T. Ko, V. Peddinti, D. Povey, S. Khudanpur, "Audio augmentation for speech recognition", Interspeech 2015: speed
+    perturbation.
 
     Examples
     --------
@@ -169,7 +170,7 @@ def load_speech(
 
 
 def _check_enough(n_taken: int, n_segments: int | None, duration: str, root: Path, passed: str) -> None:
-    """Refuse to return no segment, or fewer than asked for."""
+    """Refuse to return no segments, or fewer than requested."""
     if not n_taken:
         raise ArgumentValueError(
             f"folder must hold speech of {duration}, got none in {root} ({passed} left out). Use a "
@@ -177,13 +178,13 @@ def _check_enough(n_taken: int, n_segments: int | None, duration: str, root: Pat
         )
     if n_segments is not None and n_taken < n_segments:
         raise ArgumentValueError(
-            f"n_segments must be at most {n_taken}, all that {root} has of {duration} "
-            f"({passed} left out), got {n_segments}. Ask for fewer or shorter ones, or add recordings."
+            f"n_segments must be at most {n_taken}, the segments of {duration} in {root} "
+            f"({passed} left out), got {n_segments}. Request fewer or shorter ones, or add recordings."
         )
 
 
 def _bunch(taken: list[tuple[str, Segment]], sample_rate: int, root: Path) -> Bunch:
-    """Put the segments of all speakers together."""
+    """Collect the segments of all speakers in a Bunch."""
     names = [segment.path.relative_to(root).as_posix() for _, segment in taken]
     return Bunch(
         segments=np.stack([segment.samples for _, segment in taken]),
@@ -237,7 +238,7 @@ def _files_of_speakers(root: Path, speakers: Iterable[Any] | None, pattern: str 
 
 
 def _speaker_of(path: Path, root: Path, pattern: str | None) -> str:
-    """Tell the speaker from a file's path."""
+    """Return the speaker of a file, derived from its path."""
     if pattern is not None:
         name = path.relative_to(root).as_posix()
         match = re.search(pattern, name)
@@ -263,7 +264,7 @@ def _frame_levels(samples: NDArray[np.float32], sample_rate: int) -> NDArray[np.
 
 
 class _Reader:
-    """Reads segments of one length, remembers headers and levels, and counts what it passes over."""
+    """Reads segments of one length, caches headers and levels, and counts what it skips."""
 
     def __init__(self, sample_rate: int, n_times: int, speeds: NDArray[np.intp], min_activity: float) -> None:
         self.sample_rate, self.n_times, self.speeds = sample_rate, n_times, speeds
@@ -274,7 +275,7 @@ class _Reader:
         self._levels: dict[Path, float] = {}
 
     def n_starts(self, path: Path) -> int:
-        """Return at how many samples a segment can start in a file; 0, counted once, if it is too short."""
+        """Return the number of possible segment starts in a file; 0, counted once, if it is too short."""
         if path not in self._infos:
             self._infos[path] = audio_info(path)
             self.passed["short"] += self._length(path) < self.n_longest
@@ -303,18 +304,18 @@ class _Reader:
             window = min(self.sample_rate, self._length(path))
             starts = np.unique(np.linspace(0, self._length(path) - window, PROBES).astype(int))
             levels = [_frame_levels(self._read(path, int(start), window), self.sample_rate) for start in starts]
-            # No interpolation: it would make NaN of the level -inf of digital silence.
+            # No interpolation: it would turn the level -inf of digital silence into NaN.
             self._levels[path] = float(np.percentile(np.concatenate(levels), 95, method="lower"))
         return self._levels[path]
 
 
 def _n_read(n_times: int, speed: int) -> int:
-    """Return how many samples of a file make a segment at a speed in per cent."""
+    """Return the number of samples of a file needed for a segment at a speed in per cent."""
     return -(-n_times * speed // 100)
 
 
 def _consecutive_segments(paths: Sequence[Path], reader: _Reader) -> Iterator[Segment]:
-    """Cut one segment after another from one file after another."""
+    """Cut consecutive segments from one file after another."""
     for path in paths:
         for start in range(0, reader.n_starts(path), reader.n_times):
             if segment := reader.read(path, start):
@@ -322,7 +323,7 @@ def _consecutive_segments(paths: Sequence[Path], reader: _Reader) -> Iterator[Se
 
 
 def _random_segments(paths: Sequence[Path], reader: _Reader, rng: RandomState, *, once: bool) -> Iterator[Segment]:
-    """Cut different segments at random offsets, one from each file in random order, again and again unless `once`."""
+    """Cut distinct segments at random offsets, one from each file in random order, repeatedly unless `once`."""
     used: dict[Path, set[int]] = {path: set() for path in paths}
     while used:
         for path in [list(used)[i] for i in rng.permutation(len(used))]:
@@ -334,7 +335,7 @@ def _random_segments(paths: Sequence[Path], reader: _Reader, rng: RandomState, *
 
 
 def _random_segment(path: Path, used: set[int], reader: _Reader, rng: RandomState) -> Segment | None:
-    """Cut a segment that is not silent at an offset not `used` before, or return None if there seems to be none."""
+    """Cut a segment that is not silent at a new offset, or return None if none is found."""
     n_starts = reader.n_starts(path)
     for _ in range(ATTEMPTS):
         if len(used) == n_starts:
@@ -350,7 +351,7 @@ def _random_segment(path: Path, used: set[int], reader: _Reader, rng: RandomStat
 
 
 def _take_turns(turns: dict[str, Iterator[Segment]], n_segments: int | None, verbose: int) -> list[tuple[str, Segment]]:
-    """Let the speakers give one segment each, round after round."""
+    """Take one segment from each speaker, round after round."""
     taken: list[tuple[str, Segment]] = []
     with tqdm(total=n_segments, desc="speech", disable=not verbose) as bar:
         while turns and (n_segments is None or len(taken) < n_segments):

@@ -1,8 +1,8 @@
-"""Speech-like sources by source-filter synthesis, for when there are no recordings.
+"""Speech-like sources by source-filter synthesis, for use without recordings.
 
-A segment is a plan of phones, each with the targets of a formant synthesiser (Klatt, 1980): how strong the voice, the
-aspiration and the friction are, where the friction noise lies, and where the formants. Phones become smooth tracks
-over time; the tracks drive glottal pulses and noise, which time-varying filters shape, 10 ms by 10 ms.
+A segment is a sequence of phones, each with targets for a formant synthesiser (Klatt, 1980): the levels of voicing,
+aspiration and friction, the spectrum of the friction noise, and the formant frequencies. Phones become smooth tracks
+over time. The tracks drive glottal pulses and noise, which are shaped by time-varying filters in steps of 10 ms.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Spectrum = NDArray[np.complex128]
 TICK = 0.005  # s, step of the tracks
 HOP = 0.010  # s, step of the filters
 SPREAD = 8  # length of a filtered frame in hops: formants ring about 40 ms
-SHORTEST = 0.3  # s, of a segment; more than any one consonant
+SHORTEST = 0.3  # s, minimum duration of a segment; longer than any consonant
 RMS = 0.05  # root-mean-square of each segment
 BREATH_DB = -50.0  # noise under everything, relative to the segment: no recording has digital silence in its pauses
 FRICTION_GAIN = 4.0  # of unit white noise against the unit glottal source, before the filters
@@ -82,10 +82,10 @@ STOPS = [  # the closure is silent; these are the bursts
 
 
 class Voice(NamedTuple):
-    """What makes a speaker: pitch, vocal tract, manner of speaking."""
+    """Properties of a speaker: pitch, vocal tract, manner of speaking."""
 
     pitch: float  # Hz, median
-    tract: float  # formant frequencies over those of 17.5 cm
+    tract: float  # ratio of formant frequencies to those of a 17.5 cm vocal tract
     syllable_rate: float  # 1/s, within phrases
     tilt: float  # Hz, corner above which the glottal source falls by another 6 dB per octave
     open_quotient: float  # open share of a glottal cycle
@@ -104,7 +104,7 @@ class Moment(NamedTuple):
 
 
 class Tracks(NamedTuple):
-    """Targets over time, one value a tick; amplitudes are linear."""
+    """Targets over time, one value per tick; amplitudes are linear."""
 
     pitch: Array
     voice: Array
@@ -126,16 +126,16 @@ def make_speech(
 ) -> Bunch:
     """Synthesise speech-like sources: no words, but the sounds, rhythm, pitch and pauses of speech.
 
-    Syllables of stops, fricatives, sonorants and vowels with gliding formants follow each other in phrases with a
-    falling pitch and pauses between them. Speakers differ in pitch, vocal tract length, rate, spectral tilt,
-    breathiness, intonation and pauses. It lets everything run without recordings; it does not replace them.
+    Syllables of stops, fricatives, sonorants and vowels with gliding formants form phrases with a falling pitch,
+    separated by pauses. Speakers differ in pitch, vocal tract length, rate, spectral tilt, breathiness, intonation and
+    pauses. Synthetic speech makes it possible to run everything without recordings, but does not replace them.
 
     Parameters
     ----------
     n_speakers : int, default=8
         Number of voices.
     n_segments : int, default=64
-        Number of segments, given to the speakers in turns.
+        Number of segments, assigned to the speakers in turn.
     duration : float, default=4.0
         Length of a segment in seconds, at least 0.3.
     sample_rate : int, default=16000
@@ -146,22 +146,22 @@ def make_speech(
     Returns
     -------
     Bunch
-        As `load_speech` returns it:
+        As returned by `load_speech`:
 
-        - segments : ndarray of shape (n_segments, n_times), float32, each of root-mean-square 0.05
+        - segments : ndarray of shape (n_segments, n_times), float32, each with a root-mean-square of 0.05
         - sample_rate : int, in Hz
         - source : ndarray of str, shape (n_segments,), id of the segment
         - speaker : ndarray of str, shape (n_segments,)
         - file : ndarray of str, shape (n_segments,), empty
         - start : ndarray of shape (n_segments,), zero
-        - voices : list of Voice, one a speaker: what they were made with
+        - voices : list of Voice, one per speaker: the parameters of the synthesis
         - synthetic : True
         - DESCR : str
 
     Raises
     ------
     TypeError, ValueError
-        If a parameter is no number or out of range.
+        If a parameter is not a number or out of range.
 
     Notes
     -----
@@ -201,13 +201,13 @@ def make_speech(
         synthetic=True,
         DESCR=(
             f"SYNTHETIC speech (no recordings): {n_segments} segments of {duration:g} s at {sample_rate} Hz "
-            f"by {n_speakers} synthetic voices. Results on it do not tell how well real speech would do."
+            f"by {n_speakers} synthetic voices. Results on it do not show how well real speech would do."
         ),
     )
 
 
 def _make_voices(n_speakers: int, rng: Generator) -> list[Voice]:
-    """Spread the speakers over all properties (a Latin hypercube), so that few are distinct as well."""
+    """Spread the speakers over all properties by a Latin hypercube, so that even a few are distinct."""
     strata = np.argsort(rng.random((8, n_speakers)), axis=1)
     u = (strata + rng.random(strata.shape)) / n_speakers
     return [
@@ -230,7 +230,7 @@ def _choose(options: list[Phone], rng: Generator) -> Phone:
 
 
 def _consonant(rng: Generator) -> list[tuple[Phone, float]]:
-    """Return the phones of a consonant, each with its share of a second at 4 syllables a second."""
+    """Return the phones of a consonant, each with its duration in s at 4 syllables per second."""
     kind = rng.random()
     if kind < 0.35:
         burst = _choose(STOPS, rng)
@@ -262,7 +262,7 @@ def _make_phrase(voice: Voice, rng: Generator) -> list[Moment]:
     for position in np.linspace(0, 1, n_syllables):
         accent = rng.random() < 0.4
         syllable = _syllable(rng)
-        # Syllables are about as long as each other, at the voice's rate; longer in accents and before a pause.
+        # Syllables have about the same length, given by the voice's rate, and are longer in accents and before a pause.
         wanted = rng.normal(1, 0.12) * (1.2 if accent or position == 1 else 0.92) / voice.syllable_rate
         stretch = np.clip(wanted / sum(length for _, length in syllable), 0.6, 1.6)
         semitones = 2.5 * (0.5 - position) + voice.liveliness * (accent - 0.4) + rng.normal(0, 0.4)
@@ -276,16 +276,16 @@ def _make_phrase(voice: Voice, rng: Generator) -> list[Moment]:
 
 
 def _make_tracks(voice: Voice, n_ticks: int, rng: Generator) -> Tracks:
-    """Plan phrases until the time is full, beginning somewhere in the first, and smooth the steps between phones."""
+    """Plan phrases to fill the time, starting at a random point of the first, and smooth the steps between phones."""
     moments = _make_phrase(voice, rng)
     spoken = sum(moment.n_ticks for moment in moments[:-1])
-    skip = rng.integers(spoken - round(SHORTEST / TICK))  # never so late that a short segment were all pause
+    skip = rng.integers(spoken - round(SHORTEST / TICK))  # early enough that a short segment is not all pause
     while sum(moment.n_ticks for moment in moments) < skip + n_ticks:
         moments += _make_phrase(voice, rng)
     lengths = [moment.n_ticks for moment in moments]
 
     def track(values: Array, smoothing: float) -> Array:
-        """Hold each value for its phone's time, and smooth the steps over `smoothing` seconds."""
+        """Hold each value for the duration of its phone, and smooth the steps over `smoothing` seconds."""
         steps = np.repeat(values, lengths)
         window = np.hanning(round(smoothing / TICK) + 3)[1:-1]
         padded = np.pad(steps, (len(window) // 2, (len(window) - 1) // 2), mode="edge")
@@ -295,7 +295,7 @@ def _make_tracks(voice: Voice, n_ticks: int, rng: Generator) -> Tracks:
     targets = np.array([(phone.voice, phone.breath, phone.friction, phone.centre, phone.width) for phone in phones])
     levels = np.array([moment.level for moment in moments])
     pitches = np.array([moment.pitch for moment in moments])
-    # Sounds fade in loudness, about the cube root of amplitude: a long soft end, as speech has, not a gate's edge.
+    # Tracks are smoothed in loudness, about the cube root of amplitude: sounds then fade out gradually, as in speech.
     loudness = 10 ** ((targets[:, :3] + levels[:, None]) / 60)
     formants = np.array([phone.formants for phone in phones])
     return Tracks(
@@ -310,7 +310,7 @@ def _make_tracks(voice: Voice, n_ticks: int, rng: Generator) -> Tracks:
 
 
 def _glottal_source(pitch: Array, voice: Voice, sample_rate: int, rng: Generator) -> Array:
-    """Return the derivative of Rosenberg's glottal flow at a pitch over time, at unit power."""
+    """Return the derivative of Rosenberg's glottal flow for a pitch track, at unit power."""
     wander = np.repeat(rng.standard_normal(len(pitch) // 128 + 1), 128)[: len(pitch)]  # jitter: 0.7 % every 8 ms
     phase = (rng.random() + np.cumsum(pitch * (1 + 0.007 * wander)) / sample_rate) % 1.0
     opening, closing = 0.67 * voice.open_quotient, 0.33 * voice.open_quotient
@@ -335,8 +335,8 @@ def _resonance(formants: Array, bandwidths: Array, z: Spectrum, sample_rate: int
 
 
 def _vocal_tract(formants: Array, voice: Voice, z: Spectrum, sample_rate: int) -> Spectrum:
-    """Return the vocal tract's response in each frame: moving F1 to F3, the higher formants fixed; and the tilt."""
-    bandwidths = 50 + 0.02 * formants  # wider the higher, about as Klatt's Table I has it
+    """Return the response of the vocal tract in each frame: moving F1 to F3, fixed higher formants, and the tilt."""
+    bandwidths = 50 + 0.02 * formants  # wider at higher frequencies, roughly as in Klatt's Table I
     higher = voice.tract * np.arange(3500.0, 0.5 * sample_rate / voice.tract - 300, 1000.0)[None]
     fixed = _resonance(higher, 60 + 0.05 * higher, z, sample_rate)
     pole = np.exp(-2 * np.pi * voice.tilt / sample_rate)
@@ -344,10 +344,10 @@ def _vocal_tract(formants: Array, voice: Voice, z: Spectrum, sample_rate: int) -
 
 
 def _synthesise(tracks: Tracks, voice: Voice, n_times: int, sample_rate: int, rng: Generator) -> NDArray[np.float32]:
-    """Turn tracks into a waveform: sources over time, filtered frame by frame, overlapped and added."""
+    """Turn tracks into a waveform: sources over time, filtered frame by frame by overlap-add."""
     hop = round(HOP * sample_rate)
     n_frames = -(-n_times // hop) + 1
-    time = np.arange((n_frames + 1) * hop) / sample_rate - HOP  # a frame is two hops long, the first begins before 0
+    time = np.arange((n_frames + 1) * hop) / sample_rate - HOP  # frames are two hops long; the first starts before 0
     ticks = TICK * np.arange(len(tracks.pitch))
 
     def over_time(track: Array) -> Array:
