@@ -157,7 +157,7 @@ class RoomRegressor(RegressorMixin, _RoomHead):
     callbacks : list of skorch callbacks, optional
         Additional callbacks for training.
     checkpoint_dir : str or path-like, optional
-        Folder for checkpoints. `fit` saves its state there after every epoch; the same `fit`, started again after it was
+        Folder for checkpoints. `fit` saves its state there after every epoch; the same `fit`, restarted after it was
         killed or interrupted, resumes after the last complete epoch and gives the same result. Needs `random_state`.
         Fits with other parameters or data have their own files; delete the folder when done.
     random_state : int, RandomState or None, default=None
@@ -312,7 +312,7 @@ class RoomClassifier(ClassifierMixin, _RoomHead):
     callbacks : list of skorch callbacks, optional
         Additional callbacks for training.
     checkpoint_dir : str or path-like, optional
-        Folder for checkpoints. `fit` saves its state there after every epoch; the same `fit`, started again after it was
+        Folder for checkpoints. `fit` saves its state there after every epoch; the same `fit`, restarted after it was
         killed or interrupted, resumes after the last complete epoch and gives the same result. Needs `random_state`.
         Fits with other parameters or data have their own files; delete the folder when done.
     random_state : int, RandomState or None, default=None

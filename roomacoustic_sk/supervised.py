@@ -271,7 +271,7 @@ class SupervisedRoomRegressor(RegressorMixin, _SupervisedRoomEstimator):
     callbacks : list of skorch callbacks, optional
         Additional callbacks for training.
     checkpoint_dir : str or path-like, optional
-        Folder for checkpoints. `fit` saves its state there after every epoch; the same `fit`, started again after it was
+        Folder for checkpoints. `fit` saves its state there after every epoch; the same `fit`, restarted after it was
         killed or interrupted, resumes after the last complete epoch and gives the same result. Needs `random_state`.
         Fits with other parameters or data have their own files; delete the folder when done.
     warm_start : bool, default=False
@@ -480,7 +480,7 @@ class SupervisedRoomClassifier(ClassifierMixin, _SupervisedRoomEstimator):
     callbacks : list of skorch callbacks, optional
         Additional callbacks for training.
     checkpoint_dir : str or path-like, optional
-        Folder for checkpoints. `fit` saves its state there after every epoch; the same `fit`, started again after it was
+        Folder for checkpoints. `fit` saves its state there after every epoch; the same `fit`, restarted after it was
         killed or interrupted, resumes after the last complete epoch and gives the same result. Needs `random_state`.
         Fits with other parameters or data have their own files; delete the folder when done.
     warm_start : bool, default=False
