@@ -36,7 +36,7 @@ def bench_transform(measure, transform, size, implementation):
     """Embeddings of clips of 4 s."""
     network, implementations = transform
     group = f"transform, {network} network"
-    measure(implementations[implementation], group=group, count=size.clips, unit="clip", rounds=3)
+    measure(implementations[implementation], group=group, count=size.clips, unit="clip", rounds=2)
 
 
 @pytest.fixture(scope="module")
@@ -66,4 +66,4 @@ def spectrogram(size: Size) -> dict[str, Callable[[], Any]]:
 @pytest.mark.parametrize("implementation", [OURS, "librosa"])
 def bench_spectrogram(measure, spectrogram, size, implementation):
     """Spectrograms of clips of 4 s."""
-    measure(spectrogram[implementation], group="spectrogram", count=size.clips, unit="clip", rounds=3)
+    measure(spectrogram[implementation], group="spectrogram", count=size.clips, unit="clip", rounds=2)

@@ -25,7 +25,7 @@ def estimation(request: pytest.FixtureRequest, size: Size) -> tuple[str, dict[st
     n_segments = SECONDS[request.param]
     X, y = noise(8), np.linspace(0.2, 1.0, 8)
     encoder = ContrastiveRoomEncoder(max_epochs=0, n_classes=2, n_views=2, validation_fraction=0, random_state=0)
-    pipeline = make_pipeline(encoder, RoomRegressor(max_epochs=2, random_state=0))
+    pipeline = make_pipeline(encoder, RoomRegressor(max_epochs=2, validation_fraction=0, random_state=0))
     pipeline.fit(X, y, contrastiveroomencoder__rir_groups=np.arange(8) // 4)
     embeddings = encoder.transform(X)
     mean, deviation = embeddings.mean(axis=0), embeddings.std(axis=0)

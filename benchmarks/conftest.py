@@ -52,7 +52,9 @@ def size(pytestconfig: pytest.Config) -> Size:
 def measure(benchmark: Any, turn: int, implementation: str) -> Callable[..., None]:
     """Measure one implementation in one turn."""
 
-    def measure(function: Callable[[], Any], *, group: str, count: int = 1, unit: str = "call", rounds: int = 1) -> None:
+    def measure(
+        function: Callable[[], Any], *, group: str, count: int = 1, unit: str = "call", rounds: int = 1
+    ) -> None:
         benchmark.group = group
         benchmark.extra_info.update(count=count, unit=unit)
         benchmark.pedantic(function, rounds=rounds)
@@ -64,8 +66,9 @@ def measure(benchmark: Any, turn: int, implementation: str) -> Callable[..., Non
 
 
 def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict[str, Any]) -> None:
-    """Leave the machine's name out, and add what the seconds depend on besides the processor."""
-    del machine_info["node"]
+    """Leave out what names the machine, and add what the seconds depend on besides the processor."""
+    for name in machine_info.keys() - {"machine", "system", "python_version", "cpu"}:
+        del machine_info[name]
     machine_info["torch_threads"] = torch.get_num_threads()
     machine_info["torch_cpu_capability"] = torch.backends.cpu.get_cpu_capability()
     machine_info["environment"] = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ}
