@@ -20,7 +20,7 @@ WALLS = ("west", "east", "south", "north", "floor", "ceiling")
 
 @pytest.fixture(scope="module")
 def convolution(size: Size) -> dict[str, Callable[[], Any]]:
-    """A grid of responses of 1 s and dry segments of 4 s."""
+    """Return ways to convolve a grid of responses of 1 s and dry segments of 4 s."""
     rooms, speech = rooms_and_speech(size.grid, size.grid)
 
     def by_scipy() -> np.ndarray:
@@ -40,7 +40,7 @@ def convolution(size: Size) -> dict[str, Callable[[], Any]]:
 
 @pytest.mark.parametrize("implementation", [OURS, TWO_JOBS, "scipy"])
 def bench_convolution(measure, convolution, size, implementation):
-    """Clips of 4 s, each response with each segment."""
+    """Time clips of 4 s, each response with each segment."""
     measure(convolution[implementation], group="convolution", count=size.grid**2, unit="clip")
 
 
@@ -69,7 +69,7 @@ def by_pyroomacoustics(target: Any, n_rays: int) -> list[np.ndarray]:
 
 @pytest.fixture(scope="module")
 def simulation(size: Size) -> dict[str, Callable[[], Any]]:
-    """Rooms of paper-like size, a response each, which both simulate by image sources and rays."""
+    """Return ways to simulate rooms, a response each, by image sources and rays."""
     import pyroomacoustics as pra
 
     pra.constants.set("num_threads", os.cpu_count())  # one response at a time may use all cores
@@ -86,13 +86,13 @@ def simulation(size: Size) -> dict[str, Callable[[], Any]]:
 
 @pytest.mark.parametrize("implementation", [OURS, TWO_JOBS, "pyroomacoustics"])
 def bench_simulation(measure, simulation, size, implementation):
-    """Responses of shoebox rooms with random materials."""
+    """Time responses of shoebox rooms with random materials."""
     measure(simulation[implementation], group="simulation", count=size.rooms, unit="response")
 
 
 @pytest.fixture(scope="module")
 def labels(size: Size) -> dict[str, Callable[[], Any]]:
-    """The columns of labels; the reference has T30, EDT and C50 of them."""
+    """Return ways to label responses; the reference gives T30, EDT and C50 alone."""
     bench_acoustics = pytest.importorskip("bench_acoustics", reason="pyrato is the reference implementation")
     responses = bench_acoustics.decays(size.responses)
 
@@ -108,5 +108,5 @@ def labels(size: Size) -> dict[str, Callable[[], Any]]:
 
 @pytest.mark.parametrize("implementation", [OURS, "pyrato"])
 def bench_labels(measure, labels, size, implementation):
-    """Labels of measured responses of 1.5 s, mid-frequency octaves among them."""
+    """Time the labels of responses of 1.5 s, mid-frequency octaves among them."""
     measure(labels[implementation], group="labels", count=size.responses, unit="response")

@@ -19,7 +19,7 @@ OURS = "roomacoustic_sk"
 
 @pytest.fixture(scope="module", params=["bandwise", "paper", "pooled"])
 def transform(request: pytest.FixtureRequest, size: Size) -> tuple[str, dict[str, Callable[[], Any]]]:
-    """A network, and the ways to apply it."""
+    """Return a network's name and ways to apply it."""
     network = request.param
     X = noise(size.clips)
     encoder = ContrastiveRoomEncoder(
@@ -33,7 +33,7 @@ def transform(request: pytest.FixtureRequest, size: Size) -> tuple[str, dict[str
 
 @pytest.mark.parametrize("implementation", [OURS, "torch"])
 def bench_transform(measure, transform, size, implementation):
-    """Embeddings of clips of 4 s."""
+    """Time embeddings of clips of 4 s."""
     network, implementations = transform
     group = f"transform, {network} network"
     measure(implementations[implementation], group=group, count=size.clips, unit="clip", rounds=2)
@@ -41,7 +41,7 @@ def bench_transform(measure, transform, size, implementation):
 
 @pytest.fixture(scope="module")
 def spectrogram(size: Size) -> dict[str, Callable[[], Any]]:
-    """The spectrogram of the default network."""
+    """Return ways to compute the spectrogram of the default network."""
     librosa = pytest.importorskip("librosa", reason="librosa computes the spectrogram to compare with")
     X, front_end = noise(size.clips), BandSpectrogram()
     bands = front_end.weights.numpy()
@@ -65,5 +65,5 @@ def spectrogram(size: Size) -> dict[str, Callable[[], Any]]:
 
 @pytest.mark.parametrize("implementation", [OURS, "librosa"])
 def bench_spectrogram(measure, spectrogram, size, implementation):
-    """Spectrograms of clips of 4 s."""
+    """Time spectrograms of clips of 4 s."""
     measure(spectrogram[implementation], group="spectrogram", count=size.clips, unit="clip", rounds=2)

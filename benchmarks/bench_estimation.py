@@ -21,7 +21,7 @@ SECONDS = {"clip of 4 s": 1, "recording of 60 s": 15}
 
 @pytest.fixture(scope="module", params=SECONDS)
 def estimation(request: pytest.FixtureRequest, size: Size) -> tuple[str, dict[str, Callable[[], Any]]]:
-    """A recording, and the ways to estimate from it."""
+    """Return what is estimated from, and ways to do so."""
     n_segments = SECONDS[request.param]
     X, y = noise(8), np.linspace(0.2, 1.0, 8)
     encoder = ContrastiveRoomEncoder(max_epochs=0, n_classes=2, n_views=2, validation_fraction=0, random_state=0)
@@ -47,6 +47,6 @@ def estimation(request: pytest.FixtureRequest, size: Size) -> tuple[str, dict[st
 
 @pytest.mark.parametrize("implementation", [OURS, "torch"])
 def bench_estimation(measure, estimation, implementation):
-    """An estimate by a pipeline of encoder and head."""
+    """Time an estimate by a pipeline of encoder and head."""
     of_what, implementations = estimation
     measure(implementations[implementation], group=f"estimate from a {of_what}", rounds=7)

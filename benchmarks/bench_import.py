@@ -46,7 +46,7 @@ def acoustics_without_torch() -> None:
     [(group, implementation) for group, statements in STATEMENTS.items() for implementation in statements],
 )
 def bench_import(measure, group, implementation):
-    """Start of Python, import and end."""
+    """Time the start of Python, an import and the end."""
     if implementation == "pyrato":
         pytest.importorskip("pyrato", reason="pyrato is the reference implementation")
     measure(lambda: run(STATEMENTS[group][implementation]), group=group)

@@ -42,7 +42,7 @@ def measure_memory(benchmark: Any) -> Callable[..., float]:
 
 @pytest.fixture(scope="module")
 def results() -> dict[str, float]:
-    """What the first implementation of each group computed."""
+    """Return a place for what the first implementation of each group computed."""
     return {}
 
 
@@ -56,7 +56,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.mark.parametrize("implementation", ["roomacoustic_sk", "skorch"])
 def bench_memory_of_fit(measure_memory, results, n_clips, implementation):
-    """Contrastive training of the default network."""
+    """Measure contrastive training of the default network."""
     group = f"memory of fit, {n_clips} clips"
     steps = measure_memory(group, "fit", implementation, str(n_clips))
     assert steps == results.setdefault(group, steps)
@@ -64,7 +64,7 @@ def bench_memory_of_fit(measure_memory, results, n_clips, implementation):
 
 @pytest.mark.parametrize("implementation", ["roomacoustic_sk", "torch"])
 def bench_memory_of_transform(measure_memory, results, n_clips, implementation):
-    """Embeddings by the default network."""
+    """Measure embeddings by the default network."""
     group = f"memory of transform, {n_clips} clips"
     embedded = measure_memory(group, "transform", implementation, str(n_clips))
     assert embedded == pytest.approx(results.setdefault(group, embedded), rel=1e-3)
@@ -72,7 +72,7 @@ def bench_memory_of_transform(measure_memory, results, n_clips, implementation):
 
 @pytest.fixture(scope="module")
 def store(gigabytes: float, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a Zarr array and an HDF5 dataset of the same recordings."""
+    """Return a folder with a Zarr array and an HDF5 dataset of the same recordings."""
     pytest.importorskip("zarr", reason="zarr keeps one of the stores")
     pytest.importorskip("h5py", reason="h5py keeps one of the stores")
     folder = tmp_path_factory.mktemp("stores")
@@ -83,7 +83,7 @@ def store(gigabytes: float, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("implementation", ["zarr", "hdf5", "array"])
 def bench_memory_of_training_on_store(measure_memory, results, size, store, gigabytes, implementation):
-    """Contrastive training on recordings in a store, which is passed as it is."""
+    """Measure contrastive training on recordings in a store, which is passed as it is."""
     if implementation == "array" and gigabytes > min(size.stores):
         pytest.skip("the larger stores are not read whole: they may not fit into memory")
     group = f"memory of training on {gigabytes:g} GB"

@@ -44,7 +44,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture(scope="session")
 def size(pytestconfig: pytest.Config) -> Size:
-    """The amount of work."""
+    """Return the amount of work."""
     return SIZES[pytestconfig.getoption("size")]
 
 

@@ -39,7 +39,7 @@ def _encoder(epochs: int, steps: int = 1, n_classes: int = CLASSES) -> Contrasti
 
 
 def fit(implementation: str, n: str) -> Task:
-    """One epoch of as many views as there are clips."""
+    """Train for one epoch of as many views as there are clips."""
     X = noise(int(n))
     groups, steps = _groups(len(X)), max(len(X) // (CLASSES * VIEWS), 1)
     n_classes = min(CLASSES, len(np.unique(groups["rir_groups"])))
@@ -57,7 +57,7 @@ def fit(implementation: str, n: str) -> Task:
 
 
 def transform(implementation: str, n: str) -> Task:
-    """The embeddings of clips."""
+    """Embed clips."""
     X = noise(int(n))
     encoder = _encoder(0, n_classes=2).fit(X[:12], rir_groups=np.arange(12) // 6)
     module = reference.encoder("bandwise")
@@ -69,7 +69,7 @@ def transform(implementation: str, n: str) -> Task:
 
 
 def train_on_store(kind: str, folder: str, steps: str) -> Task:
-    """One epoch on a store, or on the same recordings in an array; its loss."""
+    """Train for one epoch on a store, or on the same recordings in an array, up to the loss."""
     if kind == "array":
         X = stores.read_whole(Path(folder) / "zarr")
     else:
