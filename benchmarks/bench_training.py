@@ -18,8 +18,8 @@ from roomacoustic_sk.losses import SupConLoss
 OURS = "roomacoustic_sk"
 VIEWS = 3
 GRADIENT_TOLERANCE = 0.03
-"""Of its norm. In the channels-last layout, which ours uses, the gradient of an untrained network is off by 1 % from that
-in float64; in the contiguous layout by 3e-6."""
+"""Of its norm. In the channels-last layout, which ours uses, the gradient of an untrained network is off by 1 % from
+that in float64; in the contiguous layout by 3e-6."""
 
 
 def check_same_training(
