@@ -15,7 +15,9 @@ from roomacoustic_sk.acoustics import reverberation_time, room_labels
 from roomacoustic_sk.datasets import make_reverberant_speech, simulate_rooms
 
 OURS, TWO_JOBS = "roomacoustic_sk", "roomacoustic_sk, n_jobs=2"
-WALLS = ("west", "east", "south", "north", "floor", "ceiling")
+ABSORPTION = 0.2
+"""Of all walls, in all bands. With a material of its own on each wall, as `simulate_rooms` draws them by default, the
+two do not agree: in two of three rooms the reference's T30 is longer by a fifth to a third, however many its rays."""
 
 
 @pytest.fixture(scope="module")
@@ -50,11 +52,10 @@ def by_pyroomacoustics(target: Any, n_rays: int) -> list[np.ndarray]:
 
     rirs = []
     for row in target.to_dict("records"):
-        materials = {wall: (row[f"material_{wall}"], row["scattering"]) for wall in WALLS}
         room = pra.ShoeBox(
             [row["length"], row["width"], row["height"]],
             fs=RATE,
-            materials=pra.make_materials(**materials),
+            materials=pra.Material(ABSORPTION, row["scattering"]),
             max_order=3,
             ray_tracing=True,
             air_absorption=True,
@@ -73,20 +74,23 @@ def simulation(size: Size) -> dict[str, Callable[[], Any]]:
     import pyroomacoustics as pra
 
     pra.constants.set("num_threads", os.cpu_count())  # one response at a time may use all cores
-    target = simulate_rooms(size.rooms, 1, random_state=0).target
+
+    def ours(n_jobs: int = 1) -> Any:
+        return simulate_rooms(size.rooms, 1, materials=ABSORPTION, random_state=0, n_jobs=n_jobs).target
+
+    target = ours()
     theirs = reverberation_time(by_pyroomacoustics(target, size.rays), RATE, truncation=None)
-    # Rays are random: one response's T30 has a relative deviation of some 4 % in either.
-    np.testing.assert_allclose(np.exp(np.mean(np.log(theirs / target["rt60"]))), 1.0, atol=0.15)
+    np.testing.assert_allclose(theirs, target["rt60"], rtol=0.15)  # rays are random: some 4 % of deviation in either
     return {
-        OURS: lambda: simulate_rooms(size.rooms, 1, random_state=0),
-        TWO_JOBS: lambda: simulate_rooms(size.rooms, 1, random_state=0, n_jobs=2),
+        OURS: ours,
+        TWO_JOBS: lambda: ours(n_jobs=2),
         "pyroomacoustics": lambda: by_pyroomacoustics(target, size.rays),
     }
 
 
 @pytest.mark.parametrize("implementation", [OURS, TWO_JOBS, "pyroomacoustics"])
 def bench_simulation(measure, simulation, size, implementation):
-    """Time responses of shoebox rooms with random materials."""
+    """Time responses of shoebox rooms with absorption of 0.2."""
     measure(simulation[implementation], group="simulation", count=size.rooms, unit="response")
 
 
