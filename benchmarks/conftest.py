@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
@@ -27,6 +28,9 @@ PACKAGES = (
 )
 ENVIRONMENT = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "PRA_NUM_THREADS", "ONEDNN_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY")
 STATS = ("min", "max", "mean", "stddev", "median", "rounds", "iterations")
+
+ABSOLUTE = re.compile(r"(?<![\w.-])/(?:[^/]+/)*")
+"""The folders of an absolute path, which are nobody else's."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -83,7 +87,8 @@ def pytest_benchmark_update_commit_info(config: pytest.Config, commit_info: dict
 
 def pytest_benchmark_update_json(config: pytest.Config, benchmarks: list[Any], output_json: dict[str, Any]) -> None:
     """Keep the statistics, not the single measurements, and add the command."""
-    output_json["command"] = shlex.join(["pytest", *map(str, config.invocation_params.args)])
+    arguments = [ABSOLUTE.sub("", str(argument)) for argument in config.invocation_params.args]
+    output_json["command"] = shlex.join(["pytest", *arguments])
     for one in output_json["benchmarks"]:
         one["stats"] = {name: one["stats"][name] for name in STATS}
 

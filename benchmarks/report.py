@@ -53,21 +53,7 @@ What follows is one section for each machine; figures of different machines are 
 
 $sections""")
 
-SECTION = Template("""\
-## $machine
-
-`$command` at commit $commit, $date. $environment$versions.
-
-### Speed
-
-$speed
-
-*Relative* is the time over that of `roomacoustic_sk` in the same turn: above 1, ours is faster.
-
-### Memory
-
-$memory
-""")
+SPEED_NOTE = "*Relative* is the time over that of `roomacoustic_sk` in the same turn: above 1, ours is faster."
 
 
 def results() -> list[dict[str, Any]]:
@@ -78,6 +64,11 @@ def results() -> list[dict[str, Any]]:
 def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
     """Return a Markdown table."""
     return "\n".join(f"| {' | '.join(row)} |" for row in [head, ("---",) * len(head), *rows])
+
+
+def duration(seconds: float) -> str:
+    """Return a duration with three digits."""
+    return f"{seconds:.3g} s" if seconds >= 1 else f"{1e3 * seconds:.3g} ms"
 
 
 def speed_rows(benchmarks: list[dict[str, Any]]) -> list[tuple[str, ...]]:
@@ -94,7 +85,7 @@ def speed_rows(benchmarks: list[dict[str, Any]]) -> list[tuple[str, ...]]:
     for group, implementations in groups.items():
         ours = implementations[OURS]
         for implementation, turns in implementations.items():
-            time = f"{1e3 * median(turns.values()):#.3g} ms a {units[group]}".replace(". ", " ")
+            time = f"{duration(median(turns.values()))} a {units[group]}"
             ratios = [seconds / ours[turn] for turn, seconds in turns.items()]
             relative = f"{median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
             rows.append((group, implementation, time, "1" if implementation == OURS else relative))
@@ -113,37 +104,46 @@ def memory_rows(benchmarks: list[dict[str, Any]]) -> list[tuple[str, ...]]:
     return rows
 
 
-def section(result: dict[str, Any]) -> str:
-    """Return what one machine measured."""
-    machine, commit = result["machine_info"], result["commit_info"]
-    cpu, threads = machine["cpu"], machine["torch_threads"]
-    words = [
-        cpu["brand_raw"],
-        f"{cpu['count']} cores",
-        machine["torch_cpu_capability"],
-        f"{threads} thread{'s' * (threads > 1)}",
-    ]
-    environment = [f"{name}={value}" for name, value in machine["environment"].items()]
-    versions = [
-        f"{name} {version}" for name, version in {"Python": machine["python_version"], **machine["versions"]}.items()
-    ]
-    return SECTION.substitute(
-        machine=", ".join(words),
-        command=result["command"],
-        commit=commit["id"][:10] + (" with changes" if commit["dirty"] else ""),
-        date=result["datetime"][:10],
-        environment=f"Environment: {', '.join(environment)}. " if environment else "",
-        versions=", ".join(versions),
-        speed=table(("task", "implementation", "time", "relative"), speed_rows(result["benchmarks"])),
-        memory=table(
-            ("task", "implementation", "before [GB]", "beyond [GB]", "peak [GB]"), memory_rows(result["benchmarks"])
-        ),
+def machine(result: dict[str, Any]) -> str:
+    """Return what the seconds depend on."""
+    info = result["machine_info"]
+    threads = info["torch_threads"]
+    words = [info["cpu"]["brand_raw"], f"{info['cpu']['count']} cores", info["torch_cpu_capability"]]
+    return ", ".join([*words, f"{threads} thread{'s' * (threads > 1)}"])
+
+
+def origin(result: dict[str, Any]) -> str:
+    """Return where the results come from."""
+    info, commit = result["machine_info"], result["commit_info"]
+    changes = " with changes" if commit["dirty"] else ""
+    environment = "".join(f"{name}={value} " for name, value in info["environment"].items())
+    versions = {"Python": info["python_version"], **info["versions"]}
+    return (
+        f"`{environment}{result['command']}` at commit {commit['id'][:10]}{changes}, {result['datetime'][:10]}. "
+        f"{', '.join(f'{name} {version}' for name, version in versions.items())}."
     )
 
 
-def page(of_machines: list[dict[str, Any]]) -> str:
-    """Return the whole page."""
-    return TEXT.substitute(sections="\n".join(map(section, of_machines)))
+def section(of_machine: list[dict[str, Any]]) -> str:
+    """Return what one machine measured, in one or more runs."""
+    blocks = [f"## {machine(of_machine[0])}"]
+    for result in of_machine:
+        blocks.append(origin(result))
+        speed, memory = speed_rows(result["benchmarks"]), memory_rows(result["benchmarks"])
+        if speed:
+            blocks += ["### Speed", table(("task", "implementation", "time", "relative"), speed), SPEED_NOTE]
+        if memory:
+            head = ("task", "implementation", "before [GB]", "beyond [GB]", "peak [GB]")
+            blocks += ["### Memory", table(head, memory)]
+    return "\n\n".join(blocks) + "\n"
+
+
+def page(found: list[dict[str, Any]]) -> str:
+    """Return the whole page, a section for each machine."""
+    machines: dict[str, list[dict[str, Any]]] = {}
+    for result in found:
+        machines.setdefault(machine(result), []).append(result)
+    return TEXT.substitute(sections="\n".join(map(section, machines.values())))
 
 
 def main() -> None:
