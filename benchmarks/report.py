@@ -85,7 +85,7 @@ def speed_rows(benchmarks: list[dict[str, Any]]) -> list[tuple[str, ...]]:
     for group, implementations in groups.items():
         ours = implementations[OURS]
         for implementation, turns in implementations.items():
-            time = f"{duration(median(turns.values()))} a {units[group]}"
+            time = f"{duration(median(turns.values()))} per {units[group]}"
             ratios = [seconds / ours[turn] for turn, seconds in turns.items()]
             relative = f"{median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
             rows.append((group, implementation, time, "1" if implementation == OURS else relative))

@@ -69,8 +69,8 @@ def test_ratio_is_the_median_of_the_turns(report):
     seconds = {report.OURS: [0.1, 0.4, 0.1], "other": [0.2, 1.2, 0.4]}
     entries = [measured(name, turn, values[turn], count=10) for turn in range(3) for name, values in seconds.items()]
     assert report.speed_rows(entries) == [
-        ("task", report.OURS, "10 ms a clip", "1"),
-        ("task", "other", "40 ms a clip", "3.00 (2.00 to 4.00)"),
+        ("task", report.OURS, "10 ms per clip", "1"),
+        ("task", "other", "40 ms per clip", "3.00 (2.00 to 4.00)"),
     ]
 
 
