@@ -1,0 +1,162 @@
+"""The page on speed and memory, from the committed results.
+
+python -m benchmarks.report             # writes docs/speed.md
+python -m benchmarks.report --check     # fails where docs/speed.md differs from the results
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from statistics import median
+from string import Template
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+PAGE = HERE.parent / "docs" / "speed.md"
+OURS = "roomacoustic_sk"
+
+TEXT = Template("""\
+# Speed and memory
+
+How long each part takes and how much memory it needs, beside a reference implementation of the same computation. This
+page is written by `python -m benchmarks.report` from the files in `benchmarks/results/`.
+
+## How it is measured
+
+```sh
+pip install -c constraints.txt -e ".[benchmarks]"
+pytest benchmarks --benchmark-json=benchmarks/results/my_machine.json
+python -m benchmarks.report
+```
+
+- **The same computation.** Before anything is timed, each benchmark checks that both implementations agree: networks
+  get the same weights and must give the same embeddings, loss and gradient, and a head trained from the same weights
+  the same estimates; convolutions, spectrograms and decay parameters must agree within the tolerances given there. Rays
+  are random, so simulations agree within 15 % of the reverberation time, in rooms with the same absorption everywhere.
+  `benchmarks/reference.py` has the networks and trainings, by skorch with its default loader, in float32, and
+  pytorch-metric-learning; elsewhere the reference is a loop over SciPy, pyrato or pyroomacoustics.
+- **In turn.** On a busy machine, seconds vary more than ratios. So implementations take turns (`--turns`),
+  and a ratio is that of the medians within one turn. The tables give the median over the turns, and the range in
+  brackets.
+- **Memory** is the peak of a process of its own, as Linux reports it. *Before* is what the process held when the task
+  began: imports and input. The stores share the samples of some recordings, so they take little disk; what is measured
+  is decoding and memory, not how fast a disk is.
+- **Threads.** Set `OMP_NUM_THREADS=1` on a busy machine: two threads that share one free core wait for each other.
+- **Other processors.** `ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2` makes a newer processor compute as one with
+  AVX2 alone. Results record both variables and the processor's flags. Where the processor computes in bfloat16,
+  training does too (`precision="auto"`), and the reference does not.
+
+What follows is one section for each machine; figures of different machines are never in one table.
+
+$sections""")
+
+SPEED_NOTE = "*Relative* is the time over that of `roomacoustic_sk` in the same turn: above 1, ours is faster."
+
+
+def results() -> list[dict[str, Any]]:
+    """Return the committed results, in the order of their files' names."""
+    return [json.loads(path.read_text()) for path in sorted((HERE / "results").glob("*.json"))]
+
+
+def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    """Return a Markdown table."""
+    return "\n".join(f"| {' | '.join(row)} |" for row in [head, ("---",) * len(head), *rows])
+
+
+def duration(seconds: float) -> str:
+    """Return a duration with three digits."""
+    return f"{seconds:.3g} s" if seconds >= 1 else f"{1e3 * seconds:.3g} ms"
+
+
+def speed_rows(benchmarks: list[dict[str, Any]]) -> list[tuple[str, ...]]:
+    """Return task, implementation, time and ratio of each implementation that took turns."""
+    groups: dict[str, dict[str, dict[int, float]]] = {}
+    units: dict[str, str] = {}
+    for one in benchmarks:
+        if "turn" in one["params"]:
+            seconds = one["stats"]["median"] / one["extra_info"]["count"]
+            turns = groups.setdefault(one["group"], {}).setdefault(one["params"]["implementation"], {})
+            turns[one["params"]["turn"]] = seconds
+            units[one["group"]] = one["extra_info"]["unit"]
+    rows = []
+    for group, implementations in groups.items():
+        ours = implementations[OURS]
+        for implementation, turns in implementations.items():
+            time = f"{duration(median(turns.values()))} per {units[group]}"
+            ratios = [seconds / ours[turn] for turn, seconds in turns.items()]
+            relative = f"{median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+            rows.append((group, implementation, time, "1" if implementation == OURS else relative))
+    return rows
+
+
+def memory_rows(benchmarks: list[dict[str, Any]]) -> list[tuple[str, ...]]:
+    """Return task, implementation and memory of each process."""
+    rows = []
+    for one in benchmarks:
+        memory = one["extra_info"]
+        if "peak_gb" in memory:
+            before, peak = memory["before_gb"], memory["peak_gb"]
+            task = one["group"].removeprefix("memory of ")
+            rows.append((task, one["params"]["implementation"], f"{before:.2f}", f"{peak - before:.2f}", f"{peak:.2f}"))
+    return rows
+
+
+def machine(result: dict[str, Any]) -> str:
+    """Return what the seconds depend on."""
+    info = result["machine_info"]
+    threads = info["torch_threads"]
+    words = [info["cpu"]["brand_raw"], f"{info['cpu']['count']} cores", info["torch_cpu_capability"]]
+    return ", ".join([*words, f"{threads} thread{'s' * (threads > 1)}"])
+
+
+def origin(result: dict[str, Any]) -> str:
+    """Return where the results come from."""
+    info, commit = result["machine_info"], result["commit_info"]
+    changes = " with changes" if commit["dirty"] else ""
+    environment = "".join(f"{name}={value} " for name, value in info["environment"].items())
+    versions = {"Python": info["python_version"], **info["versions"]}
+    return (
+        f"`{environment}{result['command']}` at commit {commit['id'][:10]}{changes}, {result['datetime'][:10]}. "
+        f"{', '.join(f'{name} {version}' for name, version in versions.items())}."
+    )
+
+
+def section(of_machine: list[dict[str, Any]]) -> str:
+    """Return what one machine measured, in one or more runs."""
+    blocks = [f"## {machine(of_machine[0])}"]
+    for result in of_machine:
+        blocks.append(origin(result))
+        speed, memory = speed_rows(result["benchmarks"]), memory_rows(result["benchmarks"])
+        if speed:
+            blocks += ["### Speed", table(("task", "implementation", "time", "relative"), speed), SPEED_NOTE]
+        if memory:
+            head = ("task", "implementation", "before [GB]", "beyond [GB]", "peak [GB]")
+            blocks += ["### Memory", table(head, memory)]
+    return "\n\n".join(blocks) + "\n"
+
+
+def page(found: list[dict[str, Any]]) -> str:
+    """Return the whole page, a section for each machine."""
+    machines: dict[str, list[dict[str, Any]]] = {}
+    for result in found:
+        machines.setdefault(machine(result), []).append(result)
+    return TEXT.substitute(sections="\n".join(map(section, machines.values())))
+
+
+def main() -> None:
+    """Write the page, or check that it is up to date."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="write nothing; fail where the page differs")
+    args = parser.parse_args()
+    written = page(results())
+    if not args.check:
+        PAGE.write_text(written)
+    elif PAGE.read_text() != written:
+        raise SystemExit(f"docs/{PAGE.name} differs from the results: run python -m benchmarks.report")
+
+
+if __name__ == "__main__":
+    main()
