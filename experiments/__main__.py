@@ -19,7 +19,18 @@ from pathlib import Path
 from typing import Any
 
 from experiments.report import write_report
-from experiments.results import COMMITTED, REPOSITORY, TRIALS, Key, Refusal, Result, describe, load, provenance, save
+from experiments.results import (
+    COMMITTED,
+    REPOSITORY,
+    TRIALS,
+    Key,
+    RefusedError,
+    Result,
+    describe,
+    load,
+    provenance,
+    save,
+)
 from experiments.studies import STUDIES
 from experiments.study import Study
 
@@ -52,8 +63,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m experiments", description=__doc__, **common)
     commands = parser.add_subparsers(dest="command", required=True, metavar="STUDY")
     for name, study in STUDIES.items():
-        question = (study.__doc__ or "").strip()
-        command = commands.add_parser(name, help=question, description=question, **common)
+        command = commands.add_parser(name, help=study.question, description=study.question, **common)
         _add_options(command, study)
     text = "Write docs/results.md, docs/table2.md and their pictures from the committed results."
     report = commands.add_parser("report", help=text, description=text, **common)
@@ -105,12 +115,14 @@ def chosen_keys(study: Study, args: argparse.Namespace) -> list[Key]:
         if values is not None and field in study.free:
             # A setting that a key does not have, such as the temperature of a baseline, stays so.
             keys = [
-                key if getattr(key, field) is None else replace(key, **{field: value}) for key in keys for value in values
+                key if getattr(key, field) is None else replace(key, **{field: value})
+                for key in keys
+                for value in values
             ]
         elif values is not None:
             keys = [key for key in keys if getattr(key, field) in values]
     if not keys:
-        raise Refusal("No result of the study has these settings together.")
+        raise RefusedError("No result of the study has these settings together.")
     return list(dict.fromkeys(keys))
 
 
@@ -132,7 +144,7 @@ def check_data(path: Path, data: dict[str, str | None]) -> None:
     """Refuse a finished result that was computed from other data."""
     found = load(path).data
     if found != data:
-        raise Refusal(f"{path} was computed from other data, {describe(found)}. Give another --output.")
+        raise RefusedError(f"{path} was computed from other data, {describe(found)}. Give another --output.")
 
 
 def run_study(args: argparse.Namespace, arguments: Sequence[str]) -> None:
@@ -182,8 +194,8 @@ def _compute(
         "total": round(time.perf_counter() - started, 1),
         "training": None if training is None else round(training, 1),
     }
-    named = {"study": study.name, "key": key.settings, "seed": key.seed, "data": data}
-    result = Result(**named, **origin, seconds=seconds, result=outcome.result)
+    key_and_seed = (key.settings, key.seed)
+    result = Result(study.name, *key_and_seed, data=data, **origin, seconds=seconds, result=outcome.result)
     save(folder, result, outcome.arrays)
     shutil.rmtree(checkpoints)
     return result
@@ -219,7 +231,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if args.command == "report":
             return write_report(args.results, check=args.check)
         run_study(args, arguments)
-    except Refusal as error:
+    except RefusedError as error:
         print(f"python -m experiments {args.command}: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -81,9 +81,10 @@ class Lab:
         self.folder, self.size, self.cache, self.results = speech, size, cache, results
         self._train: dict[tuple[int | None, int | None], Bunch] = {}
 
-    def resized(self, **counts: int) -> Lab:
-        """Return a lab of another size with the same rooms and speakers."""
-        return Lab(self.folder, replace(self.size, **counts), self.cache, self.results)
+    def resized(self, train_clips: int, test_clips: int) -> Lab:
+        """Return a lab with other numbers of clips and the same rooms and speakers."""
+        size = replace(self.size, train_clips=train_clips, test_clips=test_clips)
+        return Lab(self.folder, size, self.cache, self.results)
 
     @property
     def corpus(self) -> str:

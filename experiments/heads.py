@@ -25,7 +25,7 @@ TARGETS = {  # of a task: the target, and whether its logarithm is learned
     "log rt60_mid": ("rt60_mid", True),
     "c50": ("c50", False),
 }
-HEAD = {"validation_fraction": 0.2, "patience": 6}
+HEAD: dict[str, Any] = {"validation_fraction": 0.2, "patience": 6}
 
 Rows = list[dict[str, Any]]
 Clips = Mapping[str, Bunch]
@@ -96,8 +96,9 @@ def fit_all(
 
 def fit_heads(X: Mapping[str, Any], clips: Clips, seed: int, hold_out: str = "source", n_heads: int = 1) -> Rows:
     """Fit the heads of a frozen encoder for all tasks, or for each of them an ensemble whose estimates are averaged."""
-    common = {**HEAD, "hold_out": hold_out, "random_state": seed}
-    regressor, classifier = partial(RoomRegressor, **common), partial(RoomClassifier, **common)
+    common: dict[str, Any] = {**HEAD, "hold_out": hold_out, "random_state": seed}
+    regressor: Callable[[], Any] = partial(RoomRegressor, **common)
+    classifier: Callable[[], Any] = partial(RoomClassifier, **common)
     if n_heads > 1:  # which differ by their weights, their batches and what they hold out
         ensemble = {"n_estimators": n_heads, "bootstrap": False, "random_state": seed}
         regressor = partial(BaggingRegressor, regressor(), **ensemble)

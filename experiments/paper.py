@@ -1,6 +1,4 @@
-"""What the paper prints: Table 2 of Götz et al., "Contrastive representation learning for acoustic parameter estimation",
-ICASSP 2023.
-"""  # noqa: D205, D400
+"""What the paper (Götz et al., ICASSP 2023) prints in its Table 2."""
 
 from __future__ import annotations
 

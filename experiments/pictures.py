@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from experiments.results import Refusal, Result
+from experiments.results import RefusedError, Result
 from experiments.tables import TASKS, TESTS, frame, select
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def make_figure(n_axes: int, width: float, height: float) -> tuple[Figure, Any]:
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise Refusal('Pictures need matplotlib: pip install -c constraints.txt ".[plots]"') from error
+        raise RefusedError('Pictures need matplotlib: pip install -c constraints.txt ".[plots]"') from error
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure, figure.subplots(1, n_axes)
 

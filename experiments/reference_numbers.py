@@ -30,7 +30,7 @@ from roomacoustic_sk.datasets import load_measured_rirs, make_reverberant_speech
 from roomacoustic_sk.features import DecaySlopeFeatures
 
 LABELS = ("rt60", "rt60_mid", "edt", "c50", "d50", "drr")
-QUICK = {
+QUICK: dict[str, Any] = {
     "max_epochs": 2,
     "steps_per_epoch": 4,
     "validation_steps": 2,
@@ -41,7 +41,13 @@ QUICK = {
     "precision": "float32",
     "compile": False,
 }
-SUPERVISED = {"segment_duration": 1.0, "max_epochs": 2, "random_state": 0, "precision": "float32", "compile": False}
+SUPERVISED: dict[str, Any] = {
+    "segment_duration": 1.0,
+    "max_epochs": 2,
+    "random_state": 0,
+    "precision": "float32",
+    "compile": False,
+}
 
 
 def of_rooms(rooms: Bunch) -> dict[str, Any]:
@@ -135,4 +141,5 @@ def numbers() -> dict[str, np.ndarray]:
 
 
 if __name__ == "__main__":
-    np.savez(sys.argv[1], **numbers())
+    arrays: dict[str, Any] = numbers()
+    np.savez(sys.argv[1], **arrays)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from experiments import table2_page
 from experiments.pictures import draw_all
-from experiments.results import COMMITTED, REPOSITORY, Refusal, Result, load_all
+from experiments.results import COMMITTED, REPOSITORY, RefusedError, Result, load_all
 from experiments.studies import STUDIES
 from experiments.tables import prose
 
@@ -42,7 +42,7 @@ def results_page(results: dict[str, list[Result]]) -> str:
         try:
             parts.append(STUDIES[name].section(of_study))
         except (KeyError, IndexError, StopIteration) as error:
-            raise Refusal(f"The section of {name} needs a result that is missing: {error}.") from error
+            raise RefusedError(f"The section of {name} needs a result that is missing: {error}.") from error
     return "\n\n".join([*parts, "## Limitations", LIMITATIONS]) + "\n"
 
 

@@ -24,7 +24,7 @@ PACKAGES = ("torch", "skorch", "scikit-learn", "numpy", "scipy", "pandas", "pyro
 FEATURES = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")  # which number formats and kernels torch has depends on them
 
 
-class Refusal(Exception):
+class RefusedError(Exception):
     """What the user asked for cannot be done; the message is one line."""
 
 
@@ -96,12 +96,12 @@ def load(path: Path) -> Result:
     try:
         fields = json.loads(path.read_text())
     except ValueError as error:
-        raise Refusal(f"{path} is not a result: {error}. Delete it and run the study again.") from error
+        raise RefusedError(f"{path} is not a result: {error}. Delete it and run the study again.") from error
     problem = _problem(fields)
     if problem is None and (fields["study"], name_of(fields["key"], fields["seed"])) != (path.parent.name, path.stem):
         problem = f"study, key and seed must be those of its path, got {fields['study']}, {fields['key']}"
     if problem:
-        raise Refusal(f"{path} is not a result: {problem}.")
+        raise RefusedError(f"{path} is not a result: {problem}.")
     return Result(**fields)
 
 
@@ -123,7 +123,7 @@ def load_all(folder: Path) -> list[Result]:
     found = [load(path) for path in sorted(folder.glob("*.json"))]
     data = sorted({describe(result.data) for result in found})
     if len(data) > 1:
-        raise Refusal(f"The results in {folder} were computed from different data: {'; '.join(data)}.")
+        raise RefusedError(f"The results in {folder} were computed from different data: {'; '.join(data)}.")
     return found
 
 
@@ -138,8 +138,9 @@ def save(folder: Path, result: Result, arrays: Mapping[str, np.ndarray] | None =
     target = folder / result.study
     target.mkdir(parents=True, exist_ok=True)
     if arrays is not None:
+        named: dict[str, Any] = dict(arrays)
         with replacing(target / f"{result.name}.npz") as unfinished:
-            np.savez_compressed(unfinished, **dict(arrays))
+            np.savez_compressed(unfinished, **named)
     with replacing(target / f"{result.name}.json") as unfinished:
         unfinished.write_text(json.dumps(asdict(result), indent=1) + "\n")
     return target / f"{result.name}.json"

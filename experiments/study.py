@@ -1,4 +1,4 @@
-"""What a study is: a question, the keys of its results, how one of them is computed, and what the report says of them."""
+"""What a study is: a question, the keys of its results, how one is computed, what the report says of them."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class Outcome:
 class Study(ABC):
     """One question, answered by results of which each has a file.
 
-    Its modules import neither torch nor any extra when they are imported, only when they run. The docstring of a
-    child is its question.
+    Its module imports neither torch nor any extra when it is imported, only when it runs.
     """
 
     name: ClassVar[str]
+    question: ClassVar[str]
     speech: ClassVar[str | None] = "given"  # real with --speech, synthetic without; or "synthetic"; None without speech
     free: ClassVar[Mapping[str, Callable[[str], Any]]] = {"seed": int}  # settings that may be asked for beyond the grid
 

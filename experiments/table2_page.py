@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from experiments.paper import LABEL_SD, printed
-from experiments.results import Refusal, Result, describe
+from experiments.results import RefusedError, Result, describe
 from experiments.studies.table2 import NETWORKS, base
 from experiments.tables import SAMPLINGS, TASKS, TESTS, frame, markdown, metric, prose, section, spread
 
@@ -203,7 +203,7 @@ def introduction(results: Sequence[Result]) -> str:
 def page(results: Sequence[Result]) -> str:
     """Return the whole page."""
     if not results:
-        raise Refusal("No finished cell of Table 2. Run python -m experiments table2 first.")
+        raise RefusedError("No finished cell of Table 2. Run python -m experiments table2 first.")
     rows = cells(results)
     without_network = rows[rows["network"] == "no"]
     parts = ["# Table 2 of the paper", introduction(results)]
@@ -213,7 +213,7 @@ def page(results: Sequence[Result]) -> str:
         of_network = rows[(rows["network"] == network) | baselines]
         everything = pd.concat([of_network, without_network])
         parts.append(section(f'network="{network}"', overview(everything)))
-        parts.append(section(f"The paper's claims, network=\"{network}\", seen RIRs", claims(of_network), level=3))
+        parts.append(section(f'The paper\'s claims, network="{network}", seen RIRs', claims(of_network), level=3))
         title = f'Silhouettes of the embeddings of five unseen rooms, network="{network}"'
         parts.append(section(title, silhouettes(of_network), level=3))
         for test, task in product(TESTS, TASKS):

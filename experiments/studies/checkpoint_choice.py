@@ -30,9 +30,10 @@ class Training(Key):
 
 
 class CheckpointChoice(Study):
-    """Which epoch's weights should be kept: of the lowest loss, or of the highest retrieval?"""
+    """The study `checkpoint_choice`."""
 
     name = "checkpoint_choice"
+    question = "Which epoch's weights should be kept: of the lowest loss, or of the highest retrieval?"
 
     def keys(self) -> list[Training]:
         """Return the paper's network on both kinds of clips."""

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from experiments.results import Key, Refusal, Result, load
-from experiments.study import Outcome, Study
+from experiments.results import Key, RefusedError, Result, load
 from experiments.studies.table2 import CLUSTERS, DRAWN, Cell
+from experiments.study import Outcome, Study
 from experiments.tables import LARGE_ROOM, prose, section
 
 if TYPE_CHECKING:
@@ -31,9 +31,10 @@ class Picture(Key):
 
 
 class Figures(Study):
-    """How are the labels distributed, and do embeddings cluster by response or by talker?"""
+    """Figures 3 and 4 of the paper."""
 
     name = "figures"
+    question = "How are the labels distributed, and do embeddings cluster by response or by talker?"
     speech = None
 
     def keys(self) -> list[Picture]:
@@ -80,7 +81,7 @@ def _projected(folder: Path, key: Picture, method: str) -> dict[str, Any]:
     cell = Cell(network=str(key.network), method=method, tau=0.1, seed=key.seed)
     path = folder / f"{cell.name}.npz"
     if not path.exists():
-        raise Refusal(f"{path} must exist. Run python -m experiments table2 first.")
+        raise RefusedError(f"{path} must exist. Run python -m experiments table2 first.")
     with np.load(path, allow_pickle=False) as kept:
         plane = _project(kept["embeddings"].astype(np.float32), key.seed)
         labels = {label: kept[label] for label in CLUSTERS}
@@ -95,7 +96,7 @@ def _project(embeddings: np.ndarray, seed: int) -> np.ndarray:
     try:
         from umap import UMAP
     except ImportError as error:
-        raise Refusal('Figure 4 needs umap-learn: pip install -c constraints.txt ".[benchmarks]"') from error
+        raise RefusedError('Figure 4 needs umap-learn: pip install -c constraints.txt ".[benchmarks]"') from error
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # umap passes on a deprecated argument of scikit-learn
         return np.asarray(UMAP(metric="cosine", random_state=seed, n_jobs=1).fit_transform(embeddings), dtype=float)

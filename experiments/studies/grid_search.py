@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from experiments.results import REPOSITORY, Key, Result
-from experiments.study import Outcome, Study
 from experiments.studies.quickstart import load_example
+from experiments.study import Outcome, Study
 from experiments.tables import frame, markdown, prose, section
 
 if TYPE_CHECKING:
@@ -20,9 +20,10 @@ EXAMPLE = REPOSITORY / "examples" / "grid_search.py"
 
 
 class GridSearch(Study):
-    """Which temperature and sampling does a grid search find, with the supervised baseline in the same grid?"""
+    """The study `grid_search`."""
 
     name = "grid_search"
+    question = "Which temperature and sampling does a grid search find, with the supervised baseline in the same grid?"
     speech = "synthetic"
 
     def keys(self) -> list[Key]:

@@ -26,9 +26,10 @@ class Clips(Key):
 
 
 class Memorisation(Study):
-    """Does the paper's network memorise its clips when it is trained end to end, and do more clips help?"""
+    """The study `memorisation`."""
 
     name = "memorisation"
+    question = "Does the paper's network memorise its clips when it is trained end to end, and do more clips help?"
 
     def keys(self) -> list[Clips]:
         """Return C50 and volume, from the clips of Table 2 and from three times as many: 13 GB."""
@@ -81,9 +82,12 @@ class Memorisation(Study):
             and talkers. Loss of C50: mean squared error over the variance; of the volume: cross-entropy. Scores: r of
             C50, accuracy of the volume.
         """)
-        findings = prose("""
-            Of the volume the network memorises its clips from the first epoch on: validation loss rises while training
-            loss falls, so it keeps weights that predict the majority class. More clips lower the validation loss of
-            both tasks, but scores on new talkers improve little; more talkers are needed. Limitation: one seed.
+        few = next(one.result for one in results if one.key["task"] == "volume" and one.key["times"] == 1)
+        best = few["valid_loss"].index(min(few["valid_loss"]))
+        findings = prose(f"""
+            The network memorises the volume of its clips: training loss falls to {few["train_loss"][-1]:.2f}, but
+            validation loss is lowest in epoch {best + 1} and rises to {few["valid_loss"][-1]:.2f}. Three times as many
+            clips lower the validation loss of both tasks, yet scores on new talkers improve little; the clips lack
+            talkers. Limitation: one seed.
         """)
         return section("Memorisation", text, markdown(header, lines), findings)

@@ -29,9 +29,10 @@ class Rooms(Key):
 
 
 class NumberOfRooms(Study):
-    """How many rooms must heads be trained on for estimates in unseen rooms?"""
+    """The study `number_of_rooms`."""
 
     name = "number_of_rooms"
+    question = "How many rooms must heads be trained on for estimates in unseen rooms?"
 
     def keys(self) -> list[Rooms]:
         """Return growing numbers of rooms; the clips are made once for all seeds."""

@@ -20,9 +20,10 @@ BANDS = (63, 125, 250, 500, 1000, 2000, 4000)  # Hz
 
 
 class Octaves(Study):
-    """How well would broadband RT60 be known from true decay times of the higher octaves alone?"""
+    """The study `octaves`."""
 
     name = "octaves"
+    question = "How well would broadband RT60 be known from true decay times of the higher octaves alone?"
     speech = None
 
     def keys(self) -> list[Key]:
@@ -43,7 +44,10 @@ class Octaves(Study):
             has = np.isfinite(known[:, i])
             trees = make_pipeline(SimpleImputer(), ExtraTreesRegressor(300, random_state=key.seed, n_jobs=-1))
             estimates = trees.fit(known[:, i:], broadband).predict(tested[:, i:])
-            row = {"mean_t30": known[has, i].mean(), "r_with_broadband": np.corrcoef(known[has, i], broadband[has])[0, 1]}
+            row = {
+                "mean_t30": known[has, i].mean(),
+                "r_with_broadband": np.corrcoef(known[has, i], broadband[has])[0, 1],
+            }
             row |= regression_metrics(lab.unseen_rooms.target["rt60"], estimates)
             rows.append({"band": band} | {name: round(float(value), 3) for name, value in row.items()})
         return Outcome({"rows": rows})
@@ -52,11 +56,14 @@ class Octaves(Study):
         """Return one line for each band."""
         table = frame(results).set_index("band")
         rows = [
-            [f"{band} Hz", *(f"{row[name]:.2f}" for name in ("mean_t30", "r_with_broadband", "relative_rmse", "pearson_r"))]
+            [
+                f"{band} Hz",
+                *(f"{row[name]:.2f}" for name in ("mean_t30", "r_with_broadband", "relative_rmse", "pearson_r")),
+            ]
             for band, row in table.iterrows()
         ]
         header = ["octave band", "mean T30 [s]", "r with broadband T30", "from it and higher: RMSE/SD", "r"]
-        text = prose(f"""
+        text = prose("""
             True decay times of the octave bands of the 1 000 responses that heads learn from; the last columns are
             extra trees that estimate broadband RT60 in the unseen rooms from a band and all higher ones. No speech is
             involved.

@@ -30,9 +30,10 @@ class Condition(Key):
 
 
 class Plateau(Study):
-    """What decides whether contrastive training of the paper's network leaves its initial plateau?"""
+    """The study `plateau`."""
 
     name = "plateau"
+    question = "What decides whether contrastive training of the paper's network leaves its initial plateau?"
 
     def keys(self) -> list[Condition]:
         """Return hard and soft batches at two temperatures, and two variants of hard ones."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from experiments.tables import TASKS, TESTS, frame, markdown, metric, prose, sec
 if TYPE_CHECKING:
     from experiments.data import Lab
 
-PRECISIONS = {"float32": "float32", "fast": "auto"}  # fast: bfloat16 where the processor has it, compiled
+ARITHMETIC = {"float32": "float32", "fast": "auto"}  # fast: bfloat16 where the processor has it, compiled
 EPOCHS = {"bandwise": 6, "pooled": 6, "paper": 12}
 CLIPS = {"train_clips": 4096, "test_clips": 1024}
 
@@ -28,18 +28,19 @@ class Training(Key):
     """A network, and how it computes."""
 
     network: str
-    precision: str
+    arithmetic: str
 
 
 class Precision(Study):
-    """Do bfloat16 and compiling change what is learned?"""
+    """The study `precision`."""
 
     name = "precision"
+    question = "Do bfloat16 and compiling change what is learned?"
 
     def keys(self) -> list[Training]:
         """Return both ways with three seeds."""
-        found = product(range(3), EPOCHS, PRECISIONS)
-        return [Training(network=network, precision=precision, seed=seed) for seed, network, precision in found]
+        found = product(range(3), EPOCHS, ARITHMETIC)
+        return [Training(network=network, arithmetic=arithmetic, seed=seed) for seed, network, arithmetic in found]
 
     def run(self, key: Training, lab: Lab, checkpoints: Path) -> Outcome:
         """Train an encoder on the paper's grid with hard sampling; fit heads on it."""
@@ -57,18 +58,17 @@ class Precision(Study):
             max_epochs=n_epochs,
             patience=n_epochs,
             steps_per_epoch=lab.size.steps,
-            precision=PRECISIONS[key.precision],
-            compile=key.precision == "fast" and key.network != "paper",
+            precision=ARITHMETIC[key.arithmetic],
+            compile=key.arithmetic == "fast" and key.network != "paper",
             random_state=key.seed,
             checkpoint_dir=checkpoints,
             verbose=1,
         )
         encoder.fit(upstream.data, **labels_of(upstream))
         clips, history = lab.downstream, encoder.history_
-        heads = [
-            partial(head, validation_fraction=0.2, random_state=key.seed) for head in (RoomRegressor, RoomClassifier)
-        ]
-        rows = fit_all(embed(encoder, clips), clips, *heads, {"source_groups": clips["train"].source})
+        head: dict[str, Any] = {"validation_fraction": 0.2, "random_state": key.seed}
+        regressor, classifier = partial(RoomRegressor, **head), partial(RoomClassifier, **head)
+        rows = fit_all(embed(encoder, clips), clips, regressor, classifier, {"source_groups": clips["train"].source})
         more = {"valid_loss": float(history["valid_loss"].min()), "epochs": len(history)}
         return Outcome({"rows": rows} | more, float(history["dur"].sum()))
 
@@ -78,15 +78,13 @@ class Precision(Study):
         n_noise = 0
         for network, task, test in product([n for n in EPOCHS if n in set(table["network"])], TASKS, TESTS):
             part = select(table, network=network, task=task, test=test)
-            both = {name: select(part, precision=name)[metric(task)] for name in PRECISIONS}
+            both = {name: select(part, arithmetic=name)[metric(task)] for name in ARITHMETIC}
             difference = both["fast"].mean() - both["float32"].mean()
             over_seeds = float(np.sqrt(np.mean([values.std() ** 2 for values in both.values()])))
             n_noise += abs(difference) < 1.6 * over_seeds  # twice the standard error of a difference of 3-seed means
             numbers = (both["float32"].mean(), both["fast"].mean())
-            lines.append(
-                [network, TASKS[task], test, *(f"{value:.3f}" for value in numbers)]
-                + [f"{difference:+.3f}", f"{over_seeds:.3f}"]
-            )
+            shown = [*(f"{value:.3f}" for value in numbers), f"{difference:+.3f}", f"{over_seeds:.3f}"]
+            lines.append([network, TASKS[task], test, *shown])
         header = ["network", "task", "test", "float32", "fast", "difference", "SD over seeds"]
         text = prose("""
             Encoders in plain float32, not compiled, against the fast defaults (bfloat16 where the processor has it,

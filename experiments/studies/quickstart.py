@@ -28,9 +28,10 @@ class Example(Key):
 
 
 class Quickstart(Study):
-    """What does the quickstart give on LibriSpeech?"""
+    """The study `quickstart`."""
 
     name = "quickstart"
+    question = "What does the quickstart give on LibriSpeech?"
     size = "large"
 
     def keys(self) -> list[Example]:
@@ -70,9 +71,10 @@ class Quickstart(Study):
 
 
 class SyntheticQuickstart(Quickstart):
-    """What does the quickstart give on synthetic speech, its default?"""
+    """The study `quickstart_synthetic`."""
 
     name = "quickstart_synthetic"
+    question = "What does the quickstart give on synthetic speech, its default?"
     speech = "synthetic"
     size = "small"
 
@@ -113,25 +115,22 @@ def _sizes(one: Result) -> str:
         f"{part}: {n['clips']} clips, {n['rirs']} RIRs of {n['rooms']} rooms, {n['speakers']} talkers"
         for part, n in counts.items()
     )
-    return prose(f"`{one.command}`, {one.seconds['total']:.0f} s with {one.machine['threads']} threads. {parts}.")
+    threads = f"{one.machine['threads']} thread{'s' if one.machine['threads'] != 1 else ''}"
+    return prose(f"`{one.command}`, {one.seconds['total']:.0f} s with {threads}. {parts}.")
 
 
 def _table(one: Result) -> str:
-    """Return errors beside those of the untrained encoder, and accuracies of the volume."""
+    """Return errors, r beside that of the untrained encoder, and accuracies of the volume."""
     rows, lines = pd.DataFrame(one.result["rows"]), []
-    for (task, test), part in rows.groupby(["task", "test"], sort=True):
-        for source in ("contrastive", "untrained"):
-            row = select(part, **{"from": source}).iloc[0]
-            if pd.notna(row["accuracy"]):
-                numbers = ["", "", "", "", f"{100 * row['accuracy']:.0f} %"]
-            else:
-                digits = {"rmse": 3, "relative_rmse": 2, "pearson_r": 3, "bias": 3}
-                numbers = [*(f"{row[name]:.{n}f}" for name, n in digits.items()), ""]
-            lines.append([str(task), str(test), source, *numbers])
-    majority = rows[(rows["from"] == "mean or majority") & rows["accuracy"].notna()].set_index("test")["accuracy"]
-    shares = ", ".join(f"{100 * majority[test]:.0f} % {where}" for test, where in zip(TESTS, WHERE, strict=True))
-    table = markdown(["task", "test", "encoder", "RMSE", "RMSE/SD", "r", "bias", "accuracy"], lines)
-    return f"{table}\n\n{prose(f'Majority class of the volume: {shares}.')}"
-
-
-WHERE = ("on seen RIRs", "in unseen rooms")
+    for (task, test), part in rows[rows["pearson_r"].notna()].groupby(["task", "test"], sort=True):
+        row, untrained = (select(part, **{"from": source}).iloc[0] for source in ("contrastive", "untrained"))
+        digits = {"rmse": 3, "relative_rmse": 2, "bias": 3, "pearson_r": 3}
+        numbers = [f"{row[name]:.{n}f}" for name, n in digits.items()]
+        lines.append([str(task), str(test), *numbers, f"{untrained['pearson_r']:.3f}"])
+    accuracy = rows[rows["accuracy"].notna()].pivot(index="from", columns="test", values="accuracy")
+    shares = "; ".join(
+        f"{source}: {100 * row[TESTS[0]]:.0f} % on seen RIRs, {100 * row[TESTS[1]]:.0f} % in unseen rooms"
+        for source, row in accuracy.iterrows()
+    )
+    table = markdown(["task", "test", "RMSE", "RMSE/SD", "bias", "r", "r, untrained"], lines)
+    return f"{table}\n\n{prose(f'Accuracy of the volume: {shares}.')}"

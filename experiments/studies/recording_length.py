@@ -29,9 +29,10 @@ class Encoder(Key):
 
 
 class RecordingLength(Study):
-    """How do errors depend on the length of the recording, and on the number of talkers at the same place?"""
+    """The study `recording_length`."""
 
     name = "recording_length"
+    question = "How do errors depend on the length of the recording, and on the number of talkers at the same place?"
 
     def keys(self) -> list[Encoder]:
         """Return one encoder."""

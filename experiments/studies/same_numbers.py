@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from experiments.results import REPOSITORY, Key, Refusal, Result
+from experiments.results import REPOSITORY, Key, RefusedError, Result
 from experiments.study import Outcome, Study
 from experiments.tables import markdown, prose, section
 
@@ -33,11 +33,12 @@ class Before(Key):
 
 
 class SameNumbers(Study):
-    """Do small fixed trainings, simulations and labels give the same numbers as at an earlier commit?"""
+    """Comparison with an earlier commit."""
 
     name = "same_numbers"
+    question = "Do small fixed trainings, simulations and labels give the same numbers as at an earlier commit?"
     speech = "synthetic"
-    free = {"commit": str}
+    free: ClassVar = {"commit": str}
 
     def keys(self) -> list[Before]:
         """Return the commit before the last change of structure."""
@@ -49,7 +50,7 @@ class SameNumbers(Study):
             asked = ["git", "archive", key.commit, "roomacoustic_sk"]
             done = subprocess.run(asked, cwd=REPOSITORY, capture_output=True, check=False)
             if done.returncode:
-                raise Refusal(f"--commit: must be a commit of this repository, got {key.commit!r}")
+                raise RefusedError(f"--commit: must be a commit of this repository, got {key.commit!r}")
             with tarfile.open(fileobj=BytesIO(done.stdout)) as archive:
                 archive.extractall(folder, filter="data")
             before, now = (numbers_of(package, Path(folder)) for package in (Path(folder), REPOSITORY))

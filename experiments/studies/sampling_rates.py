@@ -47,9 +47,10 @@ class Rate(Key):
 
 
 class SamplingRates(Study):
-    """Does the default network do as well at other sampling rates than 16 kHz?"""
+    """The study `sampling_rates`."""
 
     name = "sampling_rates"
+    question = "Does the default network do as well at other sampling rates than 16 kHz?"
 
     def keys(self) -> list[Rate]:
         """Return all rates, seed by seed."""
@@ -106,7 +107,13 @@ class SamplingRates(Study):
             The quickstart's small size with the default network, the same clips resampled, three seeds. Mean r on new
             talkers; last column: range over seeds at 16 kHz.
         """)
-        return section("Other sampling rates", text, markdown(header, lines), prose("No rate stands out."))
+        inside = 0
+        for task, test, rate in product(JUDGED, TESTS, rates):
+            r = mean(table, "pearson_r", task=task, test=test, rate=rate)
+            seeds = select(table, task=task, test=test, rate=16_000)["pearson_r"]
+            inside += seeds.min() <= r <= seeds.max()
+        findings = f"{inside} of the {len(lines) * len(rates)} means lie within the range of the seeds at 16 kHz."
+        return section("Other sampling rates", text, markdown(header, lines), findings)
 
 
 def judge(task: str, X: dict[str, Any], clips: dict[str, Any], seed: int) -> list[dict[str, Any]]:

@@ -32,9 +32,10 @@ class Source(Key):
 
 
 class Volume(Study):
-    """How well can large rooms be told from small ones that were never seen, at best and from speech?"""
+    """The study `volume`."""
 
     name = "volume"
+    question = "How well can large rooms be told from small ones that were never seen, at best and from speech?"
 
     def keys(self) -> list[Source]:
         """Return true responses, then speech."""
