@@ -24,8 +24,8 @@ def draw_all(results: Mapping[str, Sequence[Result]], folder: Path) -> Iterator[
     labels = by_figure.pop(("labels", None), None)
     if labels is not None:
         drawn["figure3.png"] = label_distributions(labels)
-        for (_, network), planes in by_figure.items():
-            drawn[f"figure4_{network}.png"] = embeddings(planes, labels["five_rooms"])
+    for (_, network), found in by_figure.items():
+        drawn[f"figure4_{network}.png"] = embeddings(found["planes"], found["five_rooms"])
     if "recording_length" in results:
         drawn["recording_length.png"] = recording_length(results["recording_length"])
     folder.mkdir(parents=True, exist_ok=True)
@@ -45,15 +45,18 @@ def make_figure(n_axes: int, width: float, height: float) -> tuple[Figure, Any]:
 
 
 def label_distributions(labels: Mapping[str, Any]) -> Figure:
-    """Draw the distribution of each label (Fig. 3 of the paper)."""
-    figure, axes = make_figure(len(AXES), 11, 3.2)
+    """Draw how each label is distributed (Fig. 3 of the paper): range, 5 to 95 %, median and mean."""
+    figure, axes = make_figure(len(AXES), 11, 2.2)
     for ax, (label, title) in zip(axes, AXES.items(), strict=True):
-        values = {part: np.array(labels[part][label], dtype=float) for part in ("upstream", "downstream")}
-        edges = np.histogram_bin_edges(np.concatenate(list(values.values())), 24)
-        for part, numbers in values.items():
-            ax.hist(numbers, bins=edges, density=True, alpha=0.5, label=f"{part} ({len(numbers)} RIRs)")
-        ax.set(xlabel=title, ylabel="density")
-    axes[0].legend()
+        for height, part in enumerate(("downstream", "upstream")):
+            found = labels[part][label]
+            ax.plot([found["min"], found["max"]], [height] * 2, color=f"C{height}", linewidth=1)
+            ax.plot([found["5%"], found["95%"]], [height] * 2, color=f"C{height}", linewidth=8, alpha=0.5)
+            ax.plot(found["50%"], height, "k|", markersize=14)
+            ax.plot(found["mean"], height, "ko", markersize=4)
+        counts = [f"{part}\n({labels[part][label]['count']:.0f} RIRs)" for part in ("downstream", "upstream")]
+        ax.set_yticks([0, 1], counts if ax is axes[0] else ["", ""])
+        ax.set(xlabel=title, ylim=(-0.6, 1.6))
     return figure
 
 

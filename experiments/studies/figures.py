@@ -18,7 +18,7 @@ from experiments.tables import LARGE_ROOM, prose, section
 if TYPE_CHECKING:
     from experiments.data import Lab
 
-LABELS = {"rt60": 3, "c50": 2, "volume": 1}  # and digits
+LABELS = ("rt60", "c50", "volume")
 DRAWN_METHODS = ("soft", "hard")
 
 
@@ -45,33 +45,34 @@ class Figures(Study):
         """Simulate the rooms, or project the embeddings that cells of Table 2 kept (needs umap-learn)."""
         if key.figure == "labels":
             return Outcome(_labels(lab))
-        return Outcome({method: _projected(lab.results / "table2", key, method) for method in DRAWN_METHODS})
+        planes = {method: _projected(lab.results / "table2", key, method) for method in DRAWN_METHODS}
+        five = lab.unseen_rooms.target.iloc[lab.first_responses]
+        labels = {label: five[label].round(3).tolist() for label in ("rt60", "c50")}
+        return Outcome({"planes": planes, "five_rooms": labels})
 
     def section(self, results: Sequence[Result]) -> str:
         """Return mean and spread of the labels."""
-        labels = next(one.result for one in results if one.key["figure"] == "labels")["downstream"]
-        values = {name: np.array(labels[name], dtype=float) for name in LABELS}
-        large = 100 * (values["volume"] > LARGE_ROOM).mean()
+        found = next(one.result for one in results if one.key["figure"] == "labels")["downstream"]
+        rt60, c50, volume = (found[label] for label in LABELS)
         text = prose(f"""
-            The {len(values["rt60"])} responses that heads learn from in Table 2 have RT60 of
-            {np.nanmean(values["rt60"]):.2f} ± {np.nanstd(values["rt60"], ddof=1):.2f} s, C50 of
-            {values["c50"].mean():.1f} ± {values["c50"].std(ddof=1):.1f} dB and volumes of
-            {values["volume"].mean():.0f} ± {values["volume"].std(ddof=1):.0f} m³ (mean ± SD); {large:.0f} % are larger
-            than {LARGE_ROOM:g} m³. [Distributions](figures/figure3.png).
+            The {rt60["count"]:.0f} responses that heads learn from in Table 2 have RT60 of {rt60["mean"]:.2f} ±
+            {rt60["std"]:.2f} s, C50 of {c50["mean"]:.1f} ± {c50["std"]:.1f} dB and volumes of {volume["mean"]:.0f} ±
+            {volume["std"]:.0f} m³ (mean ± SD); {100 * found["large"]:.0f} % are larger than {LARGE_ROOM:g} m³
+            ([distributions](figures/figure3.png)).
         """)
         return section("Simulated rooms", text)
 
 
 def _labels(lab: Lab) -> dict[str, Any]:
-    """Return the labels of the responses of Table 2, and RT60 and C50 of the five rooms of Figure 4."""
+    """Return mean, standard deviation and percentiles of the labels of the responses of Table 2."""
     from experiments.data import UPSTREAM_RIRS
 
-    five = lab.unseen_rooms.target.iloc[lab.first_responses]
     targets = {"upstream": lab.upstream_rooms.target.iloc[::UPSTREAM_RIRS], "downstream": lab.seen_rooms.target}
-    return {
-        name: {label: target[label].round(digits).tolist() for label, digits in LABELS.items()}
-        for name, target in (targets | {"five_rooms": five}).items()
-    }
+    found: dict[str, Any] = {}
+    for part, target in targets.items():
+        found[part] = target[list(LABELS)].describe(percentiles=[0.05, 0.5, 0.95]).round(3).to_dict()
+        found[part]["large"] = round(float((target["volume"] > LARGE_ROOM).mean()), 3)
+    return found
 
 
 def _projected(folder: Path, key: Picture, method: str) -> dict[str, Any]:

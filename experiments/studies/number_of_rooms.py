@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from experiments.data import Lab
 
 SHARES = ("quarter", "half", "all", "others")  # of the rooms of Table 2; others: rooms in no cell of it
+COUNTS = {"paper": (25, 50, 100, 500), "tiny": (5, 5, 6, 8)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,8 +48,7 @@ class NumberOfRooms(Study):
         from experiments.heads import embed, fit_heads
 
         encoder, commit = kept_encoder(key.encoder, lab, checkpoints)
-        all_rooms = lab.size.downstream_rooms
-        n_rooms = dict(zip(SHARES, (all_rooms // 4, all_rooms // 2, all_rooms, lab.size.other_rooms), strict=True))
+        n_rooms = dict(zip(SHARES, COUNTS[lab.size.name], strict=True))
         # Some of these responses were in the training of some heads, but not of others: no test on seen RIRs.
         clips = {"train": lab.train_clips(n_rooms[key.rooms]), "unseen rooms": lab.tests["unseen rooms"]}
         rows = fit_heads(embed(encoder, clips), clips, key.seed)

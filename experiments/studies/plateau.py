@@ -14,7 +14,7 @@ from experiments.tables import markdown, prose, section
 if TYPE_CHECKING:
     from experiments.data import Lab
 
-EPOCHS = {"paper": 6, "tiny": 1}
+EPOCHS = {"paper": 6, "tiny": 3}
 SEGMENTS = {"paper": 352, "tiny": 20}  # a fifth validates
 CHANCE = 4.263  # ln 71: 72 clips a batch
 
