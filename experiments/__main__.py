@@ -103,8 +103,11 @@ def _grid(study: Study) -> dict[str, list[Any]]:
     """Return the values of each setting in the grid of a study."""
     keys = study.keys()
     found = {field.name: dict.fromkeys(getattr(key, field.name) for key in keys) for field in fields(keys[0])}
-    grid = {name: [value for value in values if value is not None] for name, values in found.items()}
-    return {name: values for name, values in grid.items() if len(values) > 1 or name in study.free}
+    return {
+        name: [value for value in values if value is not None]
+        for name, values in found.items()
+        if len(values) > 1 or name in study.free
+    }
 
 
 def chosen_keys(study: Study, args: argparse.Namespace) -> list[Key]:

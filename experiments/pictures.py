@@ -51,7 +51,14 @@ def label_distributions(labels: Mapping[str, Any]) -> Figure:
         for height, part in enumerate(("downstream", "upstream")):
             found = labels[part][label]
             ax.plot([found["min"], found["max"]], [height] * 2, color=f"C{height}", linewidth=1)
-            ax.plot([found["5%"], found["95%"]], [height] * 2, color=f"C{height}", linewidth=8, alpha=0.5)
+            ax.plot(
+                [found["5%"], found["95%"]],
+                [height] * 2,
+                color=f"C{height}",
+                linewidth=8,
+                alpha=0.5,
+                solid_capstyle="butt",
+            )
             ax.plot(found["50%"], height, "k|", markersize=14)
             ax.plot(found["mean"], height, "ko", markersize=4)
         counts = [f"{part}\n({labels[part][label]['count']:.0f} RIRs)" for part in ("downstream", "upstream")]

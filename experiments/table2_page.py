@@ -224,8 +224,8 @@ def page(results: Sequence[Result]) -> str:
 
 FIGURES = """## Figures 3 and 4
 
-Distributions of the labels, and UMAP projections of the embeddings of speech in five unseen rooms, from
-`experiments/results/figures/`.
+Distributions of the labels (line: range; bar: 5 to 95 %; tick: median; dot: mean), and UMAP projections of the
+embeddings of speech in five unseen rooms, from `experiments/results/figures/`.
 
 ![Distributions of RT60, C50 and volume](figures/figure3.png)
 

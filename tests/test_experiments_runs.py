@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from functools import partial
 
 import numpy as np
@@ -126,16 +128,24 @@ def test_pictures_are_made_from_finished_cells(run, cells, folder):
 PLATEAU = ["plateau", "--size", "tiny", "--sampling", "hard", "--warm-up", "3"]
 
 
-def start(*options) -> subprocess.Popen:
-    """Start a study in a process of its own."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "experiments", *PLATEAU, *map(str, options)],
-        cwd=REPOSITORY,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+@contextlib.contextmanager
+def started(log, *options) -> Iterator[subprocess.Popen]:
+    """Start a study in a process of its own; at the end, kill it with its workers if it still runs."""
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "experiments", *PLATEAU, *map(str, options)],
+            cwd=REPOSITORY,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        yield process
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 @pytest.fixture(scope="module")
@@ -143,24 +153,24 @@ def unkilled(tmp_path_factory):
     """The folder of rooms, a result that was not killed, and the seconds from start to result."""
     folder = tmp_path_factory.mktemp("plateau")
     simulate_rooms(8, 1, random_state=0, n_jobs=-1, memory=folder / "cache", verbose=1)
-    started = time.perf_counter()
-    assert start("--output", folder, "--cache", folder / "cache").wait(120) == 0
+    begin = time.perf_counter()
+    with started(folder / "log", "--output", folder, "--cache", folder / "cache") as process:
+        assert process.wait(120) == 0, (folder / "log").read_text()
     (path,) = folder.glob("plateau/*.json")
-    return folder / "cache", load(path), time.perf_counter() - started
+    return folder / "cache", load(path), time.perf_counter() - begin
 
 
 def test_a_study_that_is_killed_ten_times_gives_the_same_result(tmp_path, unkilled):
     cache, expected, seconds = unkilled
     random_state, n_killed = np.random.RandomState(0), 0
+    log, options = tmp_path / "log", ("--output", tmp_path, "--cache", cache)
     for _ in range(10):
-        process = start("--output", tmp_path, "--cache", cache)
-        time.sleep(random_state.uniform(0, 0.6 * seconds))
-        n_killed += process.poll() is None
-        process.kill()
-        process.communicate()
+        with started(log, *options) as process:
+            time.sleep(random_state.uniform(0, 0.6 * seconds))
+            n_killed += process.poll() is None
     assert n_killed >= 5
-    process = start("--output", tmp_path, "--cache", cache)
-    assert process.wait(120) == 0
+    with started(log, *options) as process:
+        assert process.wait(120) == 0, log.read_text()
     (path,) = tmp_path.glob("plateau/*.json")
     assert load(path).result == expected.result
     assert [one.name for one in path.parent.iterdir()] == [path.name]
@@ -168,13 +178,13 @@ def test_a_study_that_is_killed_ten_times_gives_the_same_result(tmp_path, unkill
 
 def test_interruption_of_a_training_ends_with_one_line_and_130(tmp_path, unkilled):
     cache, _, _ = unkilled
-    process = start("--output", tmp_path, "--cache", cache)
-    while not list(tmp_path.rglob("*.pt")):  # the first epoch is done
-        assert process.poll() is None
-        time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=60)
-    assert process.returncode == 130
+    with started(tmp_path / "log", "--output", tmp_path, "--cache", cache) as process:
+        while not list(tmp_path.rglob("*.pt")):  # the first epoch is done
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 130
+    output = (tmp_path / "log").read_text()
     assert output.strip().splitlines()[-1] == "Interrupted. Finished results are kept; the same command resumes."
     assert "Traceback" not in output
     assert not list(tmp_path.rglob("*.json"))
