@@ -135,7 +135,7 @@ def started(log, *options) -> Iterator[subprocess.Popen]:
         process = subprocess.Popen(
             [sys.executable, "-m", "experiments", *PLATEAU, *map(str, options)],
             cwd=REPOSITORY,
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
+            env=os.environ | {"OMP_NUM_THREADS": "1", "LOKY_MAX_CPU_COUNT": "1"},
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
@@ -152,7 +152,7 @@ def started(log, *options) -> Iterator[subprocess.Popen]:
 def unkilled(tmp_path_factory):
     """The folder of rooms, a result that was not killed, and the seconds from start to result."""
     folder = tmp_path_factory.mktemp("plateau")
-    simulate_rooms(8, 1, random_state=0, n_jobs=-1, memory=folder / "cache", verbose=1)
+    simulate_rooms(8, 1, random_state=0, memory=folder / "cache")
     begin = time.perf_counter()
     with started(folder / "log", "--output", folder, "--cache", folder / "cache") as process:
         assert process.wait(120) == 0, (folder / "log").read_text()
