@@ -112,8 +112,8 @@ def tabulate(search: GridSearchCV) -> pd.DataFrame:
     return table.sort_values("RMSE/SD").reset_index(drop=True)
 
 
-def parse_arguments() -> argparse.Namespace:
-    """Read the command line."""
+def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
+    """Read the command line, or other arguments."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--speech", type=Path, help="folder of real speech, e.g. LibriSpeech; synthetic if not given")
     parser.add_argument("--size", choices=list(SIZES), default="small")
@@ -121,12 +121,12 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, default=cpu_count(), help="fits in parallel, each with its own threads")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, default=Path("results"), help="folder for the table")
-    return parser.parse_args()
+    return parser.parse_args(arguments)
 
 
-def main() -> None:
-    """Run the sweep."""
-    args, started = parse_arguments(), time.perf_counter()
+def main(arguments: list[str] | None = None) -> pd.DataFrame:
+    """Run the sweep; return its table."""
+    args, started = parse_arguments(arguments), time.perf_counter()
     size = SIZES[args.size]
     args.output.mkdir(parents=True, exist_ok=True)
     data = make_data(args, size)
@@ -153,6 +153,7 @@ def main() -> None:
     print(f"\n{scale}{args.target} in unseen rooms, {size.folds} folds over {size.rooms} rooms, {len(X)} clips:")
     print(table.round(3).to_string())
     print(f"\n{speech}, {time.perf_counter() - started:.0f} s on {cpu_count()} cores")
+    return table
 
 
 if __name__ == "__main__":

@@ -125,6 +125,7 @@ def fit_encoder(
         patience=max(epochs, 1),  # the learning rate decays to zero over all epochs, so all of them are run
         callbacks=[LRScheduler("CosineAnnealingLR", T_max=max(epochs, 1))],
         random_state=args.seed,
+        checkpoint_dir=args.checkpoints,
         verbose=1,
     )
     return encoder.fit(upstream.data, rir_groups=upstream.rir, source_groups=upstream.source, room_groups=upstream.room)
@@ -168,8 +169,8 @@ def draw(path: Path, embeddings: np.ndarray, clips: Bunch, estimates: dict[str, 
     figure.savefig(path, dpi=150)
 
 
-def parse_arguments() -> argparse.Namespace:
-    """Read the command line."""
+def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
+    """Read the command line, or other arguments."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--speech", type=Path, help="folder of real speech, e.g. LibriSpeech; synthetic if not given")
     parser.add_argument("--network", choices=NETWORKS, default="bandwise")
@@ -180,23 +181,25 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, default=Path("results"), help="folder for the figure and the table")
-    return parser.parse_args()
+    parser.add_argument("--checkpoints", type=Path, help="folder for the state of the training: it resumes from there")
+    return parser.parse_args(arguments)
 
 
-def main() -> None:
-    """Run the whole experiment."""
-    args, started = parse_arguments(), time.perf_counter()
+def main(arguments: list[str] | None = None) -> dict[str, Any]:
+    """Run the whole experiment; return the table, the history of the training, and the counts of the data."""
+    args, started = parse_arguments(arguments), time.perf_counter()
     size = SIZES[args.size]
     args.output.mkdir(parents=True, exist_ok=True)
     upstream, clips = make_data(args, size)
     parts = {"upstream": upstream} | clips
     speech = "SYNTHETIC speech (no recordings)" if upstream.synthetic else f"speech of {args.speech.name}"
     print(f"\n{speech}; clips, RIRs, rooms, speakers:")
+    counts = {}
     for name, part in parts.items():
-        print(
-            f"  {name}: {len(part.data)}, "
-            + ", ".join(str(len(np.unique(part[k]))) for k in ("rir", "room", "speaker"))
-        )
+        counts[name] = {"clips": len(part.data)} | {
+            f"{k}s": len(np.unique(part[k])) for k in ("rir", "room", "speaker")
+        }
+        print(f"  {name}: {', '.join(map(str, counts[name].values()))}")
 
     encoders = {
         "contrastive": fit_encoder(args, upstream, size.epochs[args.network] if args.epochs is None else args.epochs),
@@ -232,6 +235,7 @@ def main() -> None:
     table.to_csv(args.output / f"quickstart_{args.network}.csv")
     print(f"\n{table.round(3).to_string(na_rep='')}")
     print(f"\n{speech}, {args.network} network, {time.perf_counter() - started:.0f} s. Figure: {path}")
+    return {"table": table, "history": history, "counts": counts}
 
 
 if __name__ == "__main__":

@@ -1,0 +1,227 @@
+"""Rooms, speech and clips of the studies.
+
+The *upstream* grid trains encoders: 64 rooms, speech of half of the speakers. Position-independent sampling has four
+responses a room, one for each (room, segment), so that it sees as many clips as the other samplings. "paper" learns
+from 160 segments, everything else from 3 000 segments at varied speed; "paper-speech" through one response a room,
+"paper-varied", "pooled-varied" and "bandwise" through all four.
+
+The *downstream* clips train and test heads: 1 000 responses of 100 other rooms, a quarter of the speakers to train and
+a quarter to test, on the same responses (*seen RIRs*) and in 50 further rooms (*unseen rooms*). Clips begin when the
+direct sound arrives: with the travel time left in, encoders tell responses apart by it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.utils import Bunch
+
+from experiments.tables import LARGE_ROOM, TESTS
+from roomacoustic_sk.datasets import (
+    load_speech,
+    make_reverberant_speech,
+    make_speech,
+    simulate_rooms,
+    split_by_speaker,
+    take,
+)
+
+UPSTREAM_RIRS = 4  # of a room; all samplings but the position-independent one use the first of them
+ALL_RESPONSES = ("bandwise", "paper-varied", "pooled-varied")  # learn from all four
+SPEEDS = (0.85, 1.2)
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much is simulated and trained."""
+
+    name: str
+    upstream_rooms: int
+    upstream_segments: int
+    varied_segments: int  # at varied speed, for all networks but the paper's
+    downstream_rooms: int
+    rirs_per_room: int
+    unseen_rooms: int
+    other_rooms: int  # with two responses each, in no cell of Table 2
+    train_clips: int  # a fifth of them stops early
+    test_clips: int
+    epochs: Mapping[str, int]  # of contrastive training
+    supervised_epochs: int
+    steps: int
+
+
+EPOCHS = {"paper": 24, "paper-speech": 24, "paper-varied": 24, "pooled": 28, "pooled-varied": 48, "bandwise": 48}
+SIZES = {
+    "paper": Size("paper", 64, 160, 3000, 100, 10, 50, 500, 10_240, 2048, EPOCHS, 24, 128),
+    "tiny": Size("tiny", 8, 20, 20, 6, 2, 4, 8, 100, 50, dict.fromkeys(EPOCHS, 1), 1, 2),
+}
+
+
+class Lab:
+    """What the studies of one size and one corpus work with, made when it is first needed.
+
+    Parameters
+    ----------
+    speech : Path or None
+        Folder of real speech; synthetic speech if None.
+    size : Size
+        How much of everything.
+    cache : Path
+        Folder of simulated rooms and trained encoders.
+    results : Path
+        Folder of all results, for a study that needs those of another.
+    """
+
+    def __init__(self, speech: Path | None, size: Size, cache: Path, results: Path) -> None:
+        self.folder, self.size, self.cache, self.results = speech, size, cache, results
+        self._train: dict[tuple[int | None, int | None], Bunch] = {}
+
+    def resized(self, train_clips: int, test_clips: int) -> Lab:
+        """Return a lab with other numbers of clips and the same rooms and speakers."""
+        size = replace(self.size, train_clips=train_clips, test_clips=test_clips)
+        return Lab(self.folder, size, self.cache, self.results)
+
+    @property
+    def corpus(self) -> str:
+        """Name of the speech."""
+        return "synthetic" if self.folder is None else self.folder.resolve().name
+
+    def rooms(self, n_rooms: int, n_rirs: int, seed: int) -> Bunch:
+        """Simulate rooms, once for all studies."""
+        return simulate_rooms(n_rooms, n_rirs, random_state=seed, n_jobs=-1, memory=self.cache, verbose=1)
+
+    @cached_property
+    def speakers(self) -> list[Any]:
+        """Speakers of the encoders, of the heads and of the tests."""
+        return [None, None, None] if self.folder is None else split_speakers(self.folder, 0)
+
+    def speech(self, part: int, n_segments: int, speeds: tuple[float, float] = (1.0, 1.0)) -> Bunch:
+        """Return segments of one part's speakers, at random offsets."""
+        if self.folder is None:
+            return make_speech(max(n_segments // 5, 1), n_segments, random_state=part)
+        return load_speech(
+            self.folder, speakers=self.speakers[part], n_segments=n_segments, speed_range=speeds, random_state=part
+        )
+
+    @cached_property
+    def upstream_rooms(self) -> Bunch:
+        """Responses for the encoders."""
+        return self.rooms(self.size.upstream_rooms, UPSTREAM_RIRS, 0)
+
+    @cached_property
+    def seen_rooms(self) -> Bunch:
+        """Responses for the heads."""
+        return self.rooms(self.size.downstream_rooms, self.size.rirs_per_room, 1)
+
+    @cached_property
+    def unseen_rooms(self) -> Bunch:
+        """Responses of rooms that no head learns from."""
+        return self.rooms(self.size.unseen_rooms, UPSTREAM_RIRS, 2)
+
+    @cached_property
+    def other_rooms(self) -> Bunch:
+        """Two responses each of many rooms that are in no cell of Table 2."""
+        return self.rooms(self.size.other_rooms, 2, 3)
+
+    def upstream(self, network: str, sampling: str) -> Bunch:
+        """Return the grid for an encoder; clips are convolved on demand, except the few of "paper"."""
+        if network == "paper":
+            speech = self.speech(0, self.size.upstream_segments)
+        else:
+            speech = self.speech(0, self.size.varied_segments, SPEEDS)
+        grid = make_reverberant_speech(self.upstream_rooms, speech, remove_delay=True, lazy=True, random_state=0)
+        rir = grid.rir % UPSTREAM_RIRS
+        if network in ALL_RESPONSES:
+            chosen = np.ones(len(rir), dtype=bool)
+        elif sampling == "position_independent":  # another response of the room for each segment in turn
+            source = np.unique(grid.source, return_inverse=True)[1]
+            chosen = rir == (source + grid.room) % UPSTREAM_RIRS
+        else:
+            chosen = rir == 0
+        part = Bunch(**{key: grid[key][chosen] for key in ("data", "rir", "source", "room", "speaker")})
+        if network == "paper":
+            part.data = np.asarray(part.data)
+        return part
+
+    def clips(self, rooms: Bunch, speech: Bunch, n_clips: int) -> Bunch:
+        """Return clips of segments and responses that are paired at random."""
+        return make_reverberant_speech(
+            rooms,
+            speech,
+            pairing="random",
+            n_samples=n_clips,
+            remove_delay=True,
+            random_state=0,
+            n_jobs=-1,
+            verbose=1,
+        )
+
+    def train_clips(self, n_rooms: int | None = None, n_clips: int | None = None) -> Bunch:
+        """Return clips for heads: of all rooms, of the first few, or, if there are not so many, of the other rooms.
+
+        The last ones are kept, and dropped before others are made: two sets might not fit into memory.
+        """
+        if (n_rooms, n_clips) not in self._train:
+            self._train.clear()
+            self._train[n_rooms, n_clips] = self._make_train_clips(n_rooms, n_clips or self.size.train_clips)
+        return self._train[n_rooms, n_clips]
+
+    def _make_train_clips(self, n_rooms: int | None, n_clips: int) -> Bunch:
+        rooms = self.seen_rooms
+        if n_rooms is not None and n_rooms > self.size.downstream_rooms:
+            rooms = self.other_rooms
+        elif n_rooms is not None:
+            rooms = take(rooms, np.flatnonzero(np.isin(rooms.room, np.unique(rooms.room)[:n_rooms])))
+        return self.clips(rooms, self.speech(1, n_clips // 2), n_clips)
+
+    @cached_property
+    def tests(self) -> dict[str, Bunch]:
+        """Clips of both tests."""
+        speech = self.speech(2, self.size.test_clips)
+        rooms = dict(zip(TESTS, (self.seen_rooms, self.unseen_rooms), strict=True))
+        return {test: self.clips(part, speech, self.size.test_clips) for test, part in rooms.items()}
+
+    @cached_property
+    def other_test(self) -> Bunch:
+        """Clips of a further test, in the other rooms."""
+        return self.clips(self.other_rooms, self.speech(2, self.size.test_clips), self.size.test_clips)
+
+    @property
+    def downstream(self) -> dict[str, Bunch]:
+        """Clips for the heads, and both tests."""
+        return {"train": self.train_clips()} | self.tests
+
+    @cached_property
+    def five_rooms(self) -> Bunch:
+        """Speech of some test speakers through one response each of five unseen rooms (Fig. 4 of the paper)."""
+        speech = self.speech(2, self.size.test_clips)
+        speakers = np.unique(speech.speaker)[:8]
+        said = np.concatenate([np.flatnonzero(speech.speaker == speaker)[:5] for speaker in speakers])
+        rooms = take(self.unseen_rooms, self.first_responses)
+        return make_reverberant_speech(rooms, take(speech, said), remove_delay=True)
+
+    @property
+    def first_responses(self) -> np.ndarray:
+        """Indices of the first responses of five unseen rooms."""
+        return np.arange(min(5, self.size.unseen_rooms)) * UPSTREAM_RIRS
+
+
+def split_speakers(folder: Path, seed: int) -> list[np.ndarray]:
+    """Return the speakers of the encoders, half of all, of the heads and of the tests, a quarter each."""
+    sample = load_speech(folder, n_segments=1000, random_state=seed)
+    return [np.unique(part.speaker) for part in split_by_speaker(sample, (0.5, 0.25, 0.25), random_state=seed)]
+
+
+def labels_of(clips: Bunch) -> dict[str, Any]:
+    """Return the group labels of clips as fit parameters."""
+    return {f"{name}_groups": clips[name] for name in ("rir", "source", "room")}
+
+
+def is_large(clips: Bunch) -> np.ndarray:
+    """Return which clips are from large rooms."""
+    return clips.target["volume"].to_numpy() > LARGE_ROOM

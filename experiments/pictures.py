@@ -1,0 +1,103 @@
+"""The pictures of the docs, drawn from results."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from experiments.results import RefusedError, Result
+from experiments.tables import TASKS, TESTS, frame, select
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+AXES = {"rt60": "RT60 [s]", "c50": "C50 [dB]", "volume": "volume [m³]"}
+
+
+def draw_all(results: Mapping[str, Sequence[Result]], folder: Path) -> Iterator[Path]:
+    """Draw the pictures whose results are there; yield their files."""
+    drawn = {}
+    by_figure = {(one.key["figure"], one.key["network"]): one.result for one in results.get("figures", ())}
+    labels = by_figure.pop(("labels", None), None)
+    if labels is not None:
+        drawn["figure3.png"] = label_distributions(labels)
+    for (_, network), found in by_figure.items():
+        drawn[f"figure4_{network}.png"] = embeddings(found["planes"], found["five_rooms"])
+    if "recording_length" in results:
+        drawn["recording_length.png"] = recording_length(results["recording_length"])
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, figure in drawn.items():
+        figure.savefig(folder / name, dpi=120)
+        yield folder / name
+
+
+def make_figure(n_axes: int, width: float, height: float) -> tuple[Figure, Any]:
+    """Return a figure with axes side by side."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise RefusedError('Pictures need matplotlib: pip install -c constraints.txt ".[plots]"') from error
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.subplots(1, n_axes)
+
+
+def label_distributions(labels: Mapping[str, Any]) -> Figure:
+    """Draw how each label is distributed (Fig. 3 of the paper): range, 5 to 95 %, median and mean."""
+    figure, axes = make_figure(len(AXES), 11, 2.2)
+    for ax, (label, title) in zip(axes, AXES.items(), strict=True):
+        for height, part in enumerate(("downstream", "upstream")):
+            found = labels[part][label]
+            ax.plot([found["min"], found["max"]], [height] * 2, color=f"C{height}", linewidth=1)
+            ax.plot(
+                [found["5%"], found["95%"]],
+                [height] * 2,
+                color=f"C{height}",
+                linewidth=8,
+                alpha=0.5,
+                solid_capstyle="butt",
+            )
+            ax.plot(found["50%"], height, "k|", markersize=14)
+            ax.plot(found["mean"], height, "ko", markersize=4)
+        counts = [f"{part}\n({labels[part][label]['count']:.0f} RIRs)" for part in ("downstream", "upstream")]
+        ax.set_yticks([0, 1], counts if ax is axes[0] else ["", ""])
+        ax.set(xlabel=title, ylim=(-0.6, 1.6))
+    return figure
+
+
+def embeddings(planes: Mapping[str, Any], five_rooms: Mapping[str, Any]) -> Figure:
+    """Draw the embeddings of five rooms, a picture for each sampling (Fig. 4 of the paper)."""
+    figure, axes = make_figure(len(planes) + 1, 4.2 * (len(planes) + 1), 4)
+    for number, (rt60, c50) in enumerate(zip(five_rooms["rt60"], five_rooms["c50"], strict=True), start=1):
+        axes[0].scatter(rt60, c50, s=60, label=f"room {number}")
+    axes[0].set(title="five rooms", xlabel=AXES["rt60"], ylabel=AXES["c50"])
+    axes[0].legend()
+    for ax, (method, found) in zip(axes[1:], planes.items(), strict=True):
+        plane, response = np.array(found["plane"]), np.array(found["response"])
+        for one in np.unique(response):  # in the order, and so the colours, of the first picture
+            ax.scatter(*plane[response == one].T, s=14, alpha=0.7)
+        by = found["silhouette"]
+        title = f"{method} sampling\nsilhouette by RIR {by['rir']:.2f}, by talker {by['speaker']:.2f}"
+        ax.set(title=title, xlabel="UMAP 1", ylabel="UMAP 2")
+    return figure
+
+
+def recording_length(results: Sequence[Result]) -> Figure:
+    """Draw RMSE/SD against seconds, a picture for each test."""
+    table = frame(results)
+    longest = table.loc[table["speakers"] == 1, "seconds"].max()
+    figure, axes = make_figure(len(TESTS), 9, 3.6)
+    for ax, test in zip(axes, TESTS, strict=True):
+        for task in table["task"].unique():
+            line = select(table, test=test, task=task)
+            ax.plot(line["seconds"], line["relative_rmse"], marker="o", label=TASKS[task])
+        ax.axvline(longest, color="0.8", zorder=0)
+        ax.set_xscale("log", base=2)
+        ticks = table["seconds"].unique()
+        ax.set_xticks(ticks, [str(seconds) for seconds in ticks])
+        ax.set(title=test, xlabel=f"seconds; beyond {longest}, of several talkers", ylim=(0, None))
+    axes[0].set_ylabel("RMSE / SD")
+    axes[0].legend()
+    return figure

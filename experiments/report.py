@@ -1,0 +1,70 @@
+"""The pages of the docs that rest on results, and their pictures."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from experiments import table2_page
+from experiments.pictures import draw_all
+from experiments.results import COMMITTED, REPOSITORY, RefusedError, Result, load_all
+from experiments.studies import STUDIES
+from experiments.tables import prose
+
+HEAD = prose("""
+    Written by `python -m experiments report` from `experiments/results/`; `python -m experiments --help` lists the
+    studies. Each result is a file with its command, commit, machine and seed.
+
+    Unless stated otherwise: an encoder is trained by contrast on a grid of simulated responses (RIRs) and segments of
+    LibriSpeech and then frozen; heads are trained on clips of 4 s of other talkers through other RIRs, and tested on
+    talkers that neither has heard, through the RIRs of the heads' training (*seen RIRs*) and in other rooms (*unseen
+    rooms*). Scores are Pearson's r, or accuracy for the volume (larger than 160 m³); mean ± standard deviation over
+    seeds. *log*: heads learn the logarithm. *mid*: mean of the 500 Hz and 1 kHz octaves.
+""")
+LIMITATIONS = prose("""
+    Seeds draw weights, batches and heads; rooms and talkers are the same in all cells of Table 2, so the spread over
+    seeds understates the uncertainty. Not all of its cells have three seeds. All rooms are simulated shoeboxes. Results
+    are repeatable to the last bit only on the same machine with the same number of threads; rounding differences
+    change a training as much as another seed does.
+""")
+
+
+def read(folder: Path) -> dict[str, list[Result]]:
+    """Return the results of all studies that have any."""
+    found = {name: load_all(folder / name) for name in STUDIES if (folder / name).is_dir()}
+    return {name: results for name, results in found.items() if results}
+
+
+def results_page(results: dict[str, list[Result]]) -> str:
+    """Return the page with a section for each study."""
+    parts = ["# Results", HEAD]
+    for name, of_study in results.items():
+        try:
+            parts.append(STUDIES[name].section(of_study))
+        except (KeyError, IndexError, StopIteration) as error:
+            raise RefusedError(f"The section of {name} needs a result that is missing: {error}.") from error
+    return "\n\n".join([*parts, "## Limitations", LIMITATIONS]) + "\n"
+
+
+def pages(folder: Path) -> dict[str, str]:
+    """Return the text of each page by its name."""
+    results = read(folder)
+    return {"table2.md": table2_page.page(results.get("table2", [])), "results.md": results_page(results)}
+
+
+def write_report(folder: Path, *, check: bool) -> int:
+    """Write pages and pictures, or say which pages differ; return the exit code."""
+    docs = REPOSITORY / "docs" if folder.resolve() == COMMITTED else folder
+    differing = 0
+    for name, text in pages(folder).items():
+        path = docs / name
+        if check and (not path.exists() or path.read_text() != text):
+            differing += 1
+            print(f"{path} is not what the results give. Run python -m experiments report.", file=sys.stderr)
+        elif not check:
+            path.write_text(text)
+            print(path)
+    if not check:
+        for path in draw_all(read(folder), docs / "figures"):
+            print(path)
+    return int(differing > 0)

@@ -1,0 +1,236 @@
+"""The page on Table 2: every cell beside the paper's figure, and the tests of the paper's claims."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+import pandas as pd
+
+from experiments.paper import LABEL_SD, printed
+from experiments.results import RefusedError, Result, describe
+from experiments.studies.table2 import NETWORKS, base
+from experiments.tables import SAMPLINGS, TASKS, TESTS, frame, markdown, metric, prose, section, spread
+
+UNITS = {"rt60": "s", "log rt60": "s", "log rt60_mid": "s", "c50": "dB"}
+BASELINES = ("supervised", "untrained")
+ORDER = ["mean", "slopes", "untrained", "supervised", *SAMPLINGS]
+CLUSTERS = {"response": "rir", "speaker": "speaker"}
+
+
+def cells(results: Sequence[Result]) -> pd.DataFrame:
+    """Return one line for each cell, task and test, and two for how well the embeddings of five rooms cluster."""
+    table = frame(results)
+    clusters = [
+        one.key
+        | {"seed": one.seed, "task": f"clusters by {of}", "test": "five unseen rooms"}
+        | {"silhouette": one.result["silhouette"][label]}
+        for one in results
+        if "silhouette" in one.result
+        for of, label in CLUSTERS.items()
+    ]
+    both = pd.concat([table, pd.DataFrame(clusters)], ignore_index=True)
+    return both.reindex(columns=both.columns.union(["silhouette"], sort=False))
+
+
+def beside(ours: str, theirs: float | None, digits: int) -> str:
+    """Return our figure, and the paper's in brackets where it has one."""
+    return ours if theirs is None else f"{ours} ({theirs:.{digits}f})"
+
+
+def method_rows(part: pd.DataFrame) -> list[tuple[str, float, pd.DataFrame]]:
+    """Return method, temperature and lines of each cell, baselines first."""
+    groups = part.groupby(["method", "tau"], dropna=False)
+    found = [(method, float(tau), lines) for (method, tau), lines in groups]
+    return sorted(found, key=lambda cell: (ORDER.index(cell[0]), cell[1]))
+
+
+def first_columns(method: str, tau: float, lines: pd.DataFrame) -> list[str]:
+    """Return method, temperature and number of seeds."""
+    return [method.replace("_", "-"), "" if np.isnan(tau) else f"{tau:g}", str(lines["seed"].nunique())]
+
+
+def task_table(rows: pd.DataFrame, task: str, test: str) -> str:
+    """Return the table of a task: one line for each method and temperature, the paper's figures in brackets."""
+    if task == "volume":
+        columns = {"accuracy": ("accuracy", 3), "precision": ("precision", 3), "recall": ("recall", 3)}
+    else:
+        unit = UNITS[task]
+        columns = {f"RMSE [{unit}]": ("rmse", 3), "RMSE/SD": ("relative_rmse", 2), "r": ("pearson_r", 3)}
+        columns[f"bias [{unit}]"] = ("bias", 3)
+    lines = []
+    for method, tau, cell in method_rows(rows[(rows["test"] == test) & (rows["task"] == task)]):
+        theirs = printed(method, tau, task) if test == "seen RIRs" else ()  # the paper has no other test
+        numbers = [
+            beside(spread(cell[column], digits), one, digits)
+            for (column, digits), one in zip(columns.values(), theirs or [None] * len(columns), strict=True)
+        ]
+        lines.append([*first_columns(method, tau, cell), *numbers])
+    return markdown(["method", "tau", "seeds", *columns], lines)
+
+
+def paired(rows: pd.DataFrame, column: str, high: tuple[str, ...], low: str) -> pd.DataFrame:
+    """Return how much the methods `high` are above `low`: a row for each seed, a column for each temperature.
+
+    A temperature counts where all seeds have all the cells that are compared, so that no seed's mean is of other cells
+    than another's. A baseline has no temperature and stands beside all.
+    """
+    first, second = rows[rows["method"].isin(high)], rows[rows["method"] == low]
+    if first.empty or second.empty:
+        return pd.DataFrame()
+    by_cell = first.pivot_table(index=["seed", "tau"], columns="method", values=column)
+    means = by_cell.dropna().mean(axis=1).unstack("tau")
+    if second["tau"].isna().all():
+        difference = means.sub(second.set_index("seed")[column], axis=0)
+    else:
+        difference = means - second.pivot_table(index="seed", columns="tau", values=column)
+    return difference.dropna(how="all").dropna(axis=1)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claim of the paper: a score of some methods is higher than another's by more than a margin."""
+
+    text: str
+    task: str
+    column: str
+    high: str
+    low: str
+    margin: float = 0.0
+
+    def test(self, rows: pd.DataFrame) -> list[list[str]]:
+        """Return the lines that test it: at each temperature, and their mean where there are several.
+
+        One temperature at which networks stay at chance would decide for all, so the mean does not stand alone.
+        """
+        high = SAMPLINGS if self.high == "contrastive" else (self.high,)
+        of_task = rows[(rows["task"] == self.task) & (rows["test"] != "unseen rooms")]
+        difference = paired(of_task, self.column, high, self.low)
+        columns = {f"{tau:g}": difference[tau] for tau in difference.columns}
+        if not columns:
+            return [self.verdict("", np.empty(0))]
+        if len(columns) > 1:
+            columns["mean"] = difference.mean(axis=1)
+        return [self.verdict(tau, of_seeds.dropna().to_numpy()) for tau, of_seeds in columns.items()]
+
+    def verdict(self, tau: str, of_seeds: np.ndarray) -> list[str]:
+        """Return the line of a temperature, with a 95 % interval of the mean difference over seeds."""
+        from scipy import stats
+
+        start = [self.text, TASKS.get(self.task, self.task), tau]
+        if len(of_seeds) < 2:
+            return [*start, "", "", str(len(of_seeds)), "undecided: too few cells"]
+        mean, reach = of_seeds.mean(), stats.t.ppf(0.975, len(of_seeds) - 1) * stats.sem(of_seeds)
+        verdict = "undecided"
+        if mean - reach > self.margin:
+            verdict = "confirmed"
+        elif mean + reach < self.margin:
+            verdict = "contradicted"
+        return [*start, f"{mean:+.3f}", f"{mean - reach:+.3f} to {mean + reach:+.3f}", str(len(of_seeds)), verdict]
+
+
+ON_PAR = "contrastive on par with supervised training or better (at most 0.02 worse)"
+WORSE_ON_C50 = "position-independent sampling worse on C50 (RMSE above that of soft)"
+BETTER_ELSEWHERE = "position-independent sampling better on RT60 and volume (above soft)"
+FAR_BEHIND = "untrained encoder far behind (by more than 0.2)"
+INVARIANT = "hard sampling less dependent on the source (silhouette above that of soft)"
+SOURCES = "hard sampling less dependent on the source (silhouette of soft above that of hard)"
+CLAIMS = (  # the paper itself calls an r of 0.888 beside 0.904 "on par"
+    Claim(ON_PAR, "rt60", "pearson_r", "contrastive", "supervised", -0.02),
+    Claim(ON_PAR, "c50", "pearson_r", "contrastive", "supervised", -0.02),
+    Claim(ON_PAR, "volume", "accuracy", "contrastive", "supervised", -0.02),
+    Claim(WORSE_ON_C50, "c50", "rmse", "position_independent", "soft"),
+    Claim(BETTER_ELSEWHERE, "rt60", "pearson_r", "position_independent", "soft"),
+    Claim(BETTER_ELSEWHERE, "volume", "accuracy", "position_independent", "soft"),
+    Claim(INVARIANT, "clusters by response", "silhouette", "hard", "soft"),
+    Claim(SOURCES, "clusters by speaker", "silhouette", "soft", "hard"),
+    Claim(FAR_BEHIND, "rt60", "pearson_r", "contrastive", "untrained", 0.2),
+    Claim(FAR_BEHIND, "c50", "pearson_r", "contrastive", "untrained", 0.2),
+)
+
+
+def claims(rows: pd.DataFrame) -> str:
+    """Return the table of the tests of the paper's claims."""
+    header = ["claim", "task", "tau", "mean difference", "95 % interval", "seeds", "verdict"]
+    return markdown(header, [line for claim in CLAIMS for line in claim.test(rows)])
+
+
+def overview(rows: pd.DataFrame, tau: float = 0.1) -> str:
+    """Return contrastive training at one temperature beside supervised training and the baselines."""
+    methods = [*SAMPLINGS, "supervised", "untrained", "slopes", "mean"]
+    names = [f"{method.replace('_', '-')}, tau {tau:g}" if method in SAMPLINGS else method for method in methods]
+    lines = []
+    for task, test in product(TASKS, TESTS):
+        part = rows[(rows["task"] == task) & (rows["test"] == test) & (rows["tau"].isna() | (rows["tau"] == tau))]
+        numbers = [spread(part.loc[part["method"] == method, metric(task)]) for method in methods]
+        lines.append([f"{TASKS[task]}, {'accuracy' if task == 'volume' else 'r'}", test, *numbers])
+    return markdown(["task", "test", *names], lines)
+
+
+def silhouettes(rows: pd.DataFrame) -> str:
+    """Return how well embeddings of five rooms cluster by response and by speaker (Fig. 4 of the paper)."""
+    lines = []
+    for method, tau, part in method_rows(rows[rows["test"] == "five unseen rooms"]):
+        by = [spread(part.loc[part["task"] == f"clusters by {of}", "silhouette"]) for of in CLUSTERS]
+        lines.append([*first_columns(method, tau, part), *by])
+    return markdown(["method", "tau", "seeds", "by response", "by speaker"], lines)
+
+
+def introduction(results: Sequence[Result]) -> str:
+    """Return what the page is made from and how to read it."""
+    sd = results[0].result["target_sd"]["seen RIRs"]
+    return prose(f"""
+        Written by `python -m experiments report` from {len(results)} finished cells of `python -m experiments table2`
+        ({describe(results[0].data)}). Each cell is a file in `experiments/results/table2/` with its seed, command,
+        commit and machine; cells that are missing have not been run. Mean ± standard deviation over seeds, which draw
+        weights, batches and heads; rooms and speech are the same in all cells. SD of the labels in the test:
+        RT60 {sd["rt60"]:.2f} s, C50 {sd["c50"]:.1f} dB.
+
+        In brackets: the paper's figures, which are for seen RIRs. Its RMSE/SD is not printed; it is the RMSE over the
+        spread that RMSE and r imply, about {LABEL_SD["rt60"]} s and {LABEL_SD["c50"]} dB. *log*: heads learn the
+        logarithm. *mid*: mean of the 500 Hz and 1 kHz octave bands. *slopes*: decay slopes with extra trees. *mean*:
+        the training clips' mean, or the majority class. `experiments/data.py` says which rooms, speech and clips each
+        network learns from.
+
+        A claim of the paper is confirmed where the 95 % interval of the difference (t distribution over seeds) lies
+        above its margin, contradicted where it lies below, and otherwise undecided. *Contrastive* is the mean over the
+        samplings that were run. A temperature counts only where all seeds have all the cells that are compared.
+    """)
+
+
+def page(results: Sequence[Result]) -> str:
+    """Return the whole page."""
+    if not results:
+        raise RefusedError("No finished cell of Table 2. Run python -m experiments table2 first.")
+    rows = cells(results)
+    without_network = rows[rows["network"] == "no"]
+    parts = ["# Table 2 of the paper", introduction(results)]
+    for network in [name for name in NETWORKS if name in set(rows["network"])]:
+        # Supervised and untrained networks are the same whatever clips the encoders have learned from.
+        baselines = (rows["network"] == base(network)) & rows["method"].isin(BASELINES)
+        of_network = rows[(rows["network"] == network) | baselines]
+        everything = pd.concat([of_network, without_network])
+        parts.append(section(f'network="{network}"', overview(everything)))
+        parts.append(section(f'The paper\'s claims, network="{network}", seen RIRs', claims(of_network), level=3))
+        title = f'Silhouettes of the embeddings of five unseen rooms, network="{network}"'
+        parts.append(section(title, silhouettes(of_network), level=3))
+        for test, task in product(TESTS, TASKS):
+            title = f'network="{network}", {test}: {TASKS[task]}'
+            parts.append(section(title, task_table(everything, task, test), level=3))
+    return "\n\n".join([*parts, FIGURES]) + "\n"
+
+
+FIGURES = """## Figures 3 and 4
+
+Distributions of the labels (line: range; bar: 5 to 95 %; tick: median; dot: mean), and UMAP projections of the
+embeddings of speech in five unseen rooms, from `experiments/results/figures/`.
+
+![Distributions of RT60, C50 and volume](figures/figure3.png)
+
+![Embeddings of five rooms, the paper's network](figures/figure4_paper.png)
+
+![Embeddings of five rooms, the paper's network on varied speech](figures/figure4_paper-varied.png)
+
+![Embeddings of five rooms, the bandwise network](figures/figure4_bandwise.png)"""
