@@ -6,17 +6,14 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from toys import CLIP, ENCODER, RATE, BatchWatcher, decaying_noise, random_rt60
 
 from roomacoustic_sk import ContrastiveRoomEncoder, SupervisedRoomRegressor
 from roomacoustic_sk._recordings import RecordingsInMemory, StoredRecordings
 from roomacoustic_sk._torch.batches import SpectrogramCache, spectrogram_cache
 from roomacoustic_sk.networks import PooledRoomCNN, RoomCNN
 
-CLIP, RATE = 8_000, 16_000
-
-
-def noise(n_rows):
-    return np.random.default_rng(0).standard_normal((n_rows, CLIP)).astype(np.float32)
+pytestmark = pytest.mark.usefixtures("seeded_torch")
 
 
 class Counter(nn.Module):
@@ -33,15 +30,14 @@ class Counter(nn.Module):
 
 @pytest.mark.parametrize("network", [RoomCNN, PooledRoomCNN])
 def test_a_network_says_the_same_of_a_spectrogram_as_of_its_waveform(network):
-    torch.manual_seed(0)
-    module, x = network(CLIP).eval(), torch.from_numpy(noise(4))
+    module, x = network(CLIP).eval(), torch.from_numpy(decaying_noise(random_rt60(4)))
     with torch.inference_mode():
         assert torch.equal(module(module.spectrogram(x)), module(x))
 
 
 @pytest.mark.parametrize("kept", [0, 3, 100])
 def test_rows_come_back_as_computed_whatever_fits_into_memory(kept):
-    X, front_end = noise(10), Counter()
+    X, front_end = decaying_noise(random_rt60(10)), Counter()
     cache = SpectrogramCache(RecordingsInMemory(X, RATE), front_end, torch.float32, limit=kept * CLIP // 4 * 4)
     front_end.n_rows = 0
     for rows in ([0, 5, 5, 2], [2, 2, 0], [7, 8, 9, 0, 1], [3], list(range(10)), list(range(10))):
@@ -64,7 +60,7 @@ def test_rows_come_back_as_computed_whatever_fits_into_memory(kept):
     ],
 )
 def test_training_gives_the_same_encoder_with_and_without_kept_spectrograms(network, precision, tolerance, monkeypatch):
-    X, rir = noise(40), np.arange(40) // 5
+    X, rir = decaying_noise(random_rt60(40)), np.arange(40) // 5
 
     def embeddings():
         encoder = ContrastiveRoomEncoder(
@@ -92,7 +88,7 @@ def test_training_gives_the_same_encoder_with_and_without_kept_spectrograms(netw
 
 
 def test_spectrograms_of_recordings_elsewhere_are_kept_only_where_all_fit():
-    front_end, X = PooledRoomCNN(CLIP).front_end, noise(4)
+    front_end, X = PooledRoomCNN(CLIP).front_end, decaying_noise(random_rt60(4))
     stored, in_memory = StoredRecordings(X, RATE), RecordingsInMemory(X, RATE)
     cpu, size = torch.device("cpu"), 4 * 40 * 59 * 2
     cache = spectrogram_cache(front_end, stored, CLIP, cpu, True)
@@ -103,3 +99,13 @@ def test_spectrograms_of_recordings_elsewhere_are_kept_only_where_all_fit():
     assert spectrogram_cache(front_end, RecordingsInMemory(list(X), RATE), CLIP, cpu, True) is None
     assert spectrogram_cache(front_end, in_memory, CLIP - 1, cpu, True) is None
     assert spectrogram_cache(None, in_memory, CLIP, cpu, True) is None
+
+
+def test_validation_batches_are_the_same_in_every_epoch():
+    watcher = BatchWatcher()
+    X = np.arange(1.0, 20_001)[None] + 100_000 * np.arange(40)[:, None]
+    ContrastiveRoomEncoder(**ENCODER | {"max_epochs": 2}, callbacks=[watcher]).fit(X)
+    (first, labels), (second, same_labels) = watcher.seen[False]
+    assert np.array_equal(first, second)
+    assert np.array_equal(labels, same_labels)
+    assert not np.array_equal(watcher.seen[True][0][0], watcher.seen[True][2][0])

@@ -16,13 +16,11 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.linear_model import LinearRegression
 from sklearn.metrics import r2_score
 from sklearn.model_selection import GridSearchCV, cross_val_score
-from skorch.callbacks import Callback
 from torch import nn
+from toys import BatchWatcher, Interrupter
 
 from roomacoustic_sk import RoomClassifier, RoomRegressor
 from roomacoustic_sk.metrics import rmse_scorer
-
-pytestmark = pytest.mark.usefixtures("one_thread")
 
 HEADS = [RoomRegressor, RoomClassifier]
 QUICK = {"max_epochs": 3, "random_state": 0}
@@ -51,25 +49,6 @@ def targets(head, X):
 @pytest.fixture(scope="module")
 def data():
     return embeddings(), embeddings(200, seed=1)
-
-
-class StepCounter(Callback):
-    """Count training rows and the size of each training batch."""
-
-    def on_train_begin(self, net, **kwargs):
-        self.sizes = []
-
-    def on_batch_begin(self, net, batch=None, training=False, **kwargs):
-        if training:
-            self.sizes.append(len(batch[0]))
-
-
-class Interrupter(Callback):
-    """Press Ctrl-C at the beginning of the second epoch."""
-
-    def on_batch_end(self, net, **kwargs):
-        if len(net.history) == 2:
-            raise KeyboardInterrupt
 
 
 # Regression
@@ -214,11 +193,13 @@ def test_heads_are_the_papers_network(head, data):
 
 @pytest.mark.parametrize("head", HEADS)
 def test_each_row_is_seen_once_an_epoch_in_batches_of_at_most_16(head, data):
-    X, counter = data[0], StepCounter()
-    head(max_epochs=2, random_state=0, validation_fraction=0.1, callbacks=[counter]).fit(X, targets(head, X))
-    assert sum(counter.sizes) == 2 * 270
-    assert len(counter.sizes) == 2 * 17
-    assert set(counter.sizes) == {15, 16}
+    X, watcher = data[0], BatchWatcher()
+    head(max_epochs=2, random_state=0, validation_fraction=0.1, callbacks=[watcher]).fit(X, targets(head, X))
+    sizes = [len(inputs) for inputs, _ in watcher.seen[True]]
+    assert len(sizes) == 2 * 17
+    assert set(sizes) == {15, 16}
+    for epoch in (watcher.seen[True][:17], watcher.seen[True][17:]):
+        assert len(set(recordings_of(epoch, X))) == 270
 
 
 @pytest.mark.parametrize("head", HEADS)
@@ -263,20 +244,11 @@ def test_training_stops_early_and_keeps_the_best_weights(head):
     assert loss.item() == pytest.approx(losses.min(), rel=1e-4)
 
 
-class RowWatcher(Callback):
-    """Keep the rows of training and validation in the first epoch, known by their first feature."""
-
-    def on_train_begin(self, net, **kwargs):
-        self.seen = {True: [], False: []}
-
-    def on_batch_begin(self, net, batch=None, training=False, **kwargs):
-        if len(net.history) == 1:
-            self.seen[training].extend(batch[0][:, 0].tolist())
-
-    def rows(self, X):
-        """Return the places in `X` of the rows of training (True) and of validation (False)."""
-        first = ((X[:, 0] - X[:, 0].mean()) / X[:, 0].std()).astype(np.float32)
-        return {part: np.abs(first[:, None] - np.array(seen)).argmin(axis=0) for part, seen in self.seen.items()}
+def recordings_of(batches, X):
+    """Return where in `X` the rows of batches stand, known by their first feature."""
+    known = ((X[:, 0] - X[:, 0].mean()) / X[:, 0].std()).astype(np.float32)
+    seen = np.concatenate([inputs[:, 0] for inputs, _ in batches])
+    return np.abs(known[:, None] - seen).argmin(axis=0)
 
 
 @pytest.mark.parametrize("head", HEADS)
@@ -284,12 +256,12 @@ class RowWatcher(Callback):
 def test_whole_labels_of_what_is_named_are_held_out(head, hold_out):
     X, wholes, others = embeddings(), np.arange(300) // 10, np.arange(300) % 7
     labels = {f"{name}_groups": wholes if name == hold_out else others for name in ("source", "rir", "room")}
-    watcher = RowWatcher()
-    head(**QUICK, hold_out=hold_out, callbacks=[watcher]).fit(X, targets(head, X), **labels)
-    rows = watcher.rows(X)
-    assert np.array_equal(np.sort(np.concatenate(list(rows.values()))), np.arange(300))
-    assert not set(wholes[rows[True]]) & set(wholes[rows[False]])
-    assert len(set(wholes[rows[False]])) == 3  # a tenth of 30
+    watcher = BatchWatcher()
+    head(**QUICK | {"max_epochs": 1}, hold_out=hold_out, callbacks=[watcher]).fit(X, targets(head, X), **labels)
+    trained, validated = (recordings_of(watcher.seen[training], X) for training in (True, False))
+    assert np.array_equal(np.sort(np.concatenate([trained, validated])), np.arange(300))
+    assert not set(wholes[trained]) & set(wholes[validated])
+    assert len(set(wholes[validated])) == 3  # a tenth of 30
 
 
 @pytest.mark.parametrize("head", HEADS)
@@ -308,13 +280,13 @@ def test_labels_that_are_to_be_held_out_must_be_there(head, data):
 
 
 def test_estimates_of_bagged_heads_are_averaged_and_each_holds_out_other_whole_labels():
-    class SharedRowWatcher(RowWatcher):
-        seen = {True: [], False: []}  # noqa: RUF012 - shared by clones on purpose
+    class SharedWatcher(BatchWatcher):
+        seen: dict = {True: [], False: []}  # noqa: RUF012 - shared by clones on purpose
 
         def on_train_begin(self, net, **kwargs):
             pass
 
-    X, rir, watcher = embeddings(), np.arange(300) // 10, SharedRowWatcher()
+    X, rir, watcher = embeddings(), np.arange(300) // 10, SharedWatcher()
     head = RoomRegressor(**QUICK | {"max_epochs": 1}, hold_out="rir", callbacks=[watcher])
     several = BaggingRegressor(head, n_estimators=3, bootstrap=False, random_state=0)
     with sklearn.config_context(enable_metadata_routing=True):
@@ -322,11 +294,11 @@ def test_estimates_of_bagged_heads_are_averaged_and_each_holds_out_other_whole_l
     alone = [one.predict(X) for one in several.estimators_]
     np.testing.assert_allclose(several.predict(X), np.mean(alone, axis=0), rtol=1e-6)
     assert np.std(alone, axis=0).min() > 0
-    rows = watcher.rows(X)
-    for part in np.split(rows[False], 3):
+    validated = recordings_of(watcher.seen[False], X)
+    for part in np.split(validated, 3):
         assert len(part) == 30
         assert len(set(rir[part])) == 3
-    assert len(set(rir[rows[False]])) > 3
+    assert len(set(rir[validated])) > 3
 
 
 @pytest.mark.parametrize("head", HEADS)
@@ -349,7 +321,7 @@ def test_with_nothing_or_too_little_to_hold_out_the_training_loss_decides(head, 
 
 @pytest.mark.parametrize("head", HEADS)
 def test_an_interrupted_fit_leaves_a_usable_head(head, data):
-    X, fitted = data[0], head(random_state=0, callbacks=[Interrupter()])
+    X, fitted = data[0], head(random_state=0, callbacks=[Interrupter(18)])  # the first step of the second epoch
     with (
         pytest.raises(KeyboardInterrupt),
         pytest.warns(ConvergenceWarning, match="Training was interrupted after 1 whole epochs"),
@@ -420,7 +392,7 @@ def test_fitting_does_not_change_the_data(head, data):
 # What is refused
 
 
-def with_value(X, value):
+def with_wrong_value(X, value):
     broken = X.copy()
     broken[3, 2] = value
     return broken
@@ -430,8 +402,8 @@ def with_value(X, value):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda X, y: (with_value(X, np.nan), y), "Input X contains NaN"),
-        (lambda X, y: (with_value(X, np.inf), y), "Input X contains infinity"),
+        (lambda X, y: (with_wrong_value(X, np.nan), y), "Input X contains NaN"),
+        (lambda X, y: (with_wrong_value(X, np.inf), y), "Input X contains infinity"),
         (lambda X, y: (X[:-1], y), "inconsistent numbers of samples"),
         (lambda X, y: (X[0], y), "Expected 2D array, got 1D array"),
         (lambda X, y: (X[:1], y[:1]), "minimum of 2 is required"),

@@ -6,29 +6,17 @@ import gzip
 import hashlib
 import io
 import tarfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import requests
 import soundfile
-from archive_server import Server, serve
+from archive_server import Server
+from toys import files_below
 
-from roomacoustic_sk import _download
 from roomacoustic_sk.datasets._librispeech import CHECKSUMS, fetch_librispeech
 from roomacoustic_sk.datasets._speech import load_speech
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    with serve() as server:
-        yield server
-
-
-@pytest.fixture(autouse=True)
-def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_download.time, "sleep", lambda seconds: None)
 
 
 def flac(seconds: float, seed: int) -> bytes:
@@ -73,18 +61,14 @@ def fetch(server: Server, home: Path, checksum: str | None = None) -> Path:
     return fetch_librispeech("dev-clean", data_home=home, base_url=server.url, checksum=checksum, verbose=0)
 
 
-def names(home: Path) -> list[str]:
-    return sorted(path.relative_to(home).as_posix() for path in home.rglob("*"))
-
-
 def test_the_corpus_arrives_in_its_layout_and_load_speech_reads_it(server: Server, tmp_path: Path) -> None:
     server.archive = pack(CONTENT)
     folder = fetch(server, tmp_path)
     assert folder == tmp_path / "LibriSpeech" / "dev-clean"
     for member, content in CONTENT:
         assert (tmp_path / member.name).read_bytes() == content
-    assert names(tmp_path)[0] == "LibriSpeech"  # neither archive nor temporary folder are left
-    assert {name.split("/")[0] for name in names(tmp_path)} == {"LibriSpeech"}
+    assert files_below(tmp_path)[0] == "LibriSpeech"  # neither archive nor temporary folder are left
+    assert {name.split("/")[0] for name in files_below(tmp_path)} == {"LibriSpeech"}
     assert set(load_speech(folder, duration=1.0).speaker) == {"84", "174"}
 
 
@@ -104,7 +88,7 @@ def test_a_download_that_was_given_up_goes_on_in_the_next_call(server: Server, t
     server.failures = 5
     with pytest.raises(ConnectionError, match=r"fetch_librispeech: .*503.*goes on from the 0\.0 MB that are here"):
         fetch(server, tmp_path)
-    assert names(tmp_path) == ["dev-clean.tar.gz.part"]
+    assert files_below(tmp_path) == ["dev-clean.tar.gz.part"]
     fetch(server, tmp_path)
     assert server.requests[-1] == "bytes=1000-"
     assert not part.exists()
@@ -118,7 +102,7 @@ def test_a_tampered_archive_is_refused_and_nothing_of_it_stays(server: Server, t
     server.archive = bytes(tampered)
     with pytest.raises(ValueError, match=r"fetch_librispeech: .* must have the known checksum"):
         fetch(server, tmp_path, right)
-    assert names(tmp_path) == []
+    assert files_below(tmp_path) == []
     server.archive = pack(CONTENT)
     assert fetch(server, tmp_path, right).is_dir()
 
@@ -127,7 +111,7 @@ def test_openslrs_checksum_holds_unless_another_is_given(server: Server, tmp_pat
     server.archive = pack(CONTENT)
     with pytest.raises(ValueError, match=CHECKSUMS["dev-clean"].removeprefix("md5:")):
         fetch_librispeech("dev-clean", data_home=tmp_path, base_url=server.url, verbose=0)
-    assert names(tmp_path) == []
+    assert files_below(tmp_path) == []
 
 
 @pytest.mark.parametrize(
@@ -153,7 +137,7 @@ def test_a_hostile_archive_is_refused_and_nothing_of_it_stays(
     home = tmp_path / "inner" / "home"
     with pytest.raises(ValueError, match=r"fetch_librispeech: dev-clean\.tar\.gz must hold plain files and folders in"):
         fetch(server, home)
-    assert names(tmp_path) == ["inner", "inner/home"]
+    assert files_below(tmp_path) == ["inner", "inner/home"]
     assert not Path("/tmp/roomacoustic_sk_escaped.txt").exists()
 
 
@@ -167,7 +151,7 @@ def test_a_damaged_archive_leaves_nothing_half_unpacked(server: Server, tmp_path
     }[damage]
     with pytest.raises(ValueError, match=r"fetch_librispeech: dev-clean\.tar\.gz must"):
         fetch(server, tmp_path)
-    assert names(tmp_path) == []
+    assert files_below(tmp_path) == []
 
 
 def test_a_full_disk_while_unpacking_is_reported_as_it_is(
@@ -180,14 +164,14 @@ def test_a_full_disk_while_unpacking_is_reported_as_it_is(
     monkeypatch.setattr(tarfile.TarFile, "extract", full)
     with pytest.raises(OSError, match="No space left"):
         fetch(server, tmp_path)
-    assert names(tmp_path) == []
+    assert files_below(tmp_path) == []
 
 
 def test_an_archive_that_the_server_does_not_have_is_not_asked_for_twice(server: Server, tmp_path: Path) -> None:
     with pytest.raises(ConnectionError, match=r"fetch_librispeech: .*404"):
         fetch_librispeech("test-clean", data_home=tmp_path, base_url=server.url, verbose=0)
     assert len(server.requests) == 1
-    assert names(tmp_path) == []
+    assert files_below(tmp_path) == []
 
 
 def test_no_server_at_all_is_one_clear_error(tmp_path: Path) -> None:

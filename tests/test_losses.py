@@ -10,7 +10,7 @@ import torch
 from pytorch_metric_learning.losses import SupConLoss as OracleLoss
 from pytorch_metric_learning.reducers import SumReducer
 
-from roomacoustic_sk.losses import SupConLoss, retrieval
+from roomacoustic_sk.losses import SupConLoss, plateau_level, retrieval
 
 
 def value_and_gradient(loss, embeddings, labels):
@@ -147,6 +147,14 @@ def test_loss_of_separated_classes_is_what_orthogonal_negatives_leave():
     z = torch.eye(n_classes, dtype=torch.float64).repeat(n_views, 1)
     expected = math.log(n_views - 1 + (n_classes - 1) * n_views * math.exp(-1 / tau))
     assert SupConLoss(tau)(z, torch.arange(n_classes).repeat(n_views)).item() == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize(("n_classes", "n_views", "tau"), [(24, 3, 0.1), (4, 2, 1.0), (24, 3, 0.01)])
+def test_the_plateau_ends_two_hundredths_of_the_way_from_chance_to_perfect_separation(n_classes, n_views, tau):
+    labels = torch.arange(n_classes).repeat(n_views)
+    chance = SupConLoss(tau)(torch.ones(len(labels), 2), labels).item()
+    best = SupConLoss(tau)(torch.eye(n_classes)[labels], labels).item()
+    assert plateau_level(n_classes, n_views, tau) == pytest.approx(0.98 * chance + 0.02 * best, rel=1e-5)
 
 
 def test_an_anchor_without_positives_is_left_out_but_stays_a_negative(batch):

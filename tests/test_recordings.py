@@ -9,10 +9,10 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
-import soundfile
 import zarr
 from scipy.sparse import csr_array
 from sklearn.utils import Bunch
+from toys import RATE, exactly, in_hdf5, in_zarr, write_audio
 
 from roomacoustic_sk._recordings import (
     RecordingsInMemory,
@@ -20,15 +20,10 @@ from roomacoustic_sk._recordings import (
     StoredRecordings,
     as_recordings,
     check_waveforms,
+    cut_segment,
 )
 from roomacoustic_sk.acoustics import clarity
 from roomacoustic_sk.datasets import load_recordings
-
-RATE = 16_000
-
-
-def exactly(message):
-    return f"^{re.escape(message)}$"
 
 
 def test_waveforms_pass_as_they_are_without_a_copy():
@@ -201,26 +196,14 @@ def in_memmap(folder):
     return np.memmap(folder / "waves.dat", np.float32, "r", shape=WAVES.shape)
 
 
-def in_zarr(folder):
-    stored = zarr.create_array(folder / "waves.zarr", shape=WAVES.shape, chunks=(2, 100), dtype="f4")
-    stored[:] = WAVES
-    return zarr.open_array(folder / "waves.zarr", mode="r")
-
-
-def in_hdf5(folder):
-    with h5py.File(folder / "waves.h5", "w") as file:
-        file.create_dataset("waves", data=WAVES, chunks=(2, 100))
-    return h5py.File(folder / "waves.h5")["waves"]
-
-
 def in_files(folder):
     for i, wave in enumerate(WAVES):
-        soundfile.write(folder / f"{i}.wav", wave, RATE, subtype="FLOAT")
+        write_audio(folder / f"{i}.wav", wave, subtype="FLOAT")
     return load_recordings(folder, duration=None).data
 
 
 def in_segments_of_files(folder):
-    soundfile.write(folder / "all.wav", WAVES.ravel(), RATE, subtype="FLOAT")
+    write_audio(folder / "all.wav", WAVES.ravel(), subtype="FLOAT")
     return load_recordings(folder, duration=400 / RATE).data
 
 
@@ -230,8 +213,8 @@ KINDS = {
     "float64": lambda folder: WAVES.astype(float),
     "pandas": lambda folder: pd.DataFrame(WAVES),
     "memmap": in_memmap,
-    "zarr": in_zarr,
-    "hdf5": in_hdf5,
+    "zarr": lambda folder: in_zarr(WAVES, folder),
+    "hdf5": lambda folder: in_hdf5(WAVES, folder),
     "rows": lambda folder: Rows(WAVES),
     "files": in_files,
     "segments": in_segments_of_files,
@@ -303,14 +286,12 @@ def spoilt(kind, folder, value):
     if kind in ("float64", "list"):
         return waves if kind == "float64" else list(waves)
     if kind == "zarr":
-        stored = zarr.create_array(folder / "waves.zarr", shape=waves.shape, chunks=(2, 100), dtype="f4")
-        stored[:] = waves
-        return stored
+        return in_zarr(waves, folder)
     if kind == "files":
         for i, wave in enumerate(waves):
-            soundfile.write(folder / f"{i}.wav", wave, RATE, subtype="FLOAT")
+            write_audio(folder / f"{i}.wav", wave, subtype="FLOAT")
         return load_recordings(folder, duration=None).data
-    soundfile.write(folder / "all.wav", waves.ravel(), RATE, subtype="FLOAT")
+    write_audio(folder / "all.wav", waves.ravel(), subtype="FLOAT")
     return load_recordings(folder, duration=400 / RATE).data
 
 
@@ -360,7 +341,7 @@ def test_recordings_of_several_lengths_are_no_array():
 
 
 def test_a_bunch_or_a_file_of_fields_is_refused_by_its_fields(tmp_path):
-    in_hdf5(tmp_path)
+    in_hdf5(WAVES, tmp_path)
     with pytest.raises(TypeError, match=r"got a Bunch with data, rir. Pass one of its fields"):
         as_recordings(Bunch(data=WAVES, rir=[0]), RATE)
     with h5py.File(tmp_path / "waves.h5") as file, pytest.raises(TypeError, match=r"got a File with waves. Pass one"):
@@ -401,3 +382,15 @@ def test_segments_cover_recordings_and_end_flush_with_them():
         for size, indices, starts in Segmentation(length=10, shortest=4, hop=8).segments(np.array([25, 10, 7, 2]))
     }
     assert found == {4: [(3, 0)], 7: [(2, 0)], 10: [(0, 0), (0, 8), (0, 15), (1, 0)]}
+
+
+def test_unsigned_pcm_has_its_zero_in_the_middle():
+    segment = cut_segment(np.array([128, 0, 255, 192], np.uint8), 0, 4)
+    np.testing.assert_allclose(segment, [0, -1, 127 / 128, 0.5])
+
+
+def test_segments_are_cut_as_float32_with_full_scale_1():
+    segment = cut_segment(np.array([0, -32_768, 16_384, 0], np.int16), 1, 2)
+    assert segment.dtype == np.float32
+    assert segment.tolist() == [-1.0, 0.5]
+    assert cut_segment(np.arange(3.0), 0, 7).tolist() == [0, 1, 2, 0, 1, 2, 0]

@@ -6,24 +6,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import soundfile
 from numpy.typing import NDArray
 from sklearn.utils import Bunch
+from toys import RATE, noise, write_audio
 
 from roomacoustic_sk.datasets import _speech
 from roomacoustic_sk.datasets._audio import read_audio
 from roomacoustic_sk.datasets._speech import load_speech
 
-RATE = 16000
-
 
 def talk(seconds: float, seed: int = 0, rate: int = RATE) -> NDArray[np.float64]:
-    return 0.1 * np.random.default_rng(seed).standard_normal(round(seconds * rate))
-
-
-def write(path: Path, samples: NDArray[np.float64], rate: int = RATE) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    soundfile.write(path, samples, rate)
+    return noise(round(seconds * rate), level=-20, seed=seed)
 
 
 @pytest.fixture
@@ -33,7 +26,7 @@ def corpus(tmp_path: Path) -> Path:
     lengths = {"10-1-0000": 3, "10-1-0001": 5, "10-2-0000": 4, "20-7-0000": 12, "30-3-0000": 6, "30-3-0001": 0.9}
     for seed, (name, seconds) in enumerate(lengths.items()):
         speaker, chapter, _ = name.split("-")
-        write(root / speaker / chapter / f"{name}.flac", talk(seconds, seed))
+        write_audio(root / speaker / chapter / f"{name}.flac", talk(seconds, seed))
     (root.parent / "SPEAKERS.TXT").write_text("not audio")
     return root
 
@@ -64,7 +57,7 @@ def test_librispeechs_layout_tells_the_speaker_wherever_the_folder_begins(corpus
 
 def test_elsewhere_the_speaker_is_the_folder_or_what_the_pattern_finds(tmp_path: Path) -> None:
     for name in ("ada/x.wav", "bob/y.ogg", "ada/z.mp3"):
-        write(tmp_path / name, talk(1.5))
+        write_audio(tmp_path / name, talk(1.5))
     assert set(load_speech(tmp_path, duration=1.0).speaker) == {"ada", "bob"}
     assert set(load_speech(tmp_path, duration=1.0, speaker_pattern=r"/(\w)\.").speaker) == {"x", "y", "z"}
     with pytest.raises(ValueError, match=r"speaker_pattern must match every file .* does not match bob/y\.ogg"):
@@ -82,14 +75,14 @@ def test_sources_are_distinct_and_speakers_take_turns(corpus: Path) -> None:
 
 
 def test_sources_are_distinct_even_where_few_offsets_fit(tmp_path: Path) -> None:
-    write(tmp_path / "ada" / "tight.wav", talk(1.0 + 5 / RATE))
+    write_audio(tmp_path / "ada" / "tight.wav", talk(1.0 + 5 / RATE))
     speech = load_speech(tmp_path, duration=1.0, n_segments=6, random_state=0)
     assert sorted(np.round(speech.start * RATE)) == [0, 1, 2, 3, 4, 5]
 
 
 def test_a_speaker_who_has_no_more_leaves_the_turns_to_the_others(tmp_path: Path) -> None:
-    write(tmp_path / "ada" / "exact.wav", talk(1.0))  # one segment of one second, not one more
-    write(tmp_path / "bob" / "long.wav", talk(5.0))
+    write_audio(tmp_path / "ada" / "exact.wav", talk(1.0))  # one segment of one second, not one more
+    write_audio(tmp_path / "bob" / "long.wav", talk(5.0))
     speech = load_speech(tmp_path, duration=1.0, n_segments=10, random_state=0)
     assert speech.speaker.tolist().count("ada") == 1
     assert len(set(speech.source)) == 10
@@ -109,9 +102,9 @@ def test_without_a_number_random_takes_one_a_file_and_consecutive_all(corpus: Pa
 def test_short_files_and_silent_segments_are_left_out_and_counted(tmp_path: Path) -> None:
     speech = talk(8.0)
     speech[2 * RATE : 5 * RATE] *= 1e-3  # 60 dB below: three seconds of pause
-    write(tmp_path / "a" / "paused.wav", speech)
-    write(tmp_path / "a" / "short.wav", talk(0.5))
-    write(tmp_path / "a" / "zeros.wav", np.zeros(2 * RATE))
+    write_audio(tmp_path / "a" / "paused.wav", speech)
+    write_audio(tmp_path / "a" / "short.wav", talk(0.5))
+    write_audio(tmp_path / "a" / "zeros.wav", np.zeros(2 * RATE))
     cut = load_speech(tmp_path, duration=1.0, segments="consecutive")
     assert cut.start.tolist() == [0, 1, 5, 6, 7]
     assert "1 files shorter than 1 s and 5 silent segments" in cut.DESCR
@@ -123,14 +116,14 @@ def test_short_files_and_silent_segments_are_left_out_and_counted(tmp_path: Path
 
 
 def test_what_is_silent_depends_on_the_files_level_not_on_its_gain(tmp_path: Path) -> None:
-    write(tmp_path / "a" / "quiet.flac", 0.003 * talk(3.0) / 0.1)
+    write_audio(tmp_path / "a" / "quiet.flac", 0.003 * talk(3.0) / 0.1)
     assert len(load_speech(tmp_path, duration=1.0, segments="consecutive").segments) == 3
 
 
 def test_files_at_other_rates_are_resampled(tmp_path: Path) -> None:
     for rate in (8000, 44100, 48000):
         time = np.arange(2 * rate) / rate
-        write(tmp_path / "tones" / f"{rate}.wav", 0.3 * np.sin(2 * np.pi * 500 * time), rate)
+        write_audio(tmp_path / "tones" / f"{rate}.wav", 0.3 * np.sin(2 * np.pi * 500 * time), rate)
     speech = load_speech(tmp_path, duration=1.0, segments="consecutive")
     expected = np.sin(2 * np.pi * 500 * np.arange(RATE) / RATE)
     for segment in speech.segments[::2]:
@@ -156,7 +149,7 @@ def test_a_subset_of_speakers_can_be_taken(corpus: Path) -> None:
 
 def test_only_a_few_files_of_a_large_corpus_are_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for i in range(60):
-        write(tmp_path / f"speaker{i % 12}" / f"{i}.wav", talk(1.2, i))
+        write_audio(tmp_path / f"speaker{i % 12}" / f"{i}.wav", talk(1.2, i))
     opened = []
     audio_info = _speech.audio_info
     monkeypatch.setattr(_speech, "audio_info", lambda path, **kw: opened.append(path) or audio_info(path, **kw))
@@ -165,7 +158,7 @@ def test_only_a_few_files_of_a_large_corpus_are_opened(tmp_path: Path, monkeypat
 
 
 def test_of_a_long_file_only_parts_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write(tmp_path / "book" / "chapter.wav", talk(120.0))
+    write_audio(tmp_path / "book" / "chapter.wav", talk(120.0))
     asked = []
     read_audio = _speech.read_audio
     monkeypatch.setattr(_speech, "read_audio", lambda *a, **kw: asked.append(kw["n_times"]) or read_audio(*a, **kw))
@@ -223,10 +216,8 @@ def test_real_librispeech_gives_many_segments_of_all_speakers(shared_data: Path)
 
 
 def tone_file(folder: Path, seconds: float = 12.0) -> Path:
-    folder.mkdir(exist_ok=True)
     time = np.arange(round(seconds * RATE)) / RATE
-    soundfile.write(folder / "tone.wav", 0.3 * np.sin(2 * np.pi * 500 * time), RATE)
-    return folder
+    return write_audio(folder / "tone.wav", 0.3 * np.sin(2 * np.pi * 500 * time)).parent
 
 
 def test_a_segment_at_another_speed_is_shifted_in_frequency_by_it(tmp_path: Path) -> None:

@@ -7,17 +7,13 @@ import copy
 import pytest
 import torch
 from torch import nn
+from toys import ENCODER
 
+from roomacoustic_sk import ContrastiveRoomEncoder
 from roomacoustic_sk._torch.time_blocks import scratch, time_blocks
 from roomacoustic_sk.networks import RoomCNN
 
-
-@pytest.fixture(autouse=True)
-def same_weights():
-    """Let networks begin with the same weights in every run."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        yield
+pytestmark = pytest.mark.usefixtures("seeded_torch")
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -122,4 +118,13 @@ def test_a_network_used_on_its_own_leaves_no_memory_behind():
     network(x).sum().backward()
     with torch.inference_mode():
         network.eval()(x)
+    assert not scratch.free
+
+
+def test_fit_and_transform_give_their_memory_back_to_the_system(bursts):
+    X, groups = bursts
+    encoder = ContrastiveRoomEncoder(**ENCODER | {"network": "paper", "segment_duration": 0.25})
+    encoder.fit(X, **groups)
+    assert not scratch.free
+    encoder.transform(X)
     assert not scratch.free

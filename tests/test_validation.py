@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pickle
-import re
 import subprocess
 import warnings
 
 import numpy as np
 import pytest
+from toys import exactly
 
 from roomacoustic_sk._validation import (
     ArgumentTypeError,
@@ -20,10 +20,6 @@ from roomacoustic_sk._validation import (
     door,
     warn,
 )
-
-
-def exactly(message):
-    return f"^{re.escape(message)}$"
 
 
 @pytest.mark.parametrize(

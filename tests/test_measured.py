@@ -8,31 +8,30 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+from toys import RATE as SAMPLE_RATE
+from toys import exponential, write_audio
+from toys import noise as white_noise
 
 from roomacoustic_sk.acoustics import DecayRangeWarning
 from roomacoustic_sk.datasets._measured import load_measured_rirs
 
-SAMPLE_RATE = 16000
-
 
 def response(rt: float, *, duration: float = 1.0, sample_rate: int = SAMPLE_RATE, noise: float = -90.0) -> np.ndarray:
     """An exponential decay over noise at a level in dB re its peak."""
-    decay = 10 ** (-3 * np.arange(round(duration * sample_rate)) / sample_rate / rt)
-    return decay + 10 ** (noise / 20) * np.random.default_rng(0).standard_normal(len(decay))
+    decay = exponential(rt, duration, sample_rate)
+    return decay + white_noise(len(decay), level=noise)
 
 
-def write(path: Path, samples: np.ndarray, sample_rate: int = SAMPLE_RATE) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    soundfile.write(path, 0.5 * samples, sample_rate, subtype="PCM_24")
-    return path
+def write_response(path: Path, samples: np.ndarray, sample_rate: int = SAMPLE_RATE) -> Path:
+    return write_audio(path, 0.5 * samples, sample_rate, subtype="PCM_24")
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Three responses of two rooms, in three formats and rates."""
-    write(tmp_path / "hall" / "near.wav", response(0.8))
-    write(tmp_path / "hall" / "far.flac", response(0.9, sample_rate=48000), 48000)
-    write(tmp_path / "office" / "1.wav", response(0.3, sample_rate=44100), 44100)
+    write_response(tmp_path / "hall" / "near.wav", response(0.8))
+    write_response(tmp_path / "hall" / "far.flac", response(0.9, sample_rate=48000), 48000)
+    write_response(tmp_path / "office" / "1.wav", response(0.3, sample_rate=44100), 44100)
     return tmp_path
 
 
@@ -72,7 +71,7 @@ def test_a_folder_gives_labelled_responses_by_room(folder: Path) -> None:
 
 def test_files_directly_in_the_folder_are_of_one_room_named_after_it(tmp_path: Path) -> None:
     for i in range(2):
-        write(tmp_path / "chapel" / f"{i}.wav", response(0.5))
+        write_response(tmp_path / "chapel" / f"{i}.wav", response(0.5))
     assert load_measured_rirs(tmp_path / "chapel").room.tolist() == ["chapel", "chapel"]
 
 
@@ -114,8 +113,8 @@ def test_the_result_has_the_shape_of_simulated_rooms(folder: Path) -> None:
 
 
 def test_a_response_without_t30_has_t20_and_says_so(tmp_path: Path) -> None:
-    write(tmp_path / "1.wav", response(0.5))
-    write(tmp_path / "2.wav", response(0.5, noise=-35))
+    write_response(tmp_path / "1.wav", response(0.5))
+    write_response(tmp_path / "2.wav", response(0.5, noise=-35))
     rooms = load_measured_rirs(tmp_path)
     assert rooms.target["rt60_range"].tolist() == ["T30", "T20"]
     assert rooms.target["rt60"].to_numpy() == pytest.approx([0.5, 0.5], rel=0.05)
@@ -127,7 +126,7 @@ def test_a_response_without_t30_has_t20_and_says_so(tmp_path: Path) -> None:
 
 
 def test_one_warning_names_the_files_without_labels(folder: Path) -> None:
-    write(folder / "yard" / "hiss.wav", 0.1 * np.random.default_rng(0).standard_normal(SAMPLE_RATE))
+    write_response(folder / "yard" / "hiss.wav", 0.1 * np.random.default_rng(0).standard_normal(SAMPLE_RATE))
     with pytest.warns(DecayRangeWarning) as record:
         rooms = load_measured_rirs(folder)
     assert len(record) == 1
@@ -141,7 +140,7 @@ def test_one_warning_names_the_files_without_labels(folder: Path) -> None:
 
 
 def test_a_channel_must_be_chosen_where_there_are_several(folder: Path) -> None:
-    write(folder / "stereo.wav", np.stack([response(0.4), response(0.7)], axis=1))
+    write_response(folder / "stereo.wav", np.stack([response(0.4), response(0.7)], axis=1))
     with pytest.raises(ValueError, match=r"one channel, got 2 in .*stereo\.wav\. Pass channel=0"):
         load_measured_rirs(folder)
     for channel, rt60 in enumerate([0.4, 0.7]):
@@ -173,10 +172,10 @@ def test_a_broken_file_is_named(folder: Path) -> None:
     bad.write_bytes((folder / "hall" / "near.wav").read_bytes()[:20000])
     with pytest.raises(ValueError, match=r"load_measured_rirs: .*bad\.wav.*truncated"):
         load_measured_rirs(table, root=folder)
-    write(bad, np.zeros(SAMPLE_RATE))
+    write_response(bad, np.zeros(SAMPLE_RATE))
     with pytest.raises(ValueError, match=r"must not be silent, got nothing but zeros in .*bad\.wav"):
         load_measured_rirs(table, root=folder)
-    write(bad, response(0.3, duration=0.05))
+    write_response(bad, response(0.3, duration=0.05))
     with pytest.raises(ValueError, match=r"longer than 0\.05 s, got 0\.050 s in .*bad\.wav"):
         load_measured_rirs(table, root=folder)
     soundfile.write(bad, np.array([1.0, np.nan] * 4000), SAMPLE_RATE, subtype="FLOAT")
