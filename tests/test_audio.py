@@ -132,7 +132,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 def test_samples_that_are_not_finite_are_an_error(tmp_path: Path, bad: float) -> None:
     samples = quiet_noise(1000)
     samples[500] = bad
-    soundfile.write_audio(tmp_path / "bad.wav", samples, 16000, subtype="FLOAT")
+    soundfile.write(tmp_path / "bad.wav", samples, 16000, subtype="FLOAT")
     with pytest.raises(ValueError, match=r"bad\.wav, which has NaN or infinite samples"):
         read_audio(tmp_path / "bad.wav", 16000)
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-import soundfile
 import torch
 from sklearn.utils import Bunch
+from toys import RATE, exponential, noise, write_audio
 
 from roomacoustic_sk.datasets import (
     concatenate,
@@ -23,8 +23,6 @@ from roomacoustic_sk.datasets import (
     split_by_speaker,
     take,
 )
-
-RATE = 16000
 
 
 def simulated(seed: int, n_rooms: int = 2, **options: Any) -> Bunch:
@@ -309,9 +307,7 @@ def test_lazy_clips_stay_lazy_when_joined(rooms: Bunch, other_rooms: Bunch, spee
 
 def test_speech_of_two_folders_is_joined_by_its_names(tmp_path: Path) -> None:
     for i, speaker in enumerate(("ada", "bob")):
-        folder = tmp_path / speaker / speaker
-        folder.mkdir(parents=True)
-        soundfile.write(folder / f"{speaker}.wav", 0.1 * np.random.default_rng(i).standard_normal(3 * RATE), RATE)
+        write_audio(tmp_path / speaker / speaker / f"{speaker}.wav", noise(3 * RATE, level=-20, seed=i))
     parts = [load_speech(tmp_path / who, duration=1.0, n_segments=2, random_state=0) for who in ("ada", "bob")]
     both = concatenate(parts)
     assert both.speaker.tolist() == ["ada", "ada", "bob", "bob"]
@@ -344,11 +340,9 @@ def test_synthetic_speech_whose_names_mean_other_segments_is_refused(speech: Bun
 
 
 def test_measured_rooms_of_one_name_are_one_room(tmp_path: Path) -> None:
-    decay = 10 ** (-3 * np.arange(RATE) / RATE / 0.5)
     for campaign in ("first", "second"):
         for room in ("office", campaign):
-            (tmp_path / campaign / room).mkdir(parents=True)
-            soundfile.write(tmp_path / campaign / room / "rir.wav", decay, RATE, subtype="FLOAT")
+            write_audio(tmp_path / campaign / room / "rir.wav", exponential(0.5, 1.0), subtype="FLOAT")
     both = concatenate([load_measured_rirs(tmp_path / campaign) for campaign in ("first", "second")])
     assert both.room.tolist() == ["first", "office", "office", "second"]
     assert both.rir.tolist() == [0, 1, 2, 3]

@@ -141,7 +141,8 @@ def test_short_recordings_are_repeated_from_their_beginning_with_a_warning(train
 
 def test_the_default_network_takes_clips_between_half_a_second_and_a_segment_as_they_are():
     X, rir, source = reverberant_bursts(8, n_times=2 * CLIP)
-    encoder = fit_encoder(X, {"rir_groups": rir, "source_groups": source}, segment_duration=1.0)
+    groups = {"rir_groups": rir, "source_groups": source}
+    encoder = fit_encoder(X, groups, network="bandwise", segment_duration=1.0)
     with torch.inference_mode():
         expected = encoder.network_(torch.from_numpy(X[:, :10_000])).numpy()
     np.testing.assert_allclose(encoder.transform(list(X[:, :10_000])), expected, atol=2e-6)
@@ -432,7 +433,7 @@ def cross_validate_once(encoder, X):
         (lambda X: [*X[:2], np.full(CLIP, np.inf), *X[3:]], ValueError, "X must be finite, got NaN .* in row 2"),
         (lambda X: X * (np.arange(80) != 3)[:, None], ValueError, "X must not be silent, got .* zeros in row 3"),
         (lambda X: X.T, ValueError, r"X must be of shape \(n_rows, n_times\), got \(8000, 80\).*Pass X.T"),
-        (lambda X: X[0], ValueError, r"X must be a 2-D array.*Reshape your bursts with X.reshape\(1, -1\)"),
+        (lambda X: X[0], ValueError, r"X must be a 2-D array.*Reshape your data with X.reshape\(1, -1\)"),
         (lambda X: X[:, None], ValueError, "X must be a 2-D array"),
         (lambda X: X[:0], ValueError, "X must have at least one row"),
         (lambda X: X > 0, TypeError, "X must hold floating-point or integer samples, got dtype bool"),

@@ -7,23 +7,19 @@ import pytest
 from scipy.signal import butter, sosfilt
 from sklearn.ensemble import ExtraTreesRegressor
 from sklearn.pipeline import make_pipeline
+from toys import RATE, decaying_noise, exponential, noise
 
 from roomacoustic_sk.features import DecaySlopeFeatures
-
-RATE = 16_000
 
 
 def bursts(rt60, seconds=4.0, seed=0):
     """Return noise bursts, one every half second, that decay as the reverberation times say."""
-    time = np.arange(round(seconds * RATE)) / RATE
-    noise = np.random.default_rng(seed).standard_normal((len(rt60), len(time)))
-    return noise * 10 ** (-3 * (time % 0.5) / np.asarray(rt60)[:, None])
+    return decaying_noise(rt60, round(seconds * RATE), period=RATE // 2, seed=seed)
 
 
 def single_decays(rt60, n_rows, seed=0):
     """Return bursts of noise that fall by 60 dB, once."""
-    n_times = round(rt60 * RATE)
-    return np.random.default_rng(seed).standard_normal((n_rows, n_times)) * 10 ** (-3 * np.arange(n_times) / n_times)
+    return noise(n_rows, round(rt60 * RATE), seed=seed) * exponential(rt60, rt60)
 
 
 @pytest.mark.parametrize("rt60", [0.6, 1.2, 2.4])

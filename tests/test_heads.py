@@ -24,6 +24,7 @@ from roomacoustic_sk.metrics import rmse_scorer
 
 HEADS = [RoomRegressor, RoomClassifier]
 QUICK = {"max_epochs": 3, "random_state": 0}
+LEARNING = {"batch_size": 64, "lr": 4e-3, "random_state": 0}  # in few steps
 
 
 def embeddings(n_rows=300, seed=0):
@@ -57,14 +58,14 @@ def data():
 def test_a_regressor_learns_a_curved_function_better_than_a_linear_one():
     X, new = embeddings(800), embeddings(300, seed=1)
     y, true = reverberation_time(X), reverberation_time(new)
-    head = RoomRegressor(max_epochs=20, random_state=0).fit(X, y)
+    head = RoomRegressor(**LEARNING, max_epochs=20).fit(X, y)
     assert head.score(new, true) > 0.9 > LinearRegression().fit(X, y).score(new, true)
 
 
 def test_a_regressor_learns_several_targets_of_different_units_at_once(data):
     X, new = data
     truth = [np.stack([reverberation_time(x), 30 * x[:, 3] - 5, 5_000 + 2_000 * x[:, 4]], axis=1) for x in data]
-    head = RoomRegressor(max_epochs=40, random_state=0).fit(X, truth[0])
+    head = RoomRegressor(**LEARNING, max_epochs=40).fit(X, truth[0])
     predicted = head.predict(new)
     assert predicted.shape == (200, 3)
     assert r2_score(truth[1], predicted, multioutput="raw_values").min() > 0.75
@@ -106,8 +107,8 @@ def test_constant_features_and_targets_do_no_harm(data):
 def test_estimates_are_never_negative_where_they_must_not_be_and_it_still_trains():
     X, new = embeddings(600), embeddings(300, seed=1)
     y, true = (np.maximum(5 * x[:, 0] + 5 * x[:, 1], 0.0) for x in (X, new))  # half of them are 0
-    free = RoomRegressor(max_epochs=20, random_state=0).fit(X, y)
-    kept = RoomRegressor(max_epochs=20, random_state=0, non_negative=True).fit(X, y)
+    free = RoomRegressor(**LEARNING, max_epochs=20).fit(X, y)
+    kept = RoomRegressor(**LEARNING, max_epochs=20, non_negative=True).fit(X, y)
     assert free.predict(new).min() < 0
     assert 0 <= kept.predict(new).min() < 1e-6
     assert kept.score(new, true) > 0.95
@@ -138,7 +139,7 @@ def test_each_target_has_its_own_floor(data):
 
 def test_a_classifier_learns_classes_named_by_strings(data):
     X, new = data
-    head = RoomClassifier(max_epochs=30, random_state=0).fit(X, size(X))
+    head = RoomClassifier(**LEARNING, max_epochs=30).fit(X, size(X))
     assert head.classes_.tolist() == ["large", "medium", "small"]
     assert set(head.predict(new)) == {"large", "medium", "small"}
     assert head.score(new, size(new)) > 0.85
@@ -172,7 +173,7 @@ def test_probabilities_are_calibrated_on_labels_drawn_by_chance():
     y = np.random.default_rng(0).random(2_000) < 0.3
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # constant features must not divide by zero
-        probabilities = RoomClassifier(max_epochs=5, random_state=0).fit(X, y).predict_proba(X[:1])
+        probabilities = RoomClassifier(**LEARNING, max_epochs=5).fit(X, y).predict_proba(X[:1])
     assert probabilities[0, 1] == pytest.approx(0.3, abs=0.06)
 
 

@@ -8,21 +8,21 @@ import io
 import tarfile
 from pathlib import Path
 
-import numpy as np
 import pytest
 import requests
 import soundfile
 from archive_server import Server
-from toys import files_below
+from toys import RATE, files_below, noise
 
 from roomacoustic_sk.datasets._librispeech import CHECKSUMS, fetch_librispeech
 from roomacoustic_sk.datasets._speech import load_speech
 
+pytestmark = pytest.mark.usefixtures("no_waiting")
+
 
 def flac(seconds: float, seed: int) -> bytes:
     file = io.BytesIO()
-    noise = 0.1 * np.random.default_rng(seed).standard_normal(round(16000 * seconds))
-    soundfile.write(file, noise, 16000, format="FLAC")
+    soundfile.write(file, noise(round(seconds * RATE), level=-20, seed=seed), RATE, format="FLAC")
     return file.getvalue()
 
 

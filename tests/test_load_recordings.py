@@ -8,20 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from toys import RATE, noise, write_audio
 
 from roomacoustic_sk import ContrastiveRoomEncoder
 from roomacoustic_sk.datasets import load_recordings
-
-RATE = 16_000
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Make four recordings, one of them too short for a second, in two folders and two formats."""
-    rng = np.random.default_rng(0)
     for name, seconds in {"a/1.wav": 3.5, "a/2.flac": 2.0, "b/3.wav": 1.0, "b/4.wav": 0.4}.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        soundfile.write(tmp_path / name, 0.1 * rng.standard_normal(round(seconds * RATE)), RATE)
+        write_audio(tmp_path / name, noise(round(seconds * RATE), level=-20))
     return tmp_path
 
 
@@ -47,7 +44,7 @@ def test_segments_may_overlap_and_files_be_named(folder: Path) -> None:
 
 def test_files_at_another_rate_are_resampled(tmp_path: Path) -> None:
     time = np.arange(2 * 44_100) / 44_100
-    soundfile.write(tmp_path / "tone.wav", 0.5 * np.sin(2 * np.pi * 1_000 * time), 44_100)
+    write_audio(tmp_path / "tone.wav", 0.5 * np.sin(2 * np.pi * 1_000 * time), 44_100)
     segment = load_recordings(tmp_path, duration=1.0).data[1]
     assert np.abs(np.fft.rfft(segment)).argmax() == 1_000
 
@@ -89,7 +86,7 @@ def test_a_file_that_is_gone_or_silent_is_named(folder: Path) -> None:
     (folder / "a" / "1.wav").unlink()
     with pytest.raises(FileNotFoundError, match=r"path must be an audio file, got one that is gone: .*1.wav"):
         recordings.data[2]
-    soundfile.write(folder / "b" / "3.wav", np.zeros(RATE), RATE)
+    write_audio(folder / "b" / "3.wav", np.zeros(RATE))
     encoder = ContrastiveRoomEncoder(segment_duration=0.5, max_epochs=0, n_classes=2, n_views=2, validation_fraction=0)
     encoder.fit(np.random.default_rng(0).standard_normal((8, RATE)), rir_groups=np.arange(8) // 4)
     with pytest.raises(ValueError, match=r"X must not be silent, got nothing but zeros in .*3.wav at 0.00 s"):

@@ -11,10 +11,9 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from skorch.callbacks import Callback
-from toys import CLIP, SUPERVISED, BatchWatcher, decaying_noise, random_rt60, same_weights, weights
+from toys import CLIP, SUPERVISED, BatchWatcher, decaying_noise, fit_encoder, random_rt60, same_weights, weights
 
 from roomacoustic_sk import (
-    ContrastiveRoomEncoder,
     RoomRegressor,
     SupervisedRoomClassifier,
     SupervisedRoomRegressor,
@@ -39,9 +38,7 @@ def data():
 def encoder(data):
     """A contrastive encoder with its random initial weights."""
     X, _ = data
-    return ContrastiveRoomEncoder(segment_duration=0.5, max_epochs=0, n_classes=4, random_state=1).fit(
-        X, rir_groups=np.arange(60) // 3
-    )
+    return fit_encoder(X, {"rir_groups": np.arange(60) // 3}, network="bandwise", max_epochs=0, random_state=1)
 
 
 def targets_for(estimator, rt60):
