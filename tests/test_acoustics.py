@@ -59,7 +59,7 @@ def test_an_exponential_decay_has_its_analytic_parameters(rt: float, truncation:
     assert centre_time(rir, SAMPLE_RATE, truncation=truncation) == pytest.approx(1 / rate, rel=0.01)
 
 
-def test_the_decay_curve_of_an_exponential_falls_straight_from_the_onset() -> None:
+def test_the_decay_curve_of_an_exponential_is_straight_from_the_onset() -> None:
     rir = np.concatenate([np.zeros(800), exponential(0.5, 1.0)])
     curve = energy_decay_curve(rir, SAMPLE_RATE, truncation=None)
     assert curve.shape == rir.shape
@@ -67,7 +67,7 @@ def test_the_decay_curve_of_an_exponential_falls_straight_from_the_onset() -> No
     assert np.isnan(curve[16000:]).all()  # the 800 samples that the onset took away
 
 
-def test_the_direct_to_reverberant_ratio_is_that_of_its_parts() -> None:
+def test_the_direct_to_reverberant_ratio_is_analytic() -> None:
     tail = diffuse(0.4, 0.8)
     rir = np.concatenate([[2.0], np.zeros(79), tail])
     assert direct_to_reverberant_ratio(rir, SAMPLE_RATE) == pytest.approx(10 * np.log10(4 / (tail**2).sum()), abs=0.01)
@@ -88,7 +88,7 @@ def test_delay_and_level_of_a_response_change_nothing() -> None:
         assert parameter(moved, SAMPLE_RATE) == pytest.approx(parameter(rir, SAMPLE_RATE), rel=1e-6)
 
 
-def test_a_response_begins_where_it_rises_above_20_db_below_its_peak() -> None:
+def test_the_onset_is_20_db_below_the_peak() -> None:
     rir = np.concatenate([np.full(400, 0.099), [0.101], np.full(399, 1e-3), exponential(0.3, 0.6)])
     # The 400 samples in front are just too quiet; the one behind them is not, and is 25 ms before the peak.
     assert np.isnan(energy_decay_curve(rir, SAMPLE_RATE, truncation=None)[-400:]).all()
@@ -114,7 +114,7 @@ def test_noise_40_db_below_the_peak_costs_less_than_5_percent(rt: float, seed: i
         assert clarity(rir, SAMPLE_RATE) == pytest.approx(10 * np.log10(np.expm1(rate * 0.05)), abs=0.2)
 
 
-def test_a_plain_fit_to_the_same_noisy_decay_is_wrong_several_times_over() -> None:
+def test_a_fit_without_truncation_is_wrong_by_a_factor() -> None:
     from pyroomacoustics.experimental import measure_rt60
 
     rir = exponential(0.5, 1.5)
@@ -178,7 +178,7 @@ def test_noise_alone_has_no_parameters() -> None:
         assert len(record) == 1
 
 
-def test_a_warning_names_the_rows_and_bands_that_lack_the_range() -> None:
+def test_a_warning_names_responses_and_bands_that_lack_the_range() -> None:
     rirs = [exponential(0.5, 1.0), exponential(0.5, 0.2), exponential(0.5, 1.0), exponential(0.5, 0.25)]
     with pytest.warns(DecayRangeWarning, match="NaN in rows 1, 3, where the decay from -5 to -35 dB is") as record:
         measured = reverberation_time(rirs, SAMPLE_RATE)
@@ -321,7 +321,7 @@ def test_c80_beside_d50_in_bands_costs_one_integration(integrated: list) -> None
 @pytest.mark.parametrize("truncation", ["lundeby", None])
 @pytest.mark.parametrize("bands", [None, (500, 2000)])
 @pytest.mark.parametrize("shape", ["single", "batch", "list"])
-def test_methods_of_curves_are_the_functions_of_their_names(shape: str, bands, truncation: str | None) -> None:
+def test_methods_of_curves_agree_with_the_functions_of_their_names(shape: str, bands, truncation: str | None) -> None:
     batch = np.stack([diffuse(0.4, 0.8, seed) for seed in range(3)])
     rirs = {"single": batch[0], "batch": batch, "list": [batch[0], batch[1][:9000]]}[shape]
     options = {"bands": bands, "truncation": truncation}
@@ -379,7 +379,7 @@ def test_invalid_arguments_of_curves_are_refused_by_name() -> None:
         curves.reverberation_time("T45")
 
 
-def test_clarity_has_its_limit_and_definition_its_own() -> None:
+def test_clarity_and_definition_have_separate_limits() -> None:
     rir = diffuse(0.5, 1.0)
     found = room_parameters(rir, SAMPLE_RATE, limit=0.08)
     assert found["clarity"] == clarity(rir, SAMPLE_RATE, limit=0.08)
@@ -391,7 +391,7 @@ def test_clarity_has_its_limit_and_definition_its_own() -> None:
         room_parameters(rir, SAMPLE_RATE, definition_limit=0)
 
 
-def test_each_parameter_that_is_lacking_warns_once_at_the_callers_line() -> None:
+def test_each_missing_parameter_warns_once_at_the_callers_line() -> None:
     noisy = np.random.default_rng(0).standard_normal((2, SAMPLE_RATE))
     with pytest.warns(DecayRangeWarning) as record:
         found = room_parameters(noisy, SAMPLE_RATE)
@@ -404,7 +404,7 @@ def test_each_parameter_that_is_lacking_warns_once_at_the_callers_line() -> None
 
 
 @pytest.mark.parametrize("truncation", ["lundeby", None])
-def test_labels_of_rooms_are_the_parameters(truncation: str | None) -> None:
+def test_room_labels_agree_with_the_parameters(truncation: str | None) -> None:
     rirs = [diffuse(0.5, 1.0) + noise(16000, level=-70, seed=1), diffuse(0.8, 1.2, 1) + noise(19200, level=-70, seed=1)]
     labels = room_labels(rirs, SAMPLE_RATE, decay_ranges=("T20",), truncation=truncation)
     options = {"truncation": truncation}
@@ -431,7 +431,7 @@ def test_labels_take_three_integrations_and_no_warning(integrated: list) -> None
             room_labels(clean, SAMPLE_RATE, decay_ranges=invalid)
 
 
-def test_evaluation_without_warnings_silences_nothing() -> None:
+def test_no_code_catches_warnings() -> None:
     # catch_warnings changes the filters of all threads of the process.
     package = Path(acoustics.__file__).parent
     sources = [package / "acoustics.py", *package.glob("_shoebox/*.py"), *package.glob("datasets/*.py")]
@@ -457,7 +457,7 @@ def test_evaluation_without_warnings_silences_nothing() -> None:
         (exponential(0.3, 0.5).astype(complex), ValueError, "real samples, got dtype complex128"),
     ],
 )
-def test_bad_responses_are_refused(parameter, rirs, error: type[Exception], message: str) -> None:
+def test_invalid_responses_are_refused(parameter, rirs, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=f"{parameter.__name__}: .*{message}"):
         parameter(rirs, SAMPLE_RATE)
 
@@ -477,13 +477,13 @@ def test_bad_responses_are_refused(parameter, rirs, error: type[Exception], mess
         ({"bands": ["500 Hz"]}, TypeError, "bands .*must be a number"),
     ],
 )
-def test_bad_arguments_are_refused(parameter, arguments: dict, error: type[Exception], message: str) -> None:
+def test_invalid_arguments_are_refused(parameter, arguments: dict, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=f"{parameter.__name__}: .*{message}"):
         parameter(exponential(0.3, 0.5), **{"sample_rate": SAMPLE_RATE, **arguments})
 
 
 @pytest.mark.parametrize("decay_range", ["T45", (-35, -5), (5, -20), (-5,), -30, (-5, float("nan")), ("-5", "-35")])
-def test_an_evaluation_range_that_is_none_is_refused(decay_range) -> None:
+def test_invalid_evaluation_ranges_are_refused(decay_range) -> None:
     with pytest.raises(ValueError, match="reverberation_time: decay_range must be one of"):
         reverberation_time(exponential(0.3, 0.5), SAMPLE_RATE, decay_range=decay_range)
 
@@ -499,7 +499,7 @@ def test_a_limit_behind_the_end_of_a_response_is_refused() -> None:
 
 
 @pytest.mark.parametrize("bands", [None, [500.0, 1000.0]])
-def test_all_parameters_at_once_are_those_of_the_functions_of_their_names(bands) -> None:
+def test_all_parameters_at_once_agree_with_the_single_functions(bands) -> None:
     rirs = np.random.default_rng(0).standard_normal((3, 16_000)) * 10 ** (-3 * np.arange(16_000) / 5_000)
     rirs += 1e-4 * np.random.default_rng(1).standard_normal(rirs.shape)
     found = acoustics.room_parameters(rirs, SAMPLE_RATE, decay_range="T20", bands=bands)
@@ -509,7 +509,7 @@ def test_all_parameters_at_once_are_those_of_the_functions_of_their_names(bands)
         assert np.array_equal(values, getattr(acoustics, name)(rirs, SAMPLE_RATE, bands=bands, **more))
 
 
-def test_all_parameters_at_once_warn_for_each_that_is_lacking() -> None:
+def test_all_parameters_at_once_warn_for_each_missing_one() -> None:
     noisy = np.random.default_rng(0).standard_normal(16_000) * 10 ** (-3 * np.arange(16_000) / 8_000)
     noisy += 0.02 * np.random.default_rng(1).standard_normal(16_000)
     with pytest.warns(

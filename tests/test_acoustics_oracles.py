@@ -104,12 +104,12 @@ R3VIVAL = {  # published median T30 from 250 Hz to 4 kHz, in s
 
 
 @pytest.mark.parametrize("state", list(R3VIVAL))
-def test_measured_t30_in_octave_bands_is_the_published_one(state: str, measured_rirs: dict) -> None:
+def test_measured_t30_in_octave_bands_agrees_with_publication(state: str, measured_rirs: dict) -> None:
     measured = reverberation_time(measured_rirs[state], SAMPLE_RATE, bands=[250, 500, 1000, 2000, 4000])
     assert np.median(measured, axis=0) == pytest.approx(R3VIVAL[state], rel=0.03)
 
 
-def test_measured_clarity_and_broadband_t20_are_the_documented_ones(measured_rirs: dict) -> None:
+def test_measured_clarity_and_t20_agree_with_documentation(measured_rirs: dict) -> None:
     surrey = measured_rirs["surrey"]
     assert np.median(clarity(surrey, SAMPLE_RATE)) == pytest.approx(16.5, abs=0.5)
     assert np.median(reverberation_time(surrey, SAMPLE_RATE, decay_range="T20")) == pytest.approx(0.32, rel=0.1)

@@ -23,7 +23,7 @@ def quiet_noise(n_times: int, seed: int = 0) -> NDArray[np.float64]:
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
-def test_all_formats_come_as_float32_of_the_length_in_the_header(tmp_path: Path, suffix: str) -> None:
+def test_all_formats_are_read_as_float32_of_the_stated_length(tmp_path: Path, suffix: str) -> None:
     path = write_audio(tmp_path / f"a.{suffix}", quiet_noise(16000))
     samples = read_audio(path, 16000)
     assert samples.dtype == np.float32
@@ -69,7 +69,7 @@ def test_parts_near_the_end_of_an_ogg_file_are_right(tmp_path: Path, rate: int, 
 
 
 @pytest.mark.parametrize("rate", [16000, 48000])
-def test_only_the_part_asked_for_is_read(tmp_path: Path, rate: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_requested_part_is_read(tmp_path: Path, rate: int, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_audio(tmp_path / "long.wav", quiet_noise(60 * rate), rate)
     asked = []
     read_frames = _audio._read_frames
@@ -93,7 +93,7 @@ def test_channels_are_averaged_unless_one_is_chosen(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("start", "n_times"), [(1000, None), (990, 11), (-1, 5), (0, 0)])
-def test_a_part_beyond_the_file_is_an_error(tmp_path: Path, start: int, n_times: int | None) -> None:
+def test_a_part_beyond_the_file_is_refused(tmp_path: Path, start: int, n_times: int | None) -> None:
     path = write_audio(tmp_path / "a.wav", quiet_noise(1000))
     with pytest.raises(ValueError, match=r"^(start|n_times) .* must be|^start must be"):
         read_audio(path, 16000, start=start, n_times=n_times)
@@ -108,7 +108,7 @@ def test_a_truncated_file_is_named(tmp_path: Path, suffix: str, capfd: pytest.Ca
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
-def test_a_file_that_is_no_audio_is_named(tmp_path: Path, suffix: str, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_file_without_audio_is_named(tmp_path: Path, suffix: str, capfd: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / f"text.{suffix}"
     path.write_text("This is a letter, not a sound. " * 100)
     with pytest.raises(ValueError, match=rf"^path .*text\.{suffix}"):
@@ -129,7 +129,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_samples_that_are_not_finite_are_an_error(tmp_path: Path, bad: float) -> None:
+def test_non_finite_samples_are_refused(tmp_path: Path, bad: float) -> None:
     samples = quiet_noise(1000)
     samples[500] = bad
     soundfile.write(tmp_path / "bad.wav", samples, 16000, subtype="FLOAT")
@@ -137,7 +137,7 @@ def test_samples_that_are_not_finite_are_an_error(tmp_path: Path, bad: float) ->
         read_audio(tmp_path / "bad.wav", 16000)
 
 
-def test_audio_files_are_listed_in_order_from_all_folders_below(tmp_path: Path) -> None:
+def test_audio_files_are_listed_in_order_from_all_subfolders(tmp_path: Path) -> None:
     for name in ("b/2.FLAC", "a/1.wav", "b/c/3.ogg", "4.mp3", ".hidden/5.wav", "b/._2.flac", "b/notes.txt"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
@@ -145,7 +145,7 @@ def test_audio_files_are_listed_in_order_from_all_folders_below(tmp_path: Path) 
     assert found == ["4.mp3", "a/1.wav", "b/2.FLAC", "b/c/3.ogg"]
 
 
-def test_a_folder_without_audio_or_that_is_none_is_an_error(tmp_path: Path) -> None:
+def test_invalid_folders_are_refused(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").touch()
     with pytest.raises(ValueError, match=r"^folder must hold audio files .* got none"):
         list_audio_files(tmp_path)

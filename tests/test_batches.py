@@ -29,14 +29,14 @@ class Counter(nn.Module):
 
 
 @pytest.mark.parametrize("network", [RoomCNN, PooledRoomCNN])
-def test_a_network_says_the_same_of_a_spectrogram_as_of_its_waveform(network):
+def test_networks_embed_a_spectrogram_like_its_waveform(network):
     module, x = network(CLIP).eval(), torch.from_numpy(decaying_noise(random_rt60(4)))
     with torch.inference_mode():
         assert torch.equal(module(module.spectrogram(x)), module(x))
 
 
 @pytest.mark.parametrize("kept", [0, 3, 100])
-def test_rows_come_back_as_computed_whatever_fits_into_memory(kept):
+def test_a_full_cache_returns_the_same_spectrograms(kept):
     X, front_end = decaying_noise(random_rt60(10)), Counter()
     cache = SpectrogramCache(RecordingsInMemory(X, RATE), front_end, torch.float32, limit=kept * CLIP // 4 * 4)
     front_end.n_rows = 0
@@ -59,7 +59,7 @@ def test_rows_come_back_as_computed_whatever_fits_into_memory(kept):
         ("paper", "bfloat16", 0.05),  # the first convolutions are in float32, what is kept is in bfloat16
     ],
 )
-def test_training_gives_the_same_encoder_with_and_without_kept_spectrograms(network, precision, tolerance):
+def test_cached_spectrograms_leave_training_unchanged(network, precision, tolerance):
     X, rir = decaying_noise(random_rt60(40)), np.arange(40) // 5
 
     def estimates(X):
@@ -75,7 +75,7 @@ def test_training_gives_the_same_encoder_with_and_without_kept_spectrograms(netw
         np.testing.assert_allclose(kept, computed, rtol=tolerance, atol=tolerance)
 
 
-def test_spectrograms_of_recordings_elsewhere_are_kept_only_where_all_fit():
+def test_spectrograms_of_stored_recordings_are_cached_all_or_none():
     front_end, X = PooledRoomCNN(CLIP).front_end, decaying_noise(random_rt60(4))
     stored, in_memory = StoredRecordings(X, RATE), RecordingsInMemory(X, RATE)
     cpu, size = torch.device("cpu"), 4 * 40 * 59 * 2

@@ -43,7 +43,7 @@ def test_the_loss_falls_below_chance(trained):
     assert trained.history_["train_loss"].min() < chance - 0.5
 
 
-def test_embeddings_of_one_rir_are_more_alike_than_those_of_different_rirs_for_new_sources(trained):
+def test_new_sources_through_one_response_are_embedded_alike(trained):
     X, rir, _ = reverberant_bursts(8, first_source=1_000)
     assert separation(trained, X, rir) > 0.25
 
@@ -71,7 +71,7 @@ def test_embeddings_are_64_float32_numbers_of_unit_norm(trained, bursts):
     np.testing.assert_allclose(np.linalg.norm(embeddings, axis=1), 1, atol=1e-6)
 
 
-def test_fitted_attributes_say_what_was_done(trained):
+def test_fitted_attributes_describe_the_training(trained):
     assert trained.segment_length_ == CLIP
     assert (trained.n_classes_, trained.n_views_) == (4, 4)
     assert trained.n_iter_ == len(trained.history_) <= 6
@@ -80,7 +80,7 @@ def test_fitted_attributes_say_what_was_done(trained):
     assert not trained.network_.training
 
 
-def test_unlabelled_recordings_teach_it_too():
+def test_the_encoder_learns_from_unlabelled_recordings():
     X = reverberant_bursts(16, n_times=2 * CLIP)[0]
     encoder = ContrastiveRoomEncoder(
         **ENCODER | {"n_classes": 12, "steps_per_epoch": 15, "max_epochs": 3, "lr": 3e-3, "validation_fraction": 0}
@@ -88,7 +88,7 @@ def test_unlabelled_recordings_teach_it_too():
     assert encoder.history_["train_loss"].iloc[-1] < np.log(12 * 2 - 1) - 0.3
 
 
-def test_no_warning_comes_of_an_ordinary_fit(bursts):
+def test_an_ordinary_fit_gives_no_warning(bursts):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         fit_encoder(*bursts).transform(bursts[0])
@@ -97,7 +97,7 @@ def test_no_warning_comes_of_an_ordinary_fit(bursts):
 # --- Recordings of any length and format ---
 
 
-def test_long_recordings_are_embedded_as_the_normalised_mean_of_their_segments(trained):
+def test_long_recordings_get_the_normalised_mean_of_their_segments(trained):
     X, _, _ = reverberant_bursts(1, n_times=3 * CLIP + 1_000)
     starts = {None: [0, CLIP, 2 * CLIP, 2 * CLIP + 1_000], 0.4: [0, 6_400, 12_800, 2 * CLIP + 1_000]}
     for hop, places in starts.items():
@@ -107,7 +107,7 @@ def test_long_recordings_are_embedded_as_the_normalised_mean_of_their_segments(t
         np.testing.assert_allclose(encoder.transform(list(X)), expected, atol=2e-6)
 
 
-def test_lists_of_recordings_of_different_lengths_are_embedded_like_each_alone(trained):
+def test_recordings_of_different_lengths_are_embedded_as_if_alone(trained):
     X, _, _ = reverberant_bursts(2, n_times=2 * CLIP)
     rows = [row[:n] for row, n in zip(X, [9_000, 16_000, 8_000, 9_000, 12_345, 8_000, 16_000, 10_000], strict=True)]
     together = trained.transform(rows)
@@ -129,7 +129,7 @@ def test_parameters_set_after_fit_are_checked_by_transform(trained, bursts, para
         changed.transform(bursts[0])
 
 
-def test_short_recordings_are_repeated_from_their_beginning_with_a_warning(trained, bursts):
+def test_short_recordings_are_repeated_with_a_warning(trained, bursts):
     X = bursts[0][:3]
     rows = [X[0, :5_000], X[1], X[2, :3_000]]
     message = r"2 of 3 rows of X are shorter than the 0.5 s needed \(3000 to 8000 samples\): they were repeated"
@@ -139,7 +139,7 @@ def test_short_recordings_are_repeated_from_their_beginning_with_a_warning(train
     np.testing.assert_allclose(found, trained.transform(repeated), atol=2e-6)
 
 
-def test_the_default_network_takes_clips_between_half_a_second_and_a_segment_as_they_are():
+def test_the_default_network_takes_clips_shorter_than_a_segment():
     X, rir, source = reverberant_bursts(8, n_times=2 * CLIP)
     groups = {"rir_groups": rir, "source_groups": source}
     encoder = fit_encoder(X, groups, network="bandwise", segment_duration=1.0)
@@ -152,7 +152,7 @@ def test_the_default_network_takes_clips_between_half_a_second_and_a_segment_as_
     np.testing.assert_allclose(mixed[3:], encoder.transform([X[3, :9_000]]), atol=2e-6)
 
 
-def test_the_papers_network_repeats_short_clips_up_to_its_segment(bursts):
+def test_short_clips_are_repeated_for_the_papers_network(bursts):
     X, groups = bursts
     encoder = fit_encoder(X, groups, network="paper", segment_duration=0.25)
     assert encoder.segment_length_ == 4_000
@@ -170,7 +170,7 @@ def test_short_recordings_are_repeated_in_training_with_a_warning(bursts):
     assert np.array_equal(encoder.transform(X), fit_encoder(repeated, groups).transform(X))
 
 
-def test_segments_are_shortened_with_a_warning_where_all_recordings_are_shorter(bursts):
+def test_segments_are_shortened_to_the_longest_recording(bursts):
     X, groups = bursts
     with pytest.warns(
         UserWarning, match=r"segment_duration reduced from 4 s to 0.5 s: the longest recording has 0.5 s"
@@ -180,7 +180,7 @@ def test_segments_are_shortened_with_a_warning_where_all_recordings_are_shorter(
 
 
 @pytest.mark.parametrize("dtype", [np.int16, np.int32])
-def test_integer_pcm_gives_what_floating_point_gives(bursts, dtype):
+def test_integer_pcm_and_floating_point_agree(bursts, dtype):
     X, groups = bursts
     pcm = (X / np.abs(X).max() * np.iinfo(dtype).max * 0.9).astype(dtype)
     as_float = (pcm / (np.iinfo(dtype).max + 1.0)).astype(np.float32)
@@ -200,7 +200,7 @@ def test_the_level_does_not_matter(trained, bursts, gain):
     np.testing.assert_allclose(trained.transform(gain * bursts[0]), trained.transform(bursts[0]), atol=1e-4)
 
 
-def test_a_stretch_of_digital_silence_does_no_harm(trained):
+def test_a_stretch_of_digital_silence_is_accepted(trained):
     X = reverberant_bursts(1, n_times=3 * CLIP)[0]
     X[0, CLIP:] = 0
     assert np.isfinite(trained.transform(list(X))).all()
@@ -215,7 +215,7 @@ def numbers(inputs):
 
 
 @pytest.mark.parametrize("sampling", ["soft", "hard", "position_independent"])
-def test_rows_are_trained_with_their_own_labels_and_no_source_is_in_both_parts(sampling):
+def test_batches_keep_labels_aligned_and_hold_out_whole_sources(sampling):
     rir, source = (labels.ravel() for labels in np.mgrid[:8, :12])
     order = np.random.default_rng(0).permutation(len(rir))
     rir, source, room = rir[order], source[order], rir[order] // 2
@@ -240,7 +240,7 @@ def test_rows_are_trained_with_their_own_labels_and_no_source_is_in_both_parts(s
 
 
 @pytest.mark.parametrize("n_views", [2, 3, 12])
-def test_without_labels_each_recording_is_a_class_and_whole_recordings_are_held_out(n_views):
+def test_unlabelled_recordings_are_classes_and_held_out_whole(n_views):
     watcher = BatchWatcher()
     encoder = ContrastiveRoomEncoder(
         **ENCODER | {"n_views": n_views, "steps_per_epoch": 10, "validation_steps": 10}, callbacks=[watcher]
@@ -274,14 +274,14 @@ def test_without_labels_segments_are_at_most_half_a_recording():
     assert encoder.segment_length_ == CLIP
 
 
-def test_unlabelled_recordings_too_short_for_different_segments_are_warned_of(bursts):
+def test_unlabelled_recordings_of_one_segment_give_a_warning(bursts):
     message = "X should have recordings longer than 0.5 s where there are no rir_groups, .*, got 0.5 s at most"
     with pytest.warns(UserWarning, match=message):
         encoder = fit_encoder(bursts[0], {})
     assert encoder.segment_length_ == CLIP
 
 
-def test_smaller_batches_are_announced(bursts):
+def test_reduced_batches_give_a_warning(bursts):
     X, groups = bursts
     with pytest.warns(UserWarning, match="reduced") as caught:
         encoder = fit_encoder(X, groups, n_classes=24, n_views=3)
@@ -293,7 +293,7 @@ def test_smaller_batches_are_announced(bursts):
     assert (encoder.n_classes_, encoder.n_views_) == (4, 3)
 
 
-def test_too_few_labels_for_validation_are_announced_and_the_training_loss_decides():
+def test_too_few_labels_for_validation_give_a_warning():
     X, rir, source = reverberant_bursts(3)
     with pytest.warns(UserWarning, match="no validation: the labels are too few to hold out"):
         encoder = fit_encoder(X, {"rir_groups": rir, "source_groups": source}, max_epochs=2)
@@ -301,7 +301,7 @@ def test_too_few_labels_for_validation_are_announced_and_the_training_loss_decid
     assert encoder.history_["valid_loss"].isna().all()
 
 
-def test_nothing_is_held_out_where_the_fraction_is_zero(bursts):
+def test_a_validation_fraction_of_zero_holds_nothing_out(bursts):
     X, groups = bursts
     encoder = fit_encoder(X, groups, validation_fraction=0, max_epochs=2)
     assert encoder.history_["valid_loss"].isna().all()
@@ -319,7 +319,7 @@ def test_labels_may_be_strings_and_pandas_columns(bursts):
 # --- Networks ---
 
 
-def test_a_network_class_of_the_callers_own_is_built_for_the_segment_and_used(bursts):
+def test_a_users_network_class_is_built_for_the_segment(bursts):
     X, groups = bursts
     encoder = fit_encoder(X, groups, network=TinyNetwork, segment_duration=0.3, max_epochs=3)
     assert isinstance(encoder.network_, TinyNetwork)
@@ -329,14 +329,14 @@ def test_a_network_class_of_the_callers_own_is_built_for_the_segment_and_used(bu
     np.testing.assert_allclose(np.linalg.norm(embeddings, axis=1), 1, atol=1e-6)
 
 
-def test_the_papers_network_is_trained_too(bursts):
+def test_the_papers_network_can_be_trained(bursts):
     X, groups = bursts
     encoder = fit_encoder(X, groups, network="paper", max_epochs=2)
     assert encoder.transform(X).shape == (80, 64)
     assert encoder.history_.notna().all(axis=None)
 
 
-def test_a_bandwise_encoder_is_trained_by_a_loss_of_each_part_and_of_the_whole(bursts):
+def test_a_bandwise_encoder_has_a_loss_for_each_part_and_the_whole(bursts):
     X, groups = bursts
     encoder = fit_encoder(X, groups, network="bandwise")
     assert isinstance(encoder.network_, BandwiseRoomCNN)
@@ -375,7 +375,7 @@ def test_fitting_does_not_change_the_waveforms_or_the_parameters(bursts):
     assert encoder.get_params() == parameters
 
 
-def test_a_clone_has_the_same_parameters_and_learns_the_same(bursts):
+def test_a_clone_learns_the_same(bursts):
     X, groups = bursts
     encoder = fit_encoder(X, groups, network=TinyNetwork, tau=0.5)
     new = clone(encoder)
@@ -395,7 +395,7 @@ def test_features_have_names_and_can_be_a_frame(trained, bursts):
 # --- Refused ---
 
 
-def test_an_encoder_that_is_not_fitted_refuses_to_transform(bursts):
+def test_an_unfitted_encoder_refuses_to_transform(bursts):
     with pytest.raises(NotFittedError):
         ContrastiveRoomEncoder().transform(bursts[0])
 
@@ -441,7 +441,7 @@ def cross_validate_once(encoder, X):
         (lambda X: [*X[:-1], X[-1, :0]], ValueError, "X must have samples in every row, got row 79 without any"),
     ],
 )
-def test_waveforms_that_are_none_are_refused_by_fit_and_transform(trained, bursts, change, error, message):
+def test_invalid_waveforms_are_refused_by_fit_and_transform(trained, bursts, change, error, message):
     X, groups = bursts
     broken = change(X)
     with pytest.raises(error, match=f"ContrastiveRoomEncoder: {message}"):
@@ -474,7 +474,7 @@ RIR, SOURCE = np.tile(np.arange(N_RIRS), 20), np.repeat(np.arange(20), N_RIRS)
     ],
 )
 @pytest.mark.parametrize("validation_fraction", [0, 0.2])
-def test_labels_that_cannot_serve_are_refused(bursts, parameters, groups, message, validation_fraction):
+def test_unusable_group_labels_are_refused(bursts, parameters, groups, message, validation_fraction):
     encoder = ContrastiveRoomEncoder(**ENCODER | parameters, validation_fraction=validation_fraction)
     with pytest.raises(ValueError, match=message):
         encoder.fit(bursts[0], **groups)
@@ -491,14 +491,14 @@ def test_an_rir_in_two_rooms_is_refused(bursts):
         fit_encoder(X, {"rir_groups": room, "room_groups": groups["rir_groups"]})
 
 
-def test_missing_targets_are_warned_of_before_the_encoder_is_trained(bursts):
+def test_missing_targets_give_a_warning_before_training(bursts):
     X, groups = bursts
     for y in (np.where(np.arange(80) < 3, np.nan, 1.0), np.where(np.arange(160) < 6, np.nan, 1.0).reshape(80, 2)):
         with pytest.warns(UserWarning, match="y has missing targets in 3 of 80 rows.*drop these rows"):
             ContrastiveRoomEncoder(**ENCODER).fit(X, y, **groups)
 
 
-def test_sampling_that_needs_labels_is_refused_without_any():
+def test_sampling_that_needs_labels_is_refused_without_them():
     with pytest.raises(ValueError, match="source_groups must be given for sampling='hard', got None"):
         fit_encoder(numbered_recordings(20, 2 * CLIP), {}, sampling="hard")
 
@@ -537,7 +537,7 @@ def test_one_recording_without_labels_is_refused(bursts):
         ({"device": "tpu please"}, ValueError, 'device must be .* such as "cpu" or "cuda", got \'tpu please\''),
     ],
 )
-def test_each_bad_parameter_is_named(bursts, parameters, error, message):
+def test_invalid_parameters_are_named(bursts, parameters, error, message):
     X, groups = bursts
     encoder = ContrastiveRoomEncoder(**ENCODER | parameters)
     with pytest.raises(error, match=f"^ContrastiveRoomEncoder: {message}"):

@@ -24,7 +24,7 @@ class Failing(Callback):
 
 
 @pytest.mark.parametrize("warm_start", [False, True])
-def test_a_fit_that_raises_leaves_a_fitted_encoder_as_it_was(bursts, warm_start):
+def test_a_fit_that_raises_leaves_the_encoder_unchanged(bursts, warm_start):
     X, groups = bursts
     encoder = fit_encoder(X, groups, max_epochs=1, warm_start=warm_start)
     before, embeddings, state = vars(encoder).copy(), encoder.transform(X), pickle.dumps(encoder.net_.optimizer_)
@@ -44,7 +44,7 @@ def test_a_fit_that_raises_leaves_a_fitted_encoder_as_it_was(bursts, warm_start)
 
 
 @pytest.mark.parametrize("fitted_before", [False, True])
-def test_an_interruption_in_the_first_epoch_leaves_the_encoder_as_it_was(bursts, fitted_before):
+def test_an_interrupted_first_epoch_leaves_the_encoder_unchanged(bursts, fitted_before):
     X, groups = bursts
     encoder = fit_encoder(X, groups, max_epochs=1) if fitted_before else ContrastiveRoomEncoder(**ENCODER)
     before = vars(encoder).copy()
@@ -58,7 +58,7 @@ def test_an_interruption_in_the_first_epoch_leaves_the_encoder_as_it_was(bursts,
 
 
 @pytest.mark.parametrize("verbose", [0, 1])
-def test_a_pickled_encoder_works_and_holds_no_training_data(bursts, verbose):
+def test_pickled_encoders_work_and_hold_no_training_data(bursts, verbose):
     X, groups = bursts
     encoder = fit_encoder(X, groups, network=TinyNetwork, verbose=verbose)
     pickled = pickle.dumps(encoder)
@@ -67,7 +67,7 @@ def test_a_pickled_encoder_works_and_holds_no_training_data(bursts, verbose):
 
 
 @pytest.mark.parametrize("warm_start", [False, True])
-def test_a_pickle_holds_the_weights_once_and_the_optimiser_only_to_resume(bursts, warm_start):
+def test_only_resumable_pickles_hold_the_optimiser(bursts, warm_start):
     X, groups = bursts
     encoder = fit_encoder(X, groups, network="paper", segment_duration=0.25, warm_start=warm_start)
     n_bytes = sum(weight.nbytes for weight in encoder.network_.parameters())
@@ -106,7 +106,7 @@ def test_warm_start_resumes_where_the_last_fit_ended(estimator, room_grid):
     assert model.set_params(warm_start=False).fit(X, y, **groups).n_iter_ == 1
 
 
-def test_warm_start_trains_on_other_batches_but_holds_out_the_same_sources(room_grid):
+def test_warm_start_draws_new_batches_and_holds_out_the_same_sources(room_grid):
     X, _, groups = room_grid
     held_out, order = [], []
 
@@ -124,7 +124,7 @@ def test_warm_start_trains_on_other_batches_but_holds_out_the_same_sources(room_
     assert not np.array_equal(*order)
 
 
-def test_training_may_go_on_with_other_batches_and_a_new_schedule_of_step_sizes(room_grid):
+def test_a_resumed_training_may_have_new_batches_and_a_new_schedule(room_grid):
     X, _, groups = room_grid
     encoder = ContrastiveRoomEncoder(**ENCODER | {"max_epochs": 2}, warm_start=True).fit(X, **groups)
     schedule = LRScheduler("StepLR", step_size=1, gamma=0.1)
@@ -135,7 +135,7 @@ def test_training_may_go_on_with_other_batches_and_a_new_schedule_of_step_sizes(
     assert steps[3] == pytest.approx(steps[2] / 10)
 
 
-def test_going_on_with_another_network_is_refused(room_grid):
+def test_resuming_with_another_network_is_refused(room_grid):
     X, _, groups = room_grid
     encoder = ContrastiveRoomEncoder(**ENCODER | {"network": "bandwise"}, warm_start=True).fit(X, **groups)
     message = r"network must stay as it was to go on with a fitted estimator \('bandwise'\), got 'paper'"
@@ -146,7 +146,7 @@ def test_going_on_with_another_network_is_refused(room_grid):
     assert encoder.set_params(warm_start=False).fit(X, **groups).transform(X).shape == (len(X), 64)
 
 
-def test_partial_fit_trains_one_epoch_on_what_it_is_given(room_grid):
+def test_partial_fit_trains_one_epoch_on_the_given_data(room_grid):
     X, _, groups = room_grid
     encoder = ContrastiveRoomEncoder(**ENCODER)
     for first in (0, 3):  # three rooms, then the others

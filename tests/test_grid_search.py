@@ -12,7 +12,7 @@ import pandas as pd
 SCRIPT = Path(__file__).resolve().parents[1] / "examples" / "grid_search.py"
 
 
-def test_the_sweep_ranks_all_settings_beside_the_supervised_baseline(tmp_path):
+def test_the_grid_search_ranks_all_settings_and_the_baseline(tmp_path):
     command = [
         sys.executable,
         "-W",

@@ -96,7 +96,7 @@ def test_estimates_do_not_depend_on_the_scale_and_offset_of_the_features(data):
     np.testing.assert_allclose(RoomRegressor(**QUICK).fit(changed, y).predict(changed), expected, rtol=1e-3, atol=1e-3)
 
 
-def test_constant_features_and_targets_do_no_harm(data):
+def test_constant_features_and_targets_are_accepted(data):
     X, y = data[0].copy(), reverberation_time(data[0])
     X[:, 3] = 7.0
     assert np.isfinite(RoomRegressor(**QUICK).fit(X, y).predict(X)).all()
@@ -104,7 +104,7 @@ def test_constant_features_and_targets_do_no_harm(data):
     np.testing.assert_allclose(constant, 2.5, atol=0.5)
 
 
-def test_estimates_are_never_negative_where_they_must_not_be_and_it_still_trains():
+def test_non_negative_heads_learn_and_never_go_below_zero():
     X, new = embeddings(600), embeddings(300, seed=1)
     y, true = (np.maximum(5 * x[:, 0] + 5 * x[:, 1], 0.0) for x in (X, new))  # half of them are 0
     free = RoomRegressor(**LEARNING, max_epochs=20).fit(X, y)
@@ -117,7 +117,7 @@ def test_estimates_are_never_negative_where_they_must_not_be_and_it_still_trains
     assert 0 <= kept.predict(far).min() < 1e-6
 
 
-def test_the_floor_acts_in_training_too(data):
+def test_the_floor_also_acts_in_training(data):
     X = data[0]
     head = RoomRegressor(**QUICK, non_negative=True).fit(X, np.maximum(X[:, 0], 0))
     floor = head.net_.module_[-1].floor.item()
@@ -193,7 +193,7 @@ def test_heads_are_the_papers_network(head, data):
 
 
 @pytest.mark.parametrize("head", HEADS)
-def test_each_row_is_seen_once_an_epoch_in_batches_of_at_most_16(head, data):
+def test_each_recording_is_seen_once_an_epoch_in_batches_of_16_at_most(head, data):
     X, watcher = data[0], BatchWatcher()
     head(max_epochs=2, random_state=0, validation_fraction=0.1, callbacks=[watcher]).fit(X, targets(head, X))
     sizes = [len(inputs) for inputs, _ in watcher.seen[True]]
@@ -204,7 +204,7 @@ def test_each_row_is_seen_once_an_epoch_in_batches_of_at_most_16(head, data):
 
 
 @pytest.mark.parametrize("head", HEADS)
-def test_the_same_seed_gives_the_same_head_to_the_bit_and_another_seed_another(head, data):
+def test_a_seed_determines_the_head_to_the_last_bit(head, data):
     X, new = data
     outputs = [
         head(max_epochs=2, random_state=seed).fit(X, targets(head, X))._outputs(new)
@@ -216,7 +216,7 @@ def test_the_same_seed_gives_the_same_head_to_the_bit_and_another_seed_another(h
 
 
 @pytest.mark.parametrize("head", HEADS)
-def test_global_random_generators_are_left_alone_and_have_no_say(head, data):
+def test_global_generators_neither_change_nor_matter(head, data):
     X = data[0]
     numpy_state, torch_state = np.random.get_state()[1].copy(), torch.get_rng_state()  # noqa: NPY002
     first = head(**QUICK).fit(X, targets(head, X))._outputs(X)
@@ -254,7 +254,7 @@ def recordings_of(batches, X):
 
 @pytest.mark.parametrize("head", HEADS)
 @pytest.mark.parametrize("hold_out", ["source", "rir", "room"])
-def test_whole_labels_of_what_is_named_are_held_out(head, hold_out):
+def test_hold_out_takes_whole_labels_of_the_named_kind(head, hold_out):
     X, wholes, others = embeddings(), np.arange(300) // 10, np.arange(300) % 7
     labels = {f"{name}_groups": wholes if name == hold_out else others for name in ("source", "rir", "room")}
     watcher = BatchWatcher()
@@ -266,7 +266,7 @@ def test_whole_labels_of_what_is_named_are_held_out(head, hold_out):
 
 
 @pytest.mark.parametrize("head", HEADS)
-def test_labels_that_are_to_be_held_out_must_be_there(head, data):
+def test_missing_labels_to_hold_out_are_refused(head, data):
     X = data[0]
     with pytest.raises(ValueError, match="room_groups must be given where hold_out='room', got None"):
         head(**QUICK, hold_out="room").fit(X, targets(head, X), rir_groups=np.arange(300))
@@ -280,7 +280,7 @@ def test_labels_that_are_to_be_held_out_must_be_there(head, data):
         head(**QUICK).fit(X, targets(head, X), rir_groups=[1, 2])
 
 
-def test_estimates_of_bagged_heads_are_averaged_and_each_holds_out_other_whole_labels():
+def test_bagged_heads_are_averaged_and_hold_out_different_labels():
     class SharedWatcher(BatchWatcher):
         seen: dict = {True: [], False: []}  # noqa: RUF012 - shared by clones on purpose
 
@@ -304,7 +304,7 @@ def test_estimates_of_bagged_heads_are_averaged_and_each_holds_out_other_whole_l
 
 @pytest.mark.parametrize("head", HEADS)
 @pytest.mark.parametrize(("n_rows", "fraction"), [(300, 0), (99, 0.09), (20, 0.4)])
-def test_with_nothing_or_too_little_to_hold_out_the_training_loss_decides(head, n_rows, fraction):
+def test_without_enough_to_hold_out_the_training_loss_decides(head, n_rows, fraction):
     X = embeddings(n_rows)
     said = contextlib.nullcontext()
     if fraction:
@@ -321,7 +321,7 @@ def test_with_nothing_or_too_little_to_hold_out_the_training_loss_decides(head, 
 
 
 @pytest.mark.parametrize("head", HEADS)
-def test_an_interrupted_fit_leaves_a_usable_head(head, data):
+def test_an_interrupted_fit_keeps_the_completed_epochs(head, data):
     X, fitted = data[0], head(random_state=0, callbacks=[Interrupter(18)])  # the first step of the second epoch
     with (
         pytest.raises(KeyboardInterrupt),
@@ -333,7 +333,7 @@ def test_an_interrupted_fit_leaves_a_usable_head(head, data):
 
 
 @pytest.mark.parametrize("head", HEADS)
-def test_a_progress_bar_is_shown_with_verbose_1_and_nothing_with_0(head, data, capsys):
+def test_a_progress_bar_is_shown_only_with_verbose(head, data, capsys):
     X = data[0]
     head(**QUICK).fit(X, targets(head, X))
     assert capsys.readouterr() == ("", "")
@@ -374,7 +374,7 @@ def test_heads_work_in_cross_validation_and_grid_search(data):
 
 
 @pytest.mark.parametrize("head", HEADS)
-def test_lists_and_double_precision_are_taken_too(head, data):
+def test_lists_and_double_precision_are_accepted(head, data):
     X, y = data[0], targets(head, data[0])
     expected = head(**QUICK).fit(X, y)._outputs(X)
     fitted = head(**QUICK).fit(X.astype(np.float64).tolist(), y.tolist())
@@ -411,7 +411,7 @@ def with_wrong_value(X, value):
         (lambda X, y: (X, None), "requires y to be passed, but the target y is None"),
     ],
 )
-def test_bad_features_are_refused_and_leave_the_head_unfitted(head, data, change, message):
+def test_invalid_features_are_refused_and_leave_the_head_unfitted(head, data, change, message):
     fitted = head(**QUICK)
     with pytest.raises(ValueError, match=message):
         fitted.fit(*change(data[0], targets(head, data[0])))
@@ -419,7 +419,7 @@ def test_bad_features_are_refused_and_leave_the_head_unfitted(head, data, change
         fitted.predict(data[0])
 
 
-def test_bad_targets_are_refused(data):
+def test_invalid_targets_are_refused(data):
     X, y = data[0], reverberation_time(data[0])
     with pytest.raises(ValueError, match="Input y contains NaN"):
         RoomRegressor().fit(X, np.where(y > 1, np.nan, y))
@@ -457,12 +457,12 @@ def test_features_of_another_length_are_refused_in_prediction(head, data):
         ({"device": "tpu please"}, ValueError, 'device must be "auto" or a torch device'),
     ],
 )
-def test_each_bad_parameter_is_named(head, data, parameters, error, message):
+def test_invalid_parameters_are_named(head, data, parameters, error, message):
     with pytest.raises(error, match=f"^{head.__name__}: {message}"):
         head(**parameters).fit(data[0], targets(head, data[0]))
 
 
 @pytest.mark.parametrize("head", HEADS)
-def test_a_head_that_is_not_fitted_refuses_to_predict(head, data):
+def test_an_unfitted_head_refuses_to_predict(head, data):
     with pytest.raises(NotFittedError):
         head().predict(data[0])

@@ -61,7 +61,7 @@ def fetch(server: Server, home: Path, checksum: str | None = None) -> Path:
     return fetch_librispeech("dev-clean", data_home=home, base_url=server.url, checksum=checksum, verbose=0)
 
 
-def test_the_corpus_arrives_in_its_layout_and_load_speech_reads_it(server: Server, tmp_path: Path) -> None:
+def test_load_speech_reads_the_downloaded_corpus(server: Server, tmp_path: Path) -> None:
     server.archive = pack(CONTENT)
     folder = fetch(server, tmp_path)
     assert folder == tmp_path / "LibriSpeech" / "dev-clean"
@@ -72,7 +72,7 @@ def test_the_corpus_arrives_in_its_layout_and_load_speech_reads_it(server: Serve
     assert set(load_speech(folder, duration=1.0).speaker) == {"84", "174"}
 
 
-def test_the_second_call_asks_no_server(server: Server, tmp_path: Path) -> None:
+def test_the_second_call_needs_no_server(server: Server, tmp_path: Path) -> None:
     server.archive = pack(CONTENT)
     folder = fetch(server, tmp_path)
     assert len(server.requests) == 1
@@ -81,7 +81,7 @@ def test_the_second_call_asks_no_server(server: Server, tmp_path: Path) -> None:
     assert len(server.requests) == 1
 
 
-def test_a_download_that_was_given_up_goes_on_in_the_next_call(server: Server, tmp_path: Path) -> None:
+def test_an_abandoned_download_resumes_in_the_next_call(server: Server, tmp_path: Path) -> None:
     server.archive = pack(CONTENT)
     part = tmp_path / "dev-clean.tar.gz.part"
     part.write_bytes(server.archive[:1000])
@@ -94,7 +94,7 @@ def test_a_download_that_was_given_up_goes_on_in_the_next_call(server: Server, t
     assert not part.exists()
 
 
-def test_a_tampered_archive_is_refused_and_nothing_of_it_stays(server: Server, tmp_path: Path) -> None:
+def test_a_tampered_archive_is_refused_and_deleted(server: Server, tmp_path: Path) -> None:
     server.archive = pack(CONTENT)
     right = f"md5:{hashlib.md5(server.archive).hexdigest()}"
     tampered = bytearray(server.archive)
@@ -130,7 +130,7 @@ def test_openslrs_checksum_holds_unless_another_is_given(server: Server, tmp_pat
     ],
     ids=lambda member: f"{member[0].name}-{member[0].type.decode()}-{member[0].linkname}",
 )
-def test_a_hostile_archive_is_refused_and_nothing_of_it_stays(
+def test_a_hostile_archive_is_refused_and_deleted(
     server: Server, tmp_path: Path, hostile: tuple[tarfile.TarInfo, bytes]
 ) -> None:
     server.archive = pack([*CONTENT, hostile])
@@ -154,7 +154,7 @@ def test_a_damaged_archive_leaves_nothing_half_unpacked(server: Server, tmp_path
     assert files_below(tmp_path) == []
 
 
-def test_a_full_disk_while_unpacking_is_reported_as_it_is(
+def test_a_full_disk_while_unpacking_is_reported(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*args: object, **kwargs: object) -> None:
@@ -167,14 +167,14 @@ def test_a_full_disk_while_unpacking_is_reported_as_it_is(
     assert files_below(tmp_path) == []
 
 
-def test_an_archive_that_the_server_does_not_have_is_not_asked_for_twice(server: Server, tmp_path: Path) -> None:
+def test_a_missing_archive_is_requested_only_once(server: Server, tmp_path: Path) -> None:
     with pytest.raises(ConnectionError, match=r"fetch_librispeech: .*404"):
         fetch_librispeech("test-clean", data_home=tmp_path, base_url=server.url, verbose=0)
     assert len(server.requests) == 1
     assert files_below(tmp_path) == []
 
 
-def test_no_server_at_all_is_one_clear_error(tmp_path: Path) -> None:
+def test_an_unreachable_server_is_one_clear_error(tmp_path: Path) -> None:
     with pytest.raises(ConnectionError, match=r"fetch_librispeech: .* must be within reach") as caught:
         fetch_librispeech("dev-clean", data_home=tmp_path, base_url="http://127.0.0.1:9", attempts=2, verbose=0)
     assert isinstance(caught.value.__cause__, requests.RequestException)
@@ -187,7 +187,7 @@ def test_unknown_subsets_and_checksums_are_named(tmp_path: Path) -> None:
         fetch_librispeech("dev-clean", data_home=tmp_path, checksum="abc")
 
 
-def test_progress_is_shown_when_asked_for(server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_progress_is_shown_on_request(server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     server.archive = pack(CONTENT)
     checksum = f"sha256:{hashlib.sha256(server.archive).hexdigest()}"
     fetch_librispeech("dev-clean", data_home=tmp_path, base_url=server.url, checksum=checksum)

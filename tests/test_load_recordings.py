@@ -22,7 +22,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_segments_are_stretches_of_their_files(folder: Path) -> None:
+def test_segments_are_slices_of_their_files(folder: Path) -> None:
     recordings = load_recordings(folder, duration=1.0)
     assert recordings.file.tolist() == ["a/1.wav"] * 3 + ["a/2.flac"] * 2 + ["b/3.wav"]
     assert recordings.start.tolist() == [0, 1, 2, 0, 1, 0]
@@ -36,7 +36,7 @@ def test_segments_are_stretches_of_their_files(folder: Path) -> None:
     np.testing.assert_array_equal(np.asarray(recordings.data[[4, 1]]), np.asarray(recordings.data)[[4, 1]])
 
 
-def test_segments_may_overlap_and_files_be_named(folder: Path) -> None:
+def test_segments_may_overlap_and_files_may_be_listed(folder: Path) -> None:
     recordings = load_recordings([folder / "a/2.flac"], duration=1.0, hop_duration=0.25)
     assert recordings.start.tolist() == [0, 0.25, 0.5, 0.75, 1]
     assert recordings.file[0] == (folder / "a/2.flac").as_posix()
@@ -61,7 +61,7 @@ def test_an_encoder_learns_from_files_without_reading_them_all_at_once(folder: P
     assert len(pickle.dumps(recordings.data)) < 10_000
 
 
-def test_what_cannot_be_read_is_named(folder: Path, tmp_path: Path) -> None:
+def test_unreadable_sources_are_named(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"source must have files of 9 s at least, got 3.5 s at most"):
         load_recordings(folder, duration=9.0)
     with pytest.raises(FileNotFoundError, match="load_recordings: "):
@@ -81,7 +81,7 @@ def test_a_file_cut_after_its_header_was_read_is_named(folder: Path) -> None:
         recordings.data[2]
 
 
-def test_a_file_that_is_gone_or_silent_is_named(folder: Path) -> None:
+def test_a_missing_or_silent_file_is_named(folder: Path) -> None:
     recordings = load_recordings(folder, duration=1.0)
     (folder / "a" / "1.wav").unlink()
     with pytest.raises(FileNotFoundError, match=r"path must be an audio file, got one that is gone: .*1.wav"):

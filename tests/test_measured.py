@@ -95,13 +95,13 @@ def test_a_table_brings_rooms_and_geometry_from_a_frame_or_a_csv_file(folder: Pa
         assert rooms.table["condition"].tolist()[1:] == ["empty", "full"]
 
 
-def test_states_of_a_room_are_one_room_unless_told_apart(folder: Path, table: pd.DataFrame) -> None:
+def test_states_of_a_room_are_one_room_by_default(folder: Path, table: pd.DataFrame) -> None:
     rooms = load_measured_rirs(table, root=folder, room_columns=("room", "condition"))
     assert rooms.room.tolist() == ["office", "hall/empty", "hall/full"]
     assert load_measured_rirs(table.drop(columns="room"), root=folder).room.tolist() == ["office", "hall", "hall"]
 
 
-def test_the_result_has_the_shape_of_simulated_rooms(folder: Path) -> None:
+def test_fields_are_those_of_simulated_rooms(folder: Path) -> None:
     from roomacoustic_sk.datasets import simulate_rooms
 
     simulated = simulate_rooms(1, 1, materials=0.5, random_state=0)
@@ -112,7 +112,7 @@ def test_the_result_has_the_shape_of_simulated_rooms(folder: Path) -> None:
         assert measured[name].shape == (3,)
 
 
-def test_a_response_without_t30_has_t20_and_says_so(tmp_path: Path) -> None:
+def test_a_response_without_t30_gets_t20_with_its_range(tmp_path: Path) -> None:
     write_response(tmp_path / "1.wav", response(0.5))
     write_response(tmp_path / "2.wav", response(0.5, noise=-35))
     rooms = load_measured_rirs(tmp_path)
@@ -151,7 +151,7 @@ def test_a_channel_must_be_chosen_where_there_are_several(folder: Path) -> None:
         load_measured_rirs(table, root=folder, channel=2)
 
 
-def test_progress_shows_only_where_asked(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_progress_is_shown_only_on_request(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
     load_measured_rirs(folder)
     assert capfd.readouterr().err == ""
     load_measured_rirs(folder, verbose=1)
@@ -190,7 +190,7 @@ def test_an_empty_or_missing_folder_is_refused(tmp_path: Path) -> None:
         load_measured_rirs(tmp_path / "nowhere")
 
 
-def test_a_table_that_is_none_is_refused(folder: Path, table: pd.DataFrame) -> None:
+def test_invalid_tables_are_refused(folder: Path, table: pd.DataFrame) -> None:
     with pytest.raises(ValueError, match=r"path in each of its column 'file', got 3 rows with columns \['room'"):
         load_measured_rirs(table.drop(columns="file"), root=folder)
     with pytest.raises(ValueError, match=r"at least one row .*got 0 rows"):
@@ -207,7 +207,7 @@ def test_a_table_that_is_none_is_refused(folder: Path, table: pd.DataFrame) -> N
         load_measured_rirs(table.assign(volume_m3=[60, -3, 900]), root=folder)
 
 
-def test_rooms_that_cannot_be_told_apart_are_refused(folder: Path, table: pd.DataFrame) -> None:
+def test_invalid_room_columns_are_refused(folder: Path, table: pd.DataFrame) -> None:
     with pytest.raises(ValueError, match=r"room_columns must be among the columns .*got \['hall'\]"):
         load_measured_rirs(table, root=folder, room_columns=("hall",))
     with pytest.raises(
@@ -218,7 +218,7 @@ def test_rooms_that_cannot_be_told_apart_are_refused(folder: Path, table: pd.Dat
         load_measured_rirs(table, root=folder, room_columns="room")
 
 
-def test_bad_rates_and_ranges_are_refused(folder: Path) -> None:
+def test_invalid_rates_and_ranges_are_refused(folder: Path) -> None:
     with pytest.raises(ValueError, match="load_measured_rirs: sample_rate"):
         load_measured_rirs(folder, sample_rate=0)
     with pytest.raises(ValueError, match="load_measured_rirs: decay_ranges must be one of"):

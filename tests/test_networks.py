@@ -71,7 +71,7 @@ def test_room_cnn_has_the_shapes_of_table_1():
         assert [type(layer) for layer in block] == [nn.Conv2d, nn.ReLU, nn.BatchNorm2d]
 
 
-def test_spectrogram_equals_scipys_short_time_fourier_transform():
+def test_spectrogram_equals_scipys_stft():
     signal = noise_clips(1, 5_000)
     expected = reference_spectrogram(signal[0].numpy())
     found = LogSpectrogram()(signal)[0, 0].numpy()
@@ -80,7 +80,7 @@ def test_spectrogram_equals_scipys_short_time_fourier_transform():
 
 
 @pytest.mark.parametrize("n_times", [3_000, 2_984])  # with samples left over, and ending with the last window
-def test_spectrogram_equals_torchs_short_time_fourier_transform_for_other_windows(n_times):
+def test_spectrogram_equals_torchs_stft_for_other_windows(n_times):
     signal, window = noise_clips(2, n_times).double(), torch.hann_window(64, dtype=torch.float64)
     spectrum = torch.stft(signal, 64, hop_length=20, window=window, center=False, return_complex=True).abs().log()
     expected = (spectrum - spectrum.mean((1, 2), keepdim=True)) / spectrum.std((1, 2), keepdim=True)
@@ -89,7 +89,7 @@ def test_spectrogram_equals_torchs_short_time_fourier_transform_for_other_window
     torch.testing.assert_close(found, expected.float(), atol=2e-3, rtol=0)
 
 
-def test_band_spectrogram_equals_scipys_power_spectrum_summed_over_triangles():
+def test_band_spectrogram_equals_scipys_spectrum_under_triangles():
     signal = noise_clips(1, 20_000).double()[0].numpy()
     transform = ShortTimeFFT(get_window("hann", 512), hop=128, fs=16_000.0, fft_mode="onesided")
     n_frames = (len(signal) - 512) // 128 + 1
@@ -109,7 +109,7 @@ def test_band_spectrogram_equals_scipys_power_spectrum_summed_over_triangles():
 
 
 @pytest.mark.parametrize("octave", [125, 250, 500, 1_000, 4_000])
-def test_decays_of_octaves_are_told_apart_by_band_spectrogram_from_125_hz_up(octave):
+def test_band_spectrogram_separates_the_decays_of_octaves(octave):
     # A tone in one octave decays by 60 dB while one two octaves off stays: each band shows the decay of its own.
     time = torch.arange(32_000) / 16_000
     other = octave * 4 if octave < 2_000 else octave / 4
@@ -152,7 +152,7 @@ def test_spectrogram_does_not_depend_on_the_level_in_single_precision(exponent):
     torch.testing.assert_close(LogSpectrogram()(2.0**exponent * clips), LogSpectrogram()(clips), atol=1e-6, rtol=0)
 
 
-def test_spectrogram_of_clicks_in_silence_is_floored_80_db_below_the_clips_power():
+def test_spectrogram_has_a_floor_80_db_below_the_clips_power():
     clip = torch.zeros(1, 8_000)
     clip[0, 4_000] = 1.0
     clip[0, 2_000] = 0.01
@@ -202,7 +202,7 @@ def test_dropout_works_in_training_only(network):
 
 
 @pytest.mark.parametrize("network", ENCODERS)
-def test_a_clip_is_embedded_alike_alone_and_in_company(network):
+def test_a_clip_is_embedded_alike_alone_and_in_a_batch(network):
     encoder, clips = network(16_000).eval(), noise_clips(4, 16_000)
     torch.testing.assert_close(encoder(clips[2:3]), encoder(clips)[2:3], atol=1e-5, rtol=0)
 
@@ -223,7 +223,7 @@ def test_gradient_is_finite_and_reaches_every_parameter(network, clip):
 
 
 @pytest.mark.parametrize("network", ENCODERS)
-def test_bfloat16_convolutions_leave_the_embedding_in_float32_and_near(network):
+def test_bfloat16_convolutions_give_nearly_the_same_float32_embedding(network):
     encoder, clips = network(16_000).eval(), noise_clips(3, 16_000)
     with torch.autocast("cpu", torch.bfloat16):
         rounded = encoder(clips)
@@ -242,13 +242,13 @@ def test_projection_stays_in_float32_under_autocast():
 
 
 @pytest.mark.parametrize("head", [ProjectionHead, MLPHead])
-def test_heads_have_relus_between_their_layers_alone(head):
+def test_heads_have_relus_only_between_their_layers(head):
     layers = [type(layer) for layer in head()]
     assert layers[::2] == [nn.Linear] * (len(layers) // 2 + 1)
     assert layers[1::2] == [nn.ReLU] * (len(layers) // 2)
 
 
-def test_pooled_room_cnn_takes_clips_of_any_length_from_half_a_second_up():
+def test_pooled_room_cnn_takes_clips_of_half_a_second_and_longer():
     encoder = PooledRoomCNN().eval()
     for n_times in (8_000, 8_001, 12_345, 16_000, 64_000, 100_000):
         embeddings = encoder(noise_clips(2, n_times))
@@ -261,7 +261,7 @@ def test_pooled_room_cnn_embeds_a_clip_and_its_repetition_nearly_alike():
     assert (encoder(clip) * encoder(clip.tile(2))).sum() > 0.999
 
 
-def test_pooled_room_cnn_spreads_its_embeddings_from_the_first_training_step_on():
+def test_untrained_embeddings_of_pooled_room_cnn_are_spread_out():
     # Embeddings that begin alike leave the loss at its chance level for epochs.
     waveforms = noise_clips(64, 8_000) * torch.linspace(0, 1, 8_000) ** torch.rand(64, 1).mul(4)
     embeddings = PooledRoomCNN(dropout=0.0).train()(waveforms)
@@ -270,7 +270,7 @@ def test_pooled_room_cnn_spreads_its_embeddings_from_the_first_training_step_on(
     assert similarity.std() > 0.1
 
 
-def test_each_part_of_the_bandwise_embedding_hears_its_own_frequencies_alone():
+def test_each_bandwise_part_depends_on_its_own_bands_only():
     encoder, spectrograms = BandwiseRoomCNN().eval(), noise_clips(2, 1, 40, 497)
     # Each part alone: the norm of the whole, which all share, taken out.
     parts = [nn.functional.normalize(part, dim=1) for part in encoder(spectrograms).split(encoder.parts, dim=1)]
@@ -287,14 +287,14 @@ def test_each_part_of_the_bandwise_embedding_hears_its_own_frequencies_alone():
     assert first == encoder.spectrogram.n_bands
 
 
-def test_the_bandwise_embedding_is_shared_out_evenly():
+def test_bandwise_parts_have_nearly_equal_sizes():
     assert BandwiseRoomCNN().parts == (16, 16, 16, 16)
     assert sorted(BandwiseRoomCNN(n_embedding=10).parts) == [2, 2, 3, 3]
     with pytest.raises(ValueError, match="BandwiseRoomCNN: n_embedding must be at least 4, one for each part, got 3"):
         BandwiseRoomCNN(n_embedding=3)
 
 
-def test_partwise_projection_projects_each_part_by_its_direction_alone_and_the_whole():
+def test_partwise_projection_normalises_each_part_before_its_head():
     projection, embeddings = PartwiseProjection([16, 48]), nn.functional.normalize(noise_clips(3, 64), dim=1)
     found = projection(embeddings)
     first = nn.functional.normalize(embeddings[:, :16], dim=1)
@@ -317,7 +317,7 @@ def test_room_cnn_refuses_clips_of_another_length_than_its_own():
         RoomCNN()(noise_clips(2, 32_000))
 
 
-def test_room_cnn_takes_the_shortest_clip_it_names_and_no_shorter_one():
+def test_room_cnn_takes_no_clip_below_its_stated_minimum():
     assert RoomCNN(RoomCNN.MIN_TIMES).eval()(noise_clips(2, RoomCNN.MIN_TIMES)).shape == (2, 64)
     with pytest.raises(ValueError, match=f"n_times must be at least {RoomCNN.MIN_TIMES} samples"):
         RoomCNN(RoomCNN.MIN_TIMES - 1)
@@ -340,7 +340,7 @@ RATES = [8_000, 11_025, 16_000, 22_050, 44_100, 48_000, 96_000]
 
 
 @pytest.mark.parametrize("rate", RATES)
-def test_bands_windows_and_shortest_clips_are_in_hz_and_seconds_at_every_rate(rate):
+def test_bands_windows_and_shortest_clips_hold_at_every_rate(rate):
     spectrogram = BandSpectrogram(sample_rate=rate)
     assert spectrogram.window / rate == pytest.approx(0.032, abs=0.5 / rate)
     assert spectrogram.hop / rate == pytest.approx(0.008, abs=0.5 / rate)
@@ -391,7 +391,7 @@ def test_a_sound_has_the_same_spectrogram_at_every_rate(rate):
     assert correlation > 0.97
 
 
-def test_networks_refuse_rates_that_they_are_not_made_for():
+def test_networks_refuse_unsupported_rates():
     with pytest.raises(ValueError, match=r'RoomCNN: sample_rate must be 16000 Hz for network="paper".*got 48000 Hz'):
         RoomCNN(sample_rate=48_000)
     for network in (BandSpectrogram, PooledRoomCNN, BandwiseRoomCNN):
@@ -435,14 +435,14 @@ def test_any_module_is_given_the_contract_once():
     assert torch.equal(network(x), without_contract(network)(x))
 
 
-def test_a_network_that_takes_the_sampling_rate_is_told_it():
+def test_networks_that_take_the_sampling_rate_are_given_it():
     assert build_network(Known, 100, 48_000).sample_rate == 48_000
     assert build_network("bandwise", 48_000, 48_000).spectrogram.window == 1536
     chosen = build_network(lambda n, sample_rate: PooledRoomCNN(n, 32, sample_rate=sample_rate), 48_000, 48_000)
     assert chosen.standardise.num_features == 32
 
 
-def test_a_network_for_another_rate_or_none_at_all_is_refused():
+def test_networks_for_another_rate_and_non_modules_are_refused():
     with pytest.raises(
         ValueError, match=r"network must be made for sample_rate=48000 Hz, got a PooledRoomCNN for 16000"
     ):
@@ -463,7 +463,7 @@ class Weightless(nn.Module):
         return (features, features) if self.as_tuple else features
 
 
-def test_networks_that_are_unusable_are_refused_by_name(bursts):
+def test_unusable_networks_are_refused(bursts):
     X, groups = bursts
     for network, error, message in (
         (lambda n: Weightless(n, as_tuple=True), TypeError, "network must map waveforms .*, got a tuple of 2 items"),
@@ -506,7 +506,7 @@ class Merged(Flat):
 
 
 @pytest.mark.parametrize(("network", "shape"), [(Flat, r"\(2,\)"), (Unpooled, r"\(2, 8, 1\)"), (Merged, r"\(1, 8\)")])
-def test_a_network_whose_output_is_no_embedding_is_refused(bursts, network, shape):
+def test_networks_with_outputs_of_a_wrong_shape_are_refused(bursts, network, shape):
     X, groups = bursts
     encoder = ContrastiveRoomEncoder(**ENCODER | {"network": network})
     with pytest.raises(

@@ -17,7 +17,7 @@ from roomacoustic_sk.networks import PooledRoomCNN, RoomCNN
 # --- Seeds ---
 
 
-def test_the_same_seed_gives_the_same_embeddings_to_the_bit_and_another_seed_others(bursts):
+def test_a_seed_determines_the_embeddings_to_the_last_bit(bursts):
     X, groups = bursts
     first, again, other = (fit_encoder(X, groups, random_state=seed).transform(X) for seed in (3, 3, 4))
     assert np.array_equal(first, again)
@@ -26,7 +26,7 @@ def test_the_same_seed_gives_the_same_embeddings_to_the_bit_and_another_seed_oth
     assert np.array_equal(first, state)
 
 
-def test_global_random_generators_are_left_alone_and_have_no_say(bursts):
+def test_global_generators_neither_change_nor_matter(bursts):
     X, groups = bursts
     np.random.seed(0)  # noqa: NPY002
     torch.manual_seed(0)
@@ -41,14 +41,14 @@ def test_global_random_generators_are_left_alone_and_have_no_say(bursts):
 # --- Number formats ---
 
 
-def test_auto_precision_is_one_of_the_two(bursts):
+def test_auto_precision_is_bfloat16_or_float32(bursts):
     X, groups = bursts
     automatic = fit_encoder(X, groups, precision="auto")
     named = fit_encoder(X, groups, precision="bfloat16" if automatic.net_.autocast else "float32")
     assert np.array_equal(automatic.transform(X), named.transform(X))
 
 
-def test_training_in_bfloat16_works_and_transform_stays_in_float32(bursts):
+def test_training_in_bfloat16_leaves_transform_in_float32(bursts):
     X, groups = bursts
     encoder = fit_encoder(X, groups, precision="bfloat16", max_epochs=2)
     assert encoder.net_.autocast
@@ -70,7 +70,7 @@ needs_compiler = pytest.mark.skipif(not has_compiler(), reason="no C++ compiler,
 
 @needs_compiler
 @pytest.mark.filterwarnings("ignore:.torch.jit.script_method:DeprecationWarning")  # torch's own, when it compiles
-def test_a_compiled_network_learns_the_same_and_is_stored_as_any_other(bursts):
+def test_a_compiled_network_learns_the_same_and_can_be_pickled(bursts):
     X, groups = bursts
     network = partial(PooledRoomCNN, dropout=0.0)  # compiled code draws other random numbers
     plain, compiled = (fit_encoder(X, groups, network=network, compile=choice) for choice in (False, True))
@@ -80,7 +80,7 @@ def test_a_compiled_network_learns_the_same_and_is_stored_as_any_other(bursts):
 
 
 @needs_compiler
-def test_networks_are_compiled_unasked_only_where_it_pays():
+def test_auto_compiles_only_where_it_pays():
     cpu, many = torch.device("cpu"), 10**6
     assert resolve_compile("auto", PooledRoomCNN.COMPILING_PAYS, cpu, many)
     assert not resolve_compile("auto", PooledRoomCNN.COMPILING_PAYS, cpu, 100)
@@ -88,7 +88,7 @@ def test_networks_are_compiled_unasked_only_where_it_pays():
     assert not resolve_compile("auto", True, torch.device("cuda"), many)
 
 
-def test_without_a_compiler_networks_are_not_compiled_unasked(monkeypatch):
+def test_auto_does_not_compile_without_a_compiler(monkeypatch):
     monkeypatch.setenv("CXX", "no-such-compiler")
     assert not resolve_compile("auto", True, torch.device("cpu"), 10**6)
     X, rir, _ = reverberant_bursts(20)
@@ -100,7 +100,7 @@ def test_without_a_compiler_networks_are_not_compiled_unasked(monkeypatch):
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="CUDA is there")
-def test_a_device_that_is_not_there_is_refused(bursts):
+def test_an_unavailable_device_is_refused(bursts):
     X, groups = bursts
     with pytest.raises(ValueError, match=r"device must be available, got 'cuda' without CUDA"):
         fit_encoder(X, groups, device="cuda")

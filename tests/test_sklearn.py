@@ -146,7 +146,7 @@ SEARCHES = {
 @pytest.mark.parametrize("routing", [False, True])
 @pytest.mark.parametrize("nested", [False, True])
 @pytest.mark.parametrize("search", SEARCHES)
-def test_searches_hand_each_fold_its_own_labels_and_no_others(search, nested, routing, numbered):
+def test_searches_pass_each_fold_only_its_own_labels(search, nested, routing, numbered):
     X, y, groups = numbered
     pipe = Pipeline([("inner", checked_pipeline()["enc"]), ("reg", RoomRegressor(**HEAD))])
     prefix = "inner__"
@@ -167,7 +167,7 @@ def test_searches_hand_each_fold_its_own_labels_and_no_others(search, nested, ro
 
 
 @pytest.mark.parametrize("routing", [False, True])
-def test_cross_validation_hands_each_fold_its_own_labels(routing, numbered):
+def test_cross_validation_passes_each_fold_its_own_labels(routing, numbered):
     X, y, groups = numbered
     labels = groups | {"groups": groups["room_groups"]} if routing else prefixed(groups)
     given = {} if routing else {"groups": groups["room_groups"]}
@@ -177,7 +177,7 @@ def test_cross_validation_hands_each_fold_its_own_labels(routing, numbered):
     assert len(LabelRecorder.seen) == 2
 
 
-def test_a_pipeline_hands_group_labels_to_the_encoder(room_grid):
+def test_a_pipeline_passes_group_labels_to_the_encoder(room_grid):
     X, y, groups = room_grid
     pipe = pipeline().fit(X, y, **prefixed(groups))
     assert pipe.predict(X).shape == (72,)
@@ -201,7 +201,7 @@ def test_group_labels_are_routed_as_metadata(room_grid):
         assert np.isfinite(search.cv_results_["mean_test_score"]).all()
 
 
-def test_the_samplers_see_the_training_fold_alone(numbered):
+def test_the_samplers_see_only_the_training_fold(numbered):
     X, y, groups = numbered
     pipe = Pipeline(
         [("enc", ContrastiveRoomEncoder(**ENCODER, callbacks=[LabelRecorder()])), ("reg", RoomRegressor(**HEAD))]
@@ -215,7 +215,7 @@ def test_the_samplers_see_the_training_fold_alone(numbered):
         assert not set(groups["room_groups"][seen - 1]) & set(groups["room_groups"][test])
 
 
-def test_the_same_scores_come_by_prefix_and_by_routing(room_grid):
+def test_prefixes_and_routing_give_the_same_scores(room_grid):
     X, y, groups = room_grid
     search = GridSearchCV(pipeline(), {"enc__tau": [0.1, 1.0]}, cv=GroupKFold(2), error_score="raise", refit=False)
     labels = prefixed(groups) | {"reg__source_groups": groups["source_groups"]}
@@ -233,7 +233,7 @@ def test_labels_of_a_wrong_length_are_refused_in_a_search(room_grid):
         search.fit(X, y, groups=groups["room_groups"], enc__rir_groups=groups["rir_groups"][:-1])
 
 
-def test_the_supervised_baseline_stands_in_the_same_grid(room_grid):
+def test_the_supervised_baseline_fits_into_the_same_grid(room_grid):
     X, y, groups = room_grid
     search = GridSearchCV(
         pipeline(n_classes=3),
@@ -307,7 +307,7 @@ def encoder(room_grid):
     return ContrastiveRoomEncoder(**ENCODER).fit(X, **groups)
 
 
-def test_threads_give_the_same_as_one_after_another(room_grid):
+def test_parallel_threads_give_the_same_embeddings(room_grid):
     X, _, groups = room_grid
     state = torch.get_rng_state()
 
@@ -329,7 +329,7 @@ def test_embeddings_as_a_pandas_frame_go_into_pca(encoder, room_grid):
     np.testing.assert_array_equal(embeddings.to_numpy(), encoder.transform(X))
 
 
-def test_waveforms_may_be_a_frame_or_a_series_of_arrays_or_a_memmap(encoder, room_grid, tmp_path):
+def test_waveforms_may_be_frames_series_or_memory_maps(encoder, room_grid, tmp_path):
     X, _, _ = room_grid
     expected = encoder.transform(X)
     np.testing.assert_array_equal(encoder.transform(pd.DataFrame(X)), expected)
@@ -345,13 +345,13 @@ def test_a_frozen_encoder_feeds_a_linear_model(encoder, room_grid):
     assert model.score(X, y) > 0.2
 
 
-def test_targets_may_be_transformed(room_grid):
+def test_targets_can_be_transformed(room_grid):
     X, y, groups = room_grid
     model = TransformedTargetRegressor(SupervisedRoomRegressor(**SUPERVISED), func=np.log, inverse_func=np.exp)
     assert (model.fit(X, y, source_groups=groups["source_groups"]).predict(X) > 0).all()
 
 
-def test_estimators_are_stacked(encoder, room_grid):
+def test_estimators_can_be_stacked(encoder, room_grid):
     X, y, _ = room_grid
     stack = StackingRegressor(
         [
@@ -363,7 +363,7 @@ def test_estimators_are_stacked(encoder, room_grid):
     assert stack.fit(X, y).predict(X).shape == y.shape
 
 
-def test_scores_are_tested_by_permutation_and_learning_curves_drawn(encoder, room_grid):
+def test_permutation_tests_and_learning_curves_work(encoder, room_grid):
     X, y, _ = room_grid
     model = make_pipeline(FrozenEstimator(encoder), RoomRegressor(**HEAD))
     cv = KFold(2, shuffle=True, random_state=0)
@@ -377,7 +377,7 @@ def test_scores_are_tested_by_permutation_and_learning_curves_drawn(encoder, roo
     assert np.isfinite(scores).all()
 
 
-def test_classifiers_stand_beside_those_of_scikit_learn(encoder, room_grid):
+def test_classifiers_are_interchangeable_with_scikit_learns(encoder, room_grid):
     X, y, _ = room_grid
     large = y > 0.3
     for classifier in (RoomClassifier(**HEAD), SVC()):
@@ -393,7 +393,7 @@ def test_classifiers_stand_beside_those_of_scikit_learn(encoder, room_grid):
         lambda: make_pipeline(ContrastiveRoomEncoder(**ENCODER), RoomRegressor(**HEAD)),
     ],
 )
-def test_estimators_show_themselves_in_html_and_survive_copies(make, room_grid):
+def test_estimators_have_an_html_view_and_survive_copies(make, room_grid):
     X, y, _ = room_grid
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # rows too short for label-free views
@@ -410,7 +410,7 @@ def test_estimators_show_themselves_in_html_and_survive_copies(make, room_grid):
     assert not hasattr(fresh, "n_features_in_")
 
 
-def test_arrays_of_another_length_are_refused_with_advice_and_lists_taken(encoder, room_grid):
+def test_arrays_of_another_length_are_refused_and_lists_accepted(encoder, room_grid):
     X, _, _ = room_grid
     message = "X has 16000 features, but ContrastiveRoomEncoder is expecting 8000 features.*not 16000 Hz.*list"
     long = np.hstack([X, X])

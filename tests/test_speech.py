@@ -38,7 +38,7 @@ def slice_of(root: Path, speech: Bunch, row: int) -> NDArray[np.float32]:
 
 
 @pytest.mark.parametrize("segments", ["random", "consecutive"])
-def test_every_segment_is_the_slice_of_its_file_that_it_says(corpus: Path, segments: str) -> None:
+def test_every_segment_is_the_stated_slice_of_its_file(corpus: Path, segments: str) -> None:
     speech = load_speech(corpus, duration=1.0, n_segments=12, segments=segments, random_state=0)
     assert speech.segments.shape == (12, RATE)
     assert speech.segments.dtype == np.float32
@@ -48,14 +48,14 @@ def test_every_segment_is_the_slice_of_its_file_that_it_says(corpus: Path, segme
         np.testing.assert_array_equal(speech.segments[row], slice_of(corpus, speech, row))
 
 
-def test_librispeechs_layout_tells_the_speaker_wherever_the_folder_begins(corpus: Path) -> None:
+def test_librispeechs_layout_gives_the_speaker_from_any_folder(corpus: Path) -> None:
     for folder in (corpus.parent, corpus, corpus / "10", corpus / "10" / "1"):
         speech = load_speech(folder, duration=1.0, segments="consecutive")
         assert all(Path(name).name.startswith(f"{who}-") for name, who in zip(speech.file, speech.speaker, strict=True))
     assert set(load_speech(corpus, duration=1.0).speaker) == {"10", "20", "30"}
 
 
-def test_elsewhere_the_speaker_is_the_folder_or_what_the_pattern_finds(tmp_path: Path) -> None:
+def test_other_corpora_take_speakers_from_folders_or_a_pattern(tmp_path: Path) -> None:
     for name in ("ada/x.wav", "bob/y.ogg", "ada/z.mp3"):
         write_audio(tmp_path / name, talk(1.5))
     assert set(load_speech(tmp_path, duration=1.0).speaker) == {"ada", "bob"}
@@ -74,13 +74,13 @@ def test_sources_are_distinct_and_speakers_take_turns(corpus: Path) -> None:
         assert set(np.unique(speech.speaker[:n], return_counts=True)[1]) == {n // 3}
 
 
-def test_sources_are_distinct_even_where_few_offsets_fit(tmp_path: Path) -> None:
+def test_sources_are_distinct_even_with_few_possible_offsets(tmp_path: Path) -> None:
     write_audio(tmp_path / "ada" / "tight.wav", talk(1.0 + 5 / RATE))
     speech = load_speech(tmp_path, duration=1.0, n_segments=6, random_state=0)
     assert sorted(np.round(speech.start * RATE)) == [0, 1, 2, 3, 4, 5]
 
 
-def test_a_speaker_who_has_no_more_leaves_the_turns_to_the_others(tmp_path: Path) -> None:
+def test_exhausted_speakers_leave_their_turns_to_the_others(tmp_path: Path) -> None:
     write_audio(tmp_path / "ada" / "exact.wav", talk(1.0))  # one segment of one second, not one more
     write_audio(tmp_path / "bob" / "long.wav", talk(5.0))
     speech = load_speech(tmp_path, duration=1.0, n_segments=10, random_state=0)
@@ -88,7 +88,7 @@ def test_a_speaker_who_has_no_more_leaves_the_turns_to_the_others(tmp_path: Path
     assert len(set(speech.source)) == 10
 
 
-def test_without_a_number_random_takes_one_a_file_and_consecutive_all(corpus: Path) -> None:
+def test_n_segments_defaults_to_one_a_file_or_all_consecutive_ones(corpus: Path) -> None:
     one_each = load_speech(corpus, duration=1.0, random_state=0)
     assert sorted(one_each.file) == sorted(set(one_each.file))
     assert len(one_each.file) == 5
@@ -115,7 +115,7 @@ def test_short_files_and_silent_segments_are_left_out_and_counted(tmp_path: Path
     assert len(every.segments) == 5
 
 
-def test_what_is_silent_depends_on_the_files_level_not_on_its_gain(tmp_path: Path) -> None:
+def test_silence_is_relative_to_the_level_of_the_file(tmp_path: Path) -> None:
     write_audio(tmp_path / "a" / "quiet.flac", 0.003 * talk(3.0) / 0.1)
     assert len(load_speech(tmp_path, duration=1.0, segments="consecutive").segments) == 3
 
@@ -131,14 +131,14 @@ def test_files_at_other_rates_are_resampled(tmp_path: Path) -> None:
     assert load_speech(tmp_path, duration=0.5, sample_rate=8000).segments.shape[1] == 4000
 
 
-def test_the_same_seed_gives_the_same_segments_and_another_others(corpus: Path) -> None:
+def test_a_seed_determines_the_segments(corpus: Path) -> None:
     first, again, other = (load_speech(corpus, duration=1.0, n_segments=20, random_state=s) for s in (0, 0, 1))
     np.testing.assert_array_equal(first.segments, again.segments)
     np.testing.assert_array_equal(first.source, again.source)
     assert set(first.source) != set(other.source)
 
 
-def test_a_subset_of_speakers_can_be_taken(corpus: Path) -> None:
+def test_a_subset_of_speakers_can_be_chosen(corpus: Path) -> None:
     speech = load_speech(corpus, duration=1.0, n_segments=10, speakers=[20, "30"], random_state=0)
     assert set(speech.speaker) == {"20", "30"}
     with pytest.raises(ValueError, match=r"load_speech: speakers must be among the 3 speakers .*, got 99"):
@@ -147,7 +147,7 @@ def test_a_subset_of_speakers_can_be_taken(corpus: Path) -> None:
         load_speech(corpus, speakers=[])
 
 
-def test_only_a_few_files_of_a_large_corpus_are_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_needed_files_of_a_corpus_are_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for i in range(60):
         write_audio(tmp_path / f"speaker{i % 12}" / f"{i}.wav", talk(1.2, i))
     opened = []
@@ -157,7 +157,7 @@ def test_only_a_few_files_of_a_large_corpus_are_opened(tmp_path: Path, monkeypat
     assert len(opened) == 5
 
 
-def test_of_a_long_file_only_parts_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_parts_of_a_long_file_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_audio(tmp_path / "book" / "chapter.wav", talk(120.0))
     asked = []
     read_audio = _speech.read_audio
@@ -166,7 +166,7 @@ def test_of_a_long_file_only_parts_are_read(tmp_path: Path, monkeypatch: pytest.
     assert sum(asked) <= 13 * RATE
 
 
-def test_more_segments_than_there_are_is_an_error_that_says_how_many(corpus: Path) -> None:
+def test_too_many_segments_are_refused_with_the_possible_number(corpus: Path) -> None:
     with pytest.raises(ValueError, match=r"n_segments must be at most 30, .*1 files shorter than 1 s.* got 31"):
         load_speech(corpus, duration=1.0, n_segments=31, segments="consecutive")
     with pytest.raises(ValueError, match=r"load_speech: folder must hold speech of 13 s, got none .*\(6 files shorter"):
@@ -182,7 +182,7 @@ def test_a_broken_file_is_named(corpus: Path, damage: str) -> None:
         load_speech(corpus, duration=1.0, segments="consecutive")
 
 
-def test_an_empty_or_missing_folder_is_an_error(tmp_path: Path) -> None:
+def test_an_empty_or_missing_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="load_speech: folder must hold audio files"):
         load_speech(tmp_path)
     with pytest.raises(FileNotFoundError, match="load_speech: folder must be a folder with audio files"):
@@ -200,7 +200,7 @@ def test_an_empty_or_missing_folder_is_an_error(tmp_path: Path) -> None:
         ({"min_activity": 2}, "min_activity"),
     ],
 )
-def test_wrong_parameters_are_named(corpus: Path, wrong: dict[str, object], message: str) -> None:
+def test_invalid_parameters_are_named(corpus: Path, wrong: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=f"load_speech: {message}"):
         load_speech(corpus, **wrong)  # type: ignore[arg-type]
 

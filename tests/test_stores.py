@@ -45,7 +45,7 @@ def encoder(**parameters):
 
 
 @pytest.mark.parametrize("n_times", [CLIP, LONG])
-def test_an_encoder_is_trained_on_a_store_as_on_the_array(n_times, store):
+def test_an_encoder_learns_the_same_from_a_store_and_an_array(n_times, store):
     X = decaying_noise(RT60_IN_STORE, n_times)
     stored = store(X)
     fitted = [encoder().fit(data, rir_groups=RIR, source_groups=SOURCE) for data in (X, stored)]
@@ -57,7 +57,7 @@ def test_an_encoder_is_trained_on_a_store_as_on_the_array(n_times, store):
     assert max(stored.reads) <= 4 * CLIP  # a batch of transform, and of training
 
 
-def test_an_encoder_learns_from_an_unlabelled_store_as_from_the_array(store):
+def test_an_encoder_learns_the_same_from_an_unlabelled_store(store):
     X = decaying_noise(RT60_IN_STORE, LONG)
     stored = store(X)
     expected, found = (encoder().fit(data).transform(X) for data in (X, stored))
@@ -65,7 +65,7 @@ def test_an_encoder_learns_from_an_unlabelled_store_as_from_the_array(store):
 
 
 @pytest.mark.parametrize("n_times", [CLIP, LONG])
-def test_a_supervised_estimator_is_trained_on_a_store_as_on_the_array(n_times, store):
+def test_supervised_training_on_a_store_and_an_array_agree(n_times, store):
     X = decaying_noise(RT60_IN_STORE, n_times)
     stored = store(X)
     fitted = [
@@ -77,7 +77,7 @@ def test_a_supervised_estimator_is_trained_on_a_store_as_on_the_array(n_times, s
     np.testing.assert_array_equal(fitted[1].predict(stored), fitted[0].predict(X))
 
 
-def test_decay_slopes_of_a_store_are_those_of_the_array(store, monkeypatch):
+def test_decay_slopes_of_a_store_and_an_array_agree(store, monkeypatch):
     monkeypatch.setattr("roomacoustic_sk.features.RECORDINGS_AT_ONCE", 4)
     X = decaying_noise(RT60_IN_STORE, LONG)
     stored = store(X)
@@ -98,7 +98,7 @@ def samples_read(stored, rows, starts, n_times):
     return sorted(stored.reads)
 
 
-def test_neighbours_in_a_store_are_read_at_once_so_that_chunks_are_decoded_once(store):
+def test_neighbours_in_a_store_are_read_together(store):
     stored = store(decaying_noise(RT60_IN_STORE, LONG))
     assert samples_read(stored, [3, 1, 2, 4], [10, 10, 10, 10], 100) == [400]
     assert samples_read(stored, [7, 7, 7], [200, 0, 100], 100) == [300]  # one after the other
@@ -107,7 +107,7 @@ def test_neighbours_in_a_store_are_read_at_once_so_that_chunks_are_decoded_once(
     assert samples_read(stored, [7, 7], [0, 0], 100) == [100]
 
 
-def test_no_sample_of_a_store_is_read_that_nobody_asked_for(store):
+def test_only_requested_samples_of_a_store_are_read(store):
     stored = store(decaying_noise(RT60_IN_STORE, LONG))
     assert samples_read(stored, [3, 5], [0, 0], 100) == [100, 100]
     assert samples_read(stored, [3, 4], [0, 1], 100) == [100, 100]

@@ -133,7 +133,7 @@ def test_signatures_name_their_keywords():
     assert found - callbacks == set(MAY_TAKE_ANY_KEYWORDS)
 
 
-def test_no_function_is_told_the_name_of_its_caller():
+def test_no_function_takes_the_name_of_its_caller():
     told = []
     for _, file, name, function in every_function():
         positional, keywords = parameters(function)
@@ -142,7 +142,7 @@ def test_no_function_is_told_the_name_of_its_caller():
     assert told == []
 
 
-def test_only_warn_says_at_which_line_a_warning_is_shown():
+def test_only_warn_sets_the_stack_level():
     telling = []
     for path, file in zip(FILES, NAMES, strict=True):
         tree = ast.parse(path.read_text())
@@ -157,7 +157,7 @@ def says_level(call):
 
 
 @pytest.mark.parametrize("path", [path for path in FILES if path.name != "_validation.py"], ids=str)
-def test_warnings_are_given_by_warn_alone(path):
+def test_only_warn_gives_warnings(path):
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             assert "warnings" not in {alias.name for alias in node.names}, node.lineno
@@ -186,7 +186,7 @@ class A:
 '''
 
 
-def test_lines_and_parameters_are_counted_as_the_rules_say():
+def test_lines_and_parameters_are_counted_by_the_rules():
     found = dict(functions(ast.parse(SAMPLE)))
     assert list(found) == ["A.f", "A.f.<locals>.g"]
     assert code_lines(SAMPLE) == 13 - 3 - 1 - 1

@@ -83,7 +83,7 @@ def test_estimates_scale_with_the_unit_of_the_targets(data):
     np.testing.assert_allclose(in_ms, 1_000 * in_s + 7, rtol=1e-4)
 
 
-def test_estimates_are_never_negative_where_they_must_not_be(data):
+def test_non_negative_estimates_never_go_below_zero(data):
     X, rt60 = data
     y = np.where(rt60 > 0.3, 10.0, -30.0)
     estimates = {
@@ -110,7 +110,7 @@ def test_dropout_is_on_in_training_and_off_in_prediction(data):
 
 
 @pytest.mark.parametrize("hold_out", ["source", "rir", "room"])
-def test_each_row_is_trained_with_its_own_target_once_an_epoch_and_what_is_held_out_is_so_whole(data, hold_out):
+def test_batches_keep_targets_aligned_and_hold_out_whole_labels(data, hold_out):
     X, _ = data
     y, wholes, others = np.arange(60.0), np.arange(60) // 4, np.arange(60) % 7
     labels = {f"{name}_groups": wholes if name == hold_out else others for name in ("source", "rir", "room")}
@@ -141,7 +141,7 @@ def test_long_recordings_are_estimated_as_the_mean_of_their_segments(data):
     np.testing.assert_allclose(first[1:], model.predict(X[5:6]), rtol=1e-5)
 
 
-def test_nothing_is_held_out_where_the_fraction_is_zero_or_there_is_one_source(data):
+def test_a_fraction_of_zero_or_a_single_source_holds_nothing_out(data):
     X, rt60 = data
     model = SupervisedRoomRegressor(**SUPERVISED | {"validation_fraction": 0}).fit(X, rt60)
     assert model.history_["valid_loss"].isna().all()
@@ -152,7 +152,7 @@ def test_nothing_is_held_out_where_the_fraction_is_zero_or_there_is_one_source(d
 
 @pytest.mark.filterwarnings("ignore:.*no validation")
 @pytest.mark.parametrize("n_rows", [2, 3, 5, 9])
-def test_a_few_rows_and_small_batches_do(n_rows, data):
+def test_a_few_recordings_and_small_batches_suffice(n_rows, data):
     X, rt60 = data
     model = SupervisedRoomRegressor(**SUPERVISED | {"batch_size": 2}).fit(X[:n_rows], rt60[:n_rows])
     assert np.isfinite(model.predict(X)).all()
@@ -161,7 +161,7 @@ def test_a_few_rows_and_small_batches_do(n_rows, data):
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS)
-def test_the_same_seed_gives_the_same_model_to_the_bit(estimator, data):
+def test_a_seed_determines_the_model_to_the_last_bit(estimator, data):
     X, rt60 = data
     y = targets_for(estimator, rt60)
     state = np.random.get_state()[1].copy(), torch.random.get_rng_state()  # noqa: NPY002 - the state to leave alone
@@ -178,7 +178,7 @@ def test_the_same_seed_gives_the_same_model_to_the_bit(estimator, data):
 # Starting from an encoder
 
 
-def test_a_frozen_encoder_keeps_its_weights_and_averages_and_only_the_head_learns(encoder, data):
+def test_a_frozen_encoder_stays_unchanged_while_the_head_learns(encoder, data):
     X, rt60 = data
     before = weights(encoder.network_)
     model = SupervisedRoomRegressor(**SUPERVISED | {"max_epochs": 3}, encoder=encoder, freeze_encoder=True).fit(X, rt60)
@@ -190,7 +190,7 @@ def test_a_frozen_encoder_keeps_its_weights_and_averages_and_only_the_head_learn
     assert model.history_["train_loss"].is_monotonic_decreasing
 
 
-def test_an_encoder_that_is_not_frozen_is_tuned_and_the_given_one_left_alone(encoder, data):
+def test_fine_tuning_trains_a_copy_of_the_encoder(encoder, data):
     X, rt60 = data
     before = weights(encoder.network_)
     untouched = SupervisedRoomRegressor(**SUPERVISED | {"max_epochs": 0}, encoder=encoder).fit(X, rt60)
@@ -200,13 +200,13 @@ def test_an_encoder_that_is_not_frozen_is_tuned_and_the_given_one_left_alone(enc
     assert same_weights(before, weights(encoder.network_))
 
 
-def test_a_clone_keeps_an_encoder_that_is_wrapped_as_frozen(encoder, data):
+def test_a_clone_keeps_an_encoder_wrapped_in_frozen_estimator(encoder, data):
     X, rt60 = data
     model = SupervisedRoomRegressor(**SUPERVISED, encoder=FrozenEstimator(encoder))
     np.testing.assert_array_equal(clone(model).fit(X, rt60).predict(X), model.fit(X, rt60).predict(X))
 
 
-def test_encoders_that_cannot_serve_are_refused(encoder, data):
+def test_unusable_encoders_are_refused(encoder, data):
     X, rt60 = data
     unfitted = clone(encoder)
     with pytest.raises(ValueError, match=r"encoder must be a fitted ContrastiveRoomEncoder.*FrozenEstimator"):
@@ -277,7 +277,7 @@ def test_models_can_be_pickled_without_their_training_data(estimator, data):
     ],
 )
 @pytest.mark.parametrize("estimator", ESTIMATORS)
-def test_bad_data_are_refused(estimator, data, change, message):
+def test_invalid_data_are_refused(estimator, data, change, message):
     model = estimator(**SUPERVISED)
     with pytest.raises(ValueError, match=message):
         model.fit(*change(*data))
@@ -285,7 +285,7 @@ def test_bad_data_are_refused(estimator, data, change, message):
         model.predict(data[0])
 
 
-def test_bad_labels_and_targets_are_refused(data):
+def test_invalid_labels_and_targets_are_refused(data):
     X, rt60 = data
     with pytest.raises(ValueError, match=r"source_groups must be 1-D with one label a row \(60 rows\)"):
         SupervisedRoomRegressor(**SUPERVISED).fit(X, rt60, source_groups=[1, 2])
@@ -323,7 +323,7 @@ def test_bad_labels_and_targets_are_refused(data):
         ({"segment_duration": 0.1}, ValueError, "segment_duration must be at least 0.5 s for this network, got 0.1 s"),
     ],
 )
-def test_each_bad_parameter_is_named(data, parameters, error, message):
+def test_invalid_parameters_are_named(data, parameters, error, message):
     X, rt60 = data
     with pytest.raises(error, match=f"SupervisedRoomRegressor: {message}"):
         SupervisedRoomRegressor(**SUPERVISED | parameters).fit(X, rt60)

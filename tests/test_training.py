@@ -61,7 +61,7 @@ def run_early_stopping(losses, patience, plateau=np.inf):
         ([3.0] + [np.nan] * 10, 4, np.inf, (2, 1)),  # diverged
     ],
 )
-def test_patience_counts_epochs_off_the_plateau_and_the_best_weights_are_kept(losses, patience, plateau, expected):
+def test_patience_starts_after_the_plateau_and_keeps_the_best_weights(losses, patience, plateau, expected):
     assert run_early_stopping(losses, patience, plateau) == expected
 
 
@@ -85,7 +85,7 @@ def test_epochs_at_chance_level_do_not_exhaust_the_patience(bursts):
     assert np.allclose(stuck.history_["valid_loss"], np.log(4 * 2 - 1), atol=0.02)
 
 
-def test_an_epoch_with_higher_loss_but_better_retrieval_is_kept_by_retrieval_and_lost_by_loss():
+def test_the_monitored_score_decides_which_epoch_is_kept():
     """Confidence in the wrong places raises the loss while more clips find their like."""
     for monitor, lower_is_better, kept in (("valid_retrieval", False, 2), ("valid_loss", True, 1)):
         net, stopping = FakeNet(), PatientEarlyStopping(1, monitor, np.inf, lower_is_better)
@@ -145,7 +145,7 @@ def test_the_weights_kept_are_those_of_the_best_epoch(scoring):
     )
 
 
-def test_early_stopping_of_the_users_own_ends_a_fit_as_planned(bursts):
+def test_a_users_early_stopping_ends_the_fit(bursts):
     X, groups = bursts
     stopping = EarlyStopping(monitor="train_loss", patience=1, threshold=1e9, threshold_mode="abs")
     assert fit_encoder(X, groups, max_epochs=5, callbacks=[stopping]).n_iter_ == 2
@@ -154,7 +154,7 @@ def test_early_stopping_of_the_users_own_ends_a_fit_as_planned(bursts):
 # --- Interruption ---
 
 
-def test_an_interrupted_fit_leaves_a_usable_encoder_once_an_epoch_was_whole(bursts):
+def test_an_interrupted_fit_keeps_the_completed_epochs(bursts):
     X, groups = bursts
     encoder = ContrastiveRoomEncoder(**ENCODER | {"max_epochs": 5, "callbacks": [Interrupter(3)]})
     with (
@@ -168,7 +168,7 @@ def test_an_interrupted_fit_leaves_a_usable_encoder_once_an_epoch_was_whole(burs
 
 
 @pytest.mark.filterwarnings("ignore:.*Training was interrupted")
-def test_ctrl_c_passes_also_while_early_stopping_keeps_weights(bursts, monkeypatch):
+def test_ctrl_c_is_passed_on_while_weights_are_copied(bursts, monkeypatch):
     X, groups = bursts
     encoder, copied = ContrastiveRoomEncoder(**ENCODER | {"max_epochs": 5}), []
 
@@ -185,7 +185,7 @@ def test_ctrl_c_passes_also_while_early_stopping_keeps_weights(bursts, monkeypat
     assert np.isfinite(encoder.transform(X)).all()
 
 
-def test_ctrl_c_passes_also_where_warnings_are_errors(bursts):
+def test_ctrl_c_is_passed_on_where_warnings_are_errors(bursts):
     X, groups = bursts
     encoder = ContrastiveRoomEncoder(**ENCODER | {"max_epochs": 5, "callbacks": [Interrupter(3)]})
     with pytest.raises(KeyboardInterrupt):  # the suite's filter makes errors of warnings
@@ -196,7 +196,7 @@ def test_ctrl_c_passes_also_where_warnings_are_errors(bursts):
 # --- Divergence ---
 
 
-def test_training_that_diverges_at_once_is_refused(bursts):
+def test_immediate_divergence_is_an_error(bursts):
     X, groups = bursts
     encoder = ContrastiveRoomEncoder(**ENCODER | {"lr": 1e9})
     with pytest.raises(RuntimeError, match="ContrastiveRoomEncoder: training must end with finite weights"):
@@ -214,7 +214,7 @@ class Diverging(Callback):
                 next(net.module_.parameters()).fill_(torch.inf)
 
 
-def test_training_that_diverges_later_keeps_the_best_weights_with_a_warning(bursts):
+def test_later_divergence_keeps_the_best_weights_with_a_warning(bursts):
     X, groups = bursts
     with pytest.warns(ConvergenceWarning, match="Training diverged in epoch 2: .*weights of epoch 1 are kept"):
         encoder = fit_encoder(X, groups, max_epochs=5, callbacks=[Diverging()])
@@ -225,7 +225,7 @@ def test_training_that_diverges_later_keeps_the_best_weights_with_a_warning(burs
 # --- Progress ---
 
 
-def test_a_progress_bar_is_shown_with_verbose_1_a_table_with_2_and_nothing_with_0(bursts, capsys):
+def test_verbose_chooses_between_nothing_a_progress_bar_and_a_table(bursts, capsys):
     X, groups = bursts
     fit_encoder(X, groups)
     assert capsys.readouterr() == ("", "")
