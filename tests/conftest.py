@@ -6,8 +6,7 @@ import os
 
 # Set before NumPy and torch are imported. Test processes run side by side, and on arrays this small, threads that wait
 # for each other cost more than they give. Subprocesses and joblib's workers inherit it.
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "PRA_NUM_THREADS")
-for variable in THREAD_VARIABLES:
+for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "PRA_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
 
 from collections.abc import Iterator  # noqa: E402

@@ -162,9 +162,7 @@ def test_response_labels_determine_the_number_of_entries() -> None:
         (slice(None, None, 0), TypeError, "indices must be whole numbers, a slice or a mask, got slice"),
     ],
 )
-def test_invalid_indices_are_refused(
-    rooms: Bunch, indices: Any, error: type[Exception], message: str
-) -> None:
+def test_invalid_indices_are_refused(rooms: Bunch, indices: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=f"^take: .*{message}"):
         take(rooms, indices)
 

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 
 SCRIPT = Path(__file__).resolve().parents[1] / "examples" / "grid_search.py"
 
 
+@pytest.mark.slow
 def test_the_grid_search_ranks_all_settings_and_the_baseline(tmp_path):
     command = [
         sys.executable,

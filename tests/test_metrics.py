@@ -161,5 +161,7 @@ def test_scorers_work_in_cross_validation_and_grid_search(pair):
     assert search.best_score_ == search.cv_results_["mean_test_score"].max()
 
 
-def test_public_names_exist():
-    assert all(hasattr(metrics, name) for name in metrics.__all__)
+def test_all_metrics_and_scorers_are_public():
+    functions = {name for name, value in vars(metrics).items() if getattr(value, "__module__", "") == metrics.__name__}
+    scorers = {name for name in vars(metrics) if name.endswith("_scorer") and name != "make_scorer"}
+    assert set(metrics.__all__) == {name for name in functions | scorers if not name.startswith("_")}

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 
 SCRIPT = Path(__file__).resolve().parents[1] / "examples" / "quickstart.py"
 
 
+@pytest.mark.slow
 def test_the_quickstart_compares_with_baselines_and_saves_a_figure(tmp_path):
     command = [sys.executable, SCRIPT, "--size", "tiny", "--output", tmp_path / "out"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.signal import fftconvolve
 from sklearn.utils import Bunch
 
-from roomacoustic_sk.datasets import _reverberant
+from roomacoustic_sk.datasets import take
 from roomacoustic_sk.datasets._reverberant import make_reverberant_speech
 from roomacoustic_sk.datasets._synthetic_speech import make_speech
 
@@ -89,10 +90,13 @@ def test_random_pairs_differ_and_use_responses_and_segments_evenly(rooms: Bunch,
 
 
 @pytest.mark.parametrize(("n_rirs", "n_segments"), [(6, 9), (8, 4), (7, 7), (1, 5), (5, 1)])
-def test_as_many_random_pairs_as_possible_are_all_pairs(n_rirs: int, n_segments: int) -> None:
-    rng = np.random.RandomState(0)
-    rir, source = _reverberant._pairs(n_rirs, n_segments, "random", n_rirs * n_segments, rng)
-    assert len(set(zip(rir, source, strict=True))) == n_rirs * n_segments
+def test_as_many_random_pairs_as_possible_are_all_pairs(
+    rooms: Bunch, speech: Bunch, n_rirs: int, n_segments: int
+) -> None:
+    rooms, speech = take(rooms, slice(n_rirs)), take(speech, slice(n_segments))
+    n_pairs = n_rirs * n_segments
+    data = make_reverberant_speech(rooms, speech, pairing="random", n_samples=n_pairs, lazy=True, random_state=0)
+    assert len(set(zip(data.rir, data.source, strict=True))) == n_pairs
 
 
 def test_pairs_follow_the_seed(rooms: Bunch, speech: Bunch) -> None:
@@ -175,18 +179,17 @@ def test_double_precision_lists_and_unequal_lengths_are_accepted(rooms: Bunch, s
     check_against_scipy(rooms, speech, data)
 
 
-def test_clips_are_convolved_in_blocks(rooms: Bunch, speech: Bunch, monkeypatch: pytest.MonkeyPatch) -> None:
-    sizes = []
-    convolve = _reverberant._convolve
+def test_working_memory_does_not_grow_with_the_number_of_clips(rooms: Bunch, speech: Bunch) -> None:
+    def working_memory(speech: Bunch) -> int:
+        tracemalloc.start()
+        data = make_reverberant_speech(rooms, speech)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return peak - data.data.nbytes
 
-    def spy(segments: Any, rirs: Any, source: Any, rir: Any) -> Any:
-        sizes.append((len(source), len(np.unique(source)), len(np.unique(rir))))
-        return convolve(segments, rirs, source, rir)
-
-    monkeypatch.setattr(_reverberant, "_convolve", spy)
-    make_reverberant_speech(rooms, speech)
-    assert max(n for n, _, _ in sizes) <= 64
-    assert sum(n for n, _, _ in sizes) == 130
+    more = Bunch(**speech | {"segments": np.tile(speech.segments, (4, 1)), "source": np.arange(52)})
+    more.speaker = np.tile(speech.speaker, 4)
+    assert working_memory(more) < 2 * working_memory(speech)
 
 
 def test_synthetic_speech_is_marked_as_synthetic(rooms: Bunch, speech: Bunch) -> None:

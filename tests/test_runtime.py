@@ -68,6 +68,7 @@ def test_training_in_bfloat16_leaves_transform_in_float32(bursts):
 needs_compiler = pytest.mark.skipif(not has_compiler(), reason="no C++ compiler, or no headers of Python")
 
 
+@pytest.mark.slow
 @needs_compiler
 @pytest.mark.filterwarnings("ignore:.torch.jit.script_method:DeprecationWarning")  # torch's own, when it compiles
 def test_a_compiled_network_learns_the_same_and_can_be_pickled(bursts):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+import os
 import threading
 import warnings
 
@@ -13,6 +14,7 @@ import pandas as pd
 import pytest
 import sklearn
 import torch
+from joblib.externals.loky import get_reusable_executor
 from sklearn.base import clone
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.decomposition import PCA
@@ -35,7 +37,16 @@ from sklearn.svm import SVC
 from sklearn.utils import estimator_html_repr
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from skorch.callbacks import Callback
-from toys import ENCODER, N_SOURCES, RIRS_A_ROOM, SUPERVISED, fit_encoder, numbered_recordings, room_grid_labels
+from toys import (
+    ENCODER,
+    N_SOURCES,
+    RIRS_A_ROOM,
+    SUPERVISED,
+    THREAD_VARIABLES,
+    fit_encoder,
+    numbered_recordings,
+    room_grid_labels,
+)
 
 from roomacoustic_sk import (
     ContrastiveRoomEncoder,
@@ -273,28 +284,35 @@ class ThreadCounter(Callback):
         self.folder = folder
 
     def on_train_begin(self, net, **kwargs):
-        name = f"{joblib.parallel.os.getpid()}-{threading.get_ident()}-{torch.get_num_threads()}"
+        name = f"{os.getpid()}-{threading.get_ident()}-{torch.get_num_threads()}"
         (self.folder / name).touch()
 
 
-@pytest.mark.parametrize("n_jobs", [1, 2])
-def test_searches_give_the_same_scores_for_any_number_of_jobs(n_jobs, room_grid, tmp_path):
+def test_parallel_searches_give_the_same_scores_without_more_threads(room_grid, tmp_path, monkeypatch):
     X, y, groups = room_grid
     scores = []
-    for jobs in (1, n_jobs):
+    for n_jobs in (1, 2):
+        # joblib limits the threads of new workers, where nobody else has: the suite's own limit must not hide it.
+        for variable in THREAD_VARIABLES:
+            monkeypatch.delenv(variable, raising=False)
+        get_reusable_executor().shutdown(wait=True)
+        folder = tmp_path / str(n_jobs)
+        folder.mkdir()
         search = GridSearchCV(
-            pipeline(callbacks=[ThreadCounter(tmp_path)]),
+            pipeline(callbacks=[ThreadCounter(folder)]),
             {"enc__sampling": ["soft", "hard"]},
             cv=GroupKFold(2),
-            n_jobs=jobs,
+            n_jobs=n_jobs,
             error_score="raise",
             refit=False,
         )
         search.fit(X, y, groups=groups["room_groups"], **prefixed(groups))
         scores.append([search.cv_results_[f"split{i}_test_score"] for i in range(2)])
+    get_reusable_executor().shutdown(wait=True)
     assert np.array_equal(*scores)
-    workers = [path.name.split("-") for path in tmp_path.iterdir()]
-    assert n_jobs * max(int(n_threads) for _, _, n_threads in workers) <= max(joblib.cpu_count(), n_jobs)
+    workers = [path.name.split("-") for path in folder.iterdir()]
+    assert str(os.getpid()) not in {process for process, _, _ in workers}
+    assert 2 * max(int(n_threads) for _, _, n_threads in workers) <= max(joblib.cpu_count(), 2)
 
 
 # Everyday use

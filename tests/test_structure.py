@@ -193,3 +193,68 @@ def test_lines_and_parameters_are_counted_by_the_rules():
     assert body_lines(found["A.f"]) == 4
     assert parameters(found["A.f"]) == (["x", "y"], ["caller"])
     assert found["A.f"].args.kwarg.arg == "kwargs"
+
+
+# --- The tests themselves -----------------------------------------------------------------------------------------
+
+TESTS = sorted(Path(__file__).parent.glob("*.py"))
+LINES_OF_A_TEST_FILE = 600
+CHARACTERS_OF_A_TEST_NAME = 69
+
+TESTS_OF_MORE_THAN_A_MODULE = {
+    "acoustics_oracles": "acoustics, against other libraries and measured rooms",
+    "docstrings": "all public names",
+    "grid_search": "examples/grid_search.py",
+    "imports": "all modules",
+    "quickstart": "examples/quickstart.py",
+    "sklearn": "all estimators, with the tools of scikit-learn",
+    "speed_page": "docs/speed.md",
+    "stores": "all estimators, on Zarr and HDF5",
+    "structure": "all modules, and the tests",
+    "table2": "benchmarks/table2.py",
+}
+"""Test files that belong to no single module, and what they test."""
+
+
+def tested_by_name():
+    """Return what a test file may be named after: modules, packages, and the public functions of datasets."""
+    from roomacoustic_sk import datasets
+
+    modules = {part.lstrip("_") for path in FILES for part in path.relative_to(PACKAGE).with_suffix("").parts}
+    return modules | set(datasets.__all__)
+
+
+def is_fixture(node):
+    return any("fixture" in ast.unparse(decorator) for decorator in node.decorator_list)
+
+
+def top_level(path):
+    """Yield the functions and classes that a test file defines."""
+    yield from (node for node in ast.parse(path.read_text()).body if isinstance(node, DEFINITIONS))
+
+
+@pytest.mark.parametrize("path", TESTS, ids=lambda path: path.name)
+def test_test_files_are_short_and_names_of_tests_fit_into_a_line(path):
+    assert len(path.read_text().splitlines()) <= LINES_OF_A_TEST_FILE
+    names = [node.name for node in top_level(path)]
+    assert [name for name in names if name.startswith("test_") and len(name) > CHARACTERS_OF_A_TEST_NAME] == []
+
+
+def test_every_test_file_belongs_to_a_module():
+    subjects = {path.stem.removeprefix("test_") for path in TESTS if path.stem.startswith("test_")}
+    experiments = {subject for subject in subjects if subject.startswith("experiments")}
+    assert subjects - experiments - tested_by_name() - set(TESTS_OF_MORE_THAN_A_MODULE) == set()
+
+
+def test_no_helper_is_defined_in_two_test_files():
+    helpers, fixtures = {}, {}
+    for path in TESTS:
+        for node in top_level(path):
+            if node.name.startswith("test_"):
+                continue
+            if is_fixture(node):  # the same name may stand for other data, the same code may not
+                fixtures.setdefault("\n".join(map(ast.unparse, node.body)), []).append(f"{path.name}:{node.name}")
+            else:
+                helpers.setdefault(node.name, []).append(path.name)
+    assert {name: files for name, files in helpers.items() if len(files) > 1} == {}
+    assert [places for places in fixtures.values() if len(places) > 1] == []

@@ -17,6 +17,9 @@ from torch import nn
 
 from roomacoustic_sk import ContrastiveRoomEncoder
 
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "PRA_NUM_THREADS")
+"""Environment variables that limit threads; `conftest` sets them."""
+
 RATE = 16_000
 """Sampling rate of all toy sounds, in Hz, unless said otherwise."""
 
@@ -155,6 +158,11 @@ class TinyNetwork(nn.Module):
 
     def forward(self, waveforms: torch.Tensor) -> torch.Tensor:
         return self.filters(waveforms[:, None]).abs().mean(dim=2)
+
+
+def outputs(model: Any, X: Any) -> NDArray[np.float64]:
+    """Return all that an estimator with a head gives for X: probabilities, or else estimates."""
+    return model.predict_proba(X) if hasattr(model, "predict_proba") else model.predict(X)
 
 
 def weights(module: nn.Module) -> dict[str, torch.Tensor]:
