@@ -142,6 +142,7 @@ def test_rays_without_scattering_carry_the_energy_of_image_sources(absorption):
         assert_allclose(10 * np.log10(total_energy(path) / expected), 0, atol=0.15)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("absorption", [0.1, 0.2, 0.4])
 @pytest.mark.parametrize("scattering", [0.2, 0.5])
 def test_energy_with_scattering_agrees_with_revised_theory(absorption, scattering):

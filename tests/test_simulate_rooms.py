@@ -98,7 +98,7 @@ def test_description_states_method_and_counts(rooms):
 # --- Repeatable -----------------------------------------------------------------------------------------------
 
 
-def assert_same(one, other):
+def assert_same_rooms(one, other):
     for rir, same in zip(one.rirs, other.rirs, strict=True):
         assert_array_equal(rir, same)
     assert one.target.equals(other.target)
@@ -113,20 +113,20 @@ def forbid_simulation(monkeypatch):
 
 def test_a_seed_determines_rooms_for_any_n_jobs_and_n_rooms(rooms, tmp_path, monkeypatch):
     options = {"materials": DRY, "random_state": 0, **QUICK}
-    assert_same(rooms, simulate_rooms(3, 2, n_jobs=2, memory=tmp_path, **options))
+    assert_same_rooms(rooms, simulate_rooms(3, 2, n_jobs=2, memory=tmp_path, **options))
     first = simulate_rooms(1, 2, **options)
     assert_array_equal(first.rirs[1], rooms.rirs[1])
     other = simulate_rooms(1, 2, **options | {"random_state": 1})
     assert other.target["volume"][0] != rooms.target["volume"][0]
     forbid_simulation(monkeypatch)
-    assert_same(rooms, simulate_rooms(3, 2, memory=tmp_path, **options))
+    assert_same_rooms(rooms, simulate_rooms(3, 2, memory=tmp_path, **options))
 
 
 def test_memory_is_reused_only_for_the_same_arguments(tmp_path, monkeypatch):
     kept = simulate_rooms(2, 1, materials=0.6, random_state=0, memory=tmp_path, **QUICK)
     forbid_simulation(monkeypatch)
     memory = joblib.Memory(str(tmp_path), verbose=0)
-    assert_same(kept, simulate_rooms(2, 1, materials=0.6, random_state=0, memory=memory, **QUICK))
+    assert_same_rooms(kept, simulate_rooms(2, 1, materials=0.6, random_state=0, memory=memory, **QUICK))
     with pytest.raises(AssertionError, match="although"):
         simulate_rooms(2, 1, materials=0.5, random_state=0, memory=str(tmp_path), **QUICK)
 
@@ -150,7 +150,7 @@ def test_an_interrupted_run_resumes_after_the_completed_rooms(tmp_path, monkeypa
     n_traced = np.log2(resumed.proof["n_rays"] / QUICK["n_rays"]) + 1
     assert len(traced) - 4 == n_traced[1:].sum()
     monkeypatch.undo()
-    assert_same(resumed, simulate_rooms(3, 1, **options | {"memory": None}))
+    assert_same_rooms(resumed, simulate_rooms(3, 1, **options | {"memory": None}))
 
 
 def test_progress_is_shown_only_on_request(capsys):
@@ -262,21 +262,21 @@ def test_invalid_arguments_are_refused_before_simulation(arguments, message, mon
 
 def test_method_objects_agree_with_names_and_flat_arguments(rooms, tmp_path):
     options = {"materials": DRY, "random_state": 0, "memory": tmp_path}
-    assert_same(rooms, simulate_rooms(3, 2, method=Hybrid(n_rays=500), tolerance=0.5, **options))
+    assert_same_rooms(rooms, simulate_rooms(3, 2, method=Hybrid(n_rays=500), tolerance=0.5, **options))
     flat = {"image_order": 2, "n_rays": 300, "max_rays": 5000, "receiver_reach": 0.8, "tolerance": 0.5}
     method = Hybrid(image_order=2, n_rays=300, max_rays=5000, receiver_reach=0.8)
     one, other = simulate_rooms(1, 1, **flat, **options), simulate_rooms(1, 1, method=method, tolerance=0.5, **options)
-    assert_same(one, other)
+    assert_same_rooms(one, other)
     assert one.DESCR == other.DESCR
     one = simulate_rooms(1, 1, method="ism", max_images=1_000_000, **options)
     other = simulate_rooms(1, 1, method=ImageSources(max_images=1_000_000), **options)
-    assert_same(one, other)
+    assert_same_rooms(one, other)
     assert one.DESCR == other.DESCR
 
 
 def test_a_method_name_ignores_arguments_of_the_other_method():
     one = simulate_rooms(1, 1, method="ism", materials=0.5, n_rays=100, random_state=0)
-    assert_same(one, simulate_rooms(1, 1, method="ism", materials=0.5, random_state=0))
+    assert_same_rooms(one, simulate_rooms(1, 1, method="ism", materials=0.5, random_state=0))
 
 
 @pytest.mark.parametrize("method", [Hybrid(), ImageSources()])

@@ -43,6 +43,7 @@ from toys import (
     RIRS_A_ROOM,
     SUPERVISED,
     THREAD_VARIABLES,
+    TinyNetwork,
     fit_encoder,
     numbered_recordings,
     room_grid_labels,
@@ -75,19 +76,33 @@ def expected_failures(estimator):
     return {} if isinstance(estimator, (RoomRegressor, RoomClassifier, DecaySlopeFeatures)) else SILENCE
 
 
+# The checks ask for the manners of an estimator, not for learning: the smallest network has them as well.
+TINY = {"network": TinyNetwork, "segment_duration": 0.1}
+
+
 @pytest.mark.filterwarnings("ignore")  # the checks provoke some, such as that rows of a few numbers are repeated
 @parametrize_with_checks(
     [
-        ContrastiveRoomEncoder(**ENCODER),
+        ContrastiveRoomEncoder(**ENCODER | TINY),
         DecaySlopeFeatures(),
         RoomRegressor(**HEAD | {"max_epochs": 10, "lr": 0.01}),
         RoomClassifier(**HEAD | {"max_epochs": 10, "lr": 0.01}),
-        SupervisedRoomRegressor(**SUPERVISED),
-        SupervisedRoomClassifier(**SUPERVISED),
+        SupervisedRoomRegressor(**SUPERVISED | TINY),
+        SupervisedRoomClassifier(**SUPERVISED | TINY),
     ],
     expected_failed_checks=expected_failures,
 )
 def test_estimators_pass_the_checks_of_scikit_learn(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@parametrize_with_checks(
+    [ContrastiveRoomEncoder(**ENCODER), SupervisedRoomRegressor(**SUPERVISED), SupervisedRoomClassifier(**SUPERVISED)],
+    expected_failed_checks=expected_failures,
+)
+def test_estimators_with_a_built_in_network_pass_the_checks(estimator, check):
     check(estimator)
 
 
@@ -288,6 +303,7 @@ class ThreadCounter(Callback):
         (self.folder / name).touch()
 
 
+@pytest.mark.slow
 def test_parallel_searches_give_the_same_scores_without_more_threads(room_grid, tmp_path, monkeypatch):
     X, y, groups = room_grid
     scores = []

@@ -166,7 +166,7 @@ def test_only_parts_of_a_long_file_are_read(tmp_path: Path, monkeypatch: pytest.
 
     monkeypatch.setattr(soundfile.SoundFile, "read", counting)
     load_speech(tmp_path, duration=1.0, n_segments=3, random_state=0)
-    assert 3 * RATE <= sum(asked) <= 13 * RATE
+    assert 3 * RATE <= sum(asked) <= 13 * (RATE + 1)  # one more each, for rates that differ
 
 
 def test_too_many_segments_are_refused_with_the_possible_number(corpus: Path) -> None:
