@@ -121,7 +121,7 @@ def test_a_fit_without_truncation_is_wrong_by_a_factor() -> None:
     rir += noise(len(rir), level=-40, seed=1)
     assert measure_rt60(rir, SAMPLE_RATE, decay_db=30) > 3 * 0.5
     assert reverberation_time(rir, SAMPLE_RATE) == pytest.approx(0.5, rel=0.05)
-    with pytest.warns(DecayRangeWarning):  # without truncation the noise is taken for a decay that goes on
+    with pytest.warns(DecayRangeWarning):  # without truncation the noise counts as decay
         assert np.isnan(reverberation_time(rir, SAMPLE_RATE, truncation=None))
 
 
@@ -167,7 +167,7 @@ def test_the_decay_curve_ends_where_the_decay_meets_the_noise() -> None:
     assert np.allclose(curve[:5000], -60 * np.arange(5000) / SAMPLE_RATE / 0.5, atol=0.2)
 
 
-# --- What is hidden or cut off is NaN ---------------------------------------------------------------------------
+# --- NaN for hidden or cut-off decays --------------------------------------------------------------------------
 
 
 def test_noise_alone_has_no_parameters() -> None:

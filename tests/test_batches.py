@@ -1,4 +1,4 @@
-"""Spectrograms that are computed once are those of the waveforms, and training does not notice."""
+"""Batches for training: cached spectrograms equal computed ones, and validation batches repeat."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ pytestmark = pytest.mark.usefixtures("seeded_torch")
 
 
 class Counter(nn.Module):
-    """A front end that counts the rows it sees."""
+    """A front end that counts the recordings it is given."""
 
     def __init__(self):
         super().__init__()
-        self.n_rows = 0
+        self.n_recordings = 0
 
     def forward(self, x):
-        self.n_rows += len(x)
+        self.n_recordings += len(x)
         return x[:, None, None, ::4]
 
 
@@ -39,15 +39,15 @@ def test_networks_embed_a_spectrogram_like_its_waveform(network):
 def test_a_full_cache_returns_the_same_spectrograms(kept):
     X, front_end = decaying_noise(random_rt60(10)), Counter()
     cache = SpectrogramCache(RecordingsInMemory(X, RATE), front_end, torch.float32, limit=kept * CLIP // 4 * 4)
-    front_end.n_rows = 0
-    for rows in ([0, 5, 5, 2], [2, 2, 0], [7, 8, 9, 0, 1], [3], list(range(10)), list(range(10))):
-        expected = torch.from_numpy(X[rows])[:, None, None, ::4]
-        assert torch.equal(cache.gather(np.array(rows)), expected)
+    front_end.n_recordings = 0
+    for indices in ([0, 5, 5, 2], [2, 2, 0], [7, 8, 9, 0, 1], [3], list(range(10)), list(range(10))):
+        expected = torch.from_numpy(X[indices])[:, None, None, ::4]
+        assert torch.equal(cache.gather(np.array(indices)), expected)
     assert len(cache.kept) == min(kept, 10)
     if kept == 100:
-        assert front_end.n_rows == 10  # each row once
+        assert front_end.n_recordings == 10  # each recording once
     if kept == 0:
-        assert front_end.n_rows == 3 + 2 + 5 + 1 + 10 + 10
+        assert front_end.n_recordings == 3 + 2 + 5 + 1 + 10 + 10
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_a_full_cache_returns_the_same_spectrograms(kept):
         ("pooled", "float32", 1e-4),
         ("pooled", "bfloat16", 1e-4),  # the convolutions round the spectrogram anyway
         ("paper", "float32", 1e-4),
-        ("paper", "bfloat16", 0.05),  # the first convolutions are in float32, what is kept is in bfloat16
+        ("paper", "bfloat16", 0.05),  # the first convolutions are in float32, cached spectrograms in bfloat16
     ],
 )
 def test_cached_spectrograms_leave_training_unchanged(network, precision, tolerance):

@@ -1,4 +1,4 @@
-"""Parts of a Bunch keep every field aligned, and several become one without mixing up what their labels mean."""
+"""Parts of a Bunch keep every field aligned, and joined Bunches keep their labels distinct."""
 
 from __future__ import annotations
 

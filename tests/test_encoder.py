@@ -28,7 +28,7 @@ def trained():
 
 
 def separation(encoder, X, rir):
-    """Return how much more alike embeddings of the same RIR are than those of different ones."""
+    """Return by how much the similarity within responses exceeds that between responses."""
     Z = encoder.transform(X)
     similarity, same = Z @ Z.T, rir[:, None] == rir
     return similarity[same & ~np.eye(len(rir), dtype=bool)].mean() - similarity[~same].mean()
@@ -109,9 +109,12 @@ def test_long_recordings_get_the_normalised_mean_of_their_segments(trained):
 
 def test_recordings_of_different_lengths_are_embedded_as_if_alone(trained):
     X, _, _ = reverberant_bursts(2, n_times=2 * CLIP)
-    rows = [row[:n] for row, n in zip(X, [9_000, 16_000, 8_000, 9_000, 12_345, 8_000, 16_000, 10_000], strict=True)]
-    together = trained.transform(rows)
-    alone = np.concatenate([trained.transform([row]) for row in rows])
+    recordings = [
+        recording[:n]
+        for recording, n in zip(X, [9_000, 16_000, 8_000, 9_000, 12_345, 8_000, 16_000, 10_000], strict=True)
+    ]
+    together = trained.transform(recordings)
+    alone = np.concatenate([trained.transform([recording]) for recording in recordings])
     np.testing.assert_allclose(together, alone, atol=2e-6)
 
 
@@ -131,11 +134,11 @@ def test_parameters_set_after_fit_are_checked_by_transform(trained, bursts, para
 
 def test_short_recordings_are_repeated_with_a_warning(trained, bursts):
     X = bursts[0][:3]
-    rows = [X[0, :5_000], X[1], X[2, :3_000]]
+    recordings = [X[0, :5_000], X[1], X[2, :3_000]]
     message = r"2 of 3 rows of X are shorter than the 0.5 s needed \(3000 to 8000 samples\): they were repeated"
     with pytest.warns(UserWarning, match=message):
-        found = trained.transform(rows)
-    repeated = np.stack([np.tile(row, 3)[:CLIP] for row in rows])
+        found = trained.transform(recordings)
+    repeated = np.stack([np.tile(recording, 3)[:CLIP] for recording in recordings])
     np.testing.assert_allclose(found, trained.transform(repeated), atol=2e-6)
 
 
@@ -163,10 +166,10 @@ def test_short_clips_are_repeated_for_the_papers_network(bursts):
 
 def test_short_recordings_are_repeated_in_training_with_a_warning(bursts):
     X, groups = bursts
-    rows = [row[:5_000] if i < 7 else row for i, row in enumerate(X)]
+    recordings = [recording[:5_000] if i < 7 else recording for i, recording in enumerate(X)]
     with pytest.warns(UserWarning, match=r"7 of 80 rows of X are shorter than the 0.5 s needed \(5000 to 8000 samples"):
-        encoder = fit_encoder(rows, groups)
-    repeated = np.stack([np.resize(row, CLIP) for row in rows])
+        encoder = fit_encoder(recordings, groups)
+    repeated = np.stack([np.resize(recording, CLIP) for recording in recordings])
     assert np.array_equal(encoder.transform(X), fit_encoder(repeated, groups).transform(X))
 
 

@@ -1,4 +1,4 @@
-"""Slopes of decays are those of the decays, in the band they are in."""
+"""Slopes of decays have their analytic values, each in its own band."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from roomacoustic_sk.features import DecaySlopeFeatures
 
 
 def bursts(rt60, seconds=4.0, seed=0):
-    """Return noise bursts, one every half second, that decay as the reverberation times say."""
+    """Return noise bursts, one every half second, that decay at the rates of the reverberation times."""
     return decaying_noise(rt60, round(seconds * RATE), period=RATE // 2, seed=seed)
 
 
-def single_decays(rt60, n_rows, seed=0):
+def single_decays(rt60, n_recordings, seed=0):
     """Return bursts of noise that fall by 60 dB, once."""
-    return noise(n_rows, round(rt60 * RATE), seed=seed) * exponential(rt60, rt60)
+    return noise(n_recordings, round(rt60 * RATE), seed=seed) * exponential(rt60, rt60)
 
 
 @pytest.mark.parametrize("rt60", [0.6, 1.2, 2.4])

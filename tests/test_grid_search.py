@@ -1,4 +1,4 @@
-"""The sweep of the paper runs as its documentation says it does."""
+"""The grid search of the examples runs as documented."""
 
 from __future__ import annotations
 

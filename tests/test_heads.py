@@ -1,4 +1,4 @@
-"""The regression and classification heads on functions whose answer is known."""
+"""The regression and classification heads on known functions."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ QUICK = {"max_epochs": 3, "random_state": 0}
 LEARNING = {"batch_size": 64, "lr": 4e-3, "random_state": 0}  # in few steps
 
 
-def embeddings(n_rows=300, seed=0):
+def embeddings(n_items=300, seed=0):
     """Return unit vectors of 8 numbers, as an encoder gives them."""
-    X = np.random.default_rng(seed).standard_normal((n_rows, 8))
+    X = np.random.default_rng(seed).standard_normal((n_items, 8))
     return (X / np.linalg.norm(X, axis=1, keepdims=True)).astype(np.float32)
 
 
@@ -235,7 +235,7 @@ def test_training_stops_early_and_keeps_the_best_weights(head):
     losses = fitted.history_["valid_loss"]
     assert fitted.n_iter_ == len(losses) == losses.idxmin() + 1 + 3 < 100
 
-    # The held-out rows are drawn first, from the seed.
+    # The recordings to hold out are drawn first, from the seed.
     held_out = np.random.RandomState(0).permutation(400)[:200]
     found, expected = outputs(fitted, X)[held_out], y[held_out]
     if head is RoomRegressor:
@@ -246,7 +246,7 @@ def test_training_stops_early_and_keeps_the_best_weights(head):
 
 
 def recordings_of(batches, X):
-    """Return where in `X` the rows of batches stand, known by their first feature."""
+    """Return the indices in `X` of the items of batches, recognised by their first feature."""
     known = ((X[:, 0] - X[:, 0].mean()) / X[:, 0].std()).astype(np.float32)
     seen = np.concatenate([inputs[:, 0] for inputs, _ in batches])
     return np.abs(known[:, None] - seen).argmin(axis=0)
@@ -303,14 +303,14 @@ def test_bagged_heads_are_averaged_and_hold_out_different_labels():
 
 
 @pytest.mark.parametrize("head", HEADS)
-@pytest.mark.parametrize(("n_rows", "fraction"), [(300, 0), (99, 0.09), (20, 0.4)])
-def test_without_enough_to_hold_out_the_training_loss_decides(head, n_rows, fraction):
-    X = embeddings(n_rows)
+@pytest.mark.parametrize(("n_items", "fraction"), [(300, 0), (99, 0.09), (20, 0.4)])
+def test_without_enough_to_hold_out_the_training_loss_decides(head, n_items, fraction):
+    X = embeddings(n_items)
     said = contextlib.nullcontext()
     if fraction:
-        n_held_out = round(fraction * n_rows)
+        n_held_out = round(fraction * n_items)
         message = (
-            f"{head.__name__}: no validation: validation_fraction={fraction} holds out {n_held_out} of {n_rows} rows"
+            f"{head.__name__}: no validation: validation_fraction={fraction} holds out {n_held_out} of {n_items} rows"
         )
         said = pytest.warns(UserWarning, match=message)
     with said:

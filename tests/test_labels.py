@@ -1,4 +1,4 @@
-"""Group labels: what passes, what is refused by name, and what is held out."""
+"""Group labels: accepted kinds, refusals by name, and held-out labels."""
 
 from __future__ import annotations
 

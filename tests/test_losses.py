@@ -39,7 +39,7 @@ def equation_2(z, labels, tau):
 
 @pytest.fixture
 def batch():
-    """24 rows in six classes of unequal size, two of them of a single row."""
+    """24 embeddings in six classes of unequal size, two of them with a single member."""
     generator = torch.Generator().manual_seed(0)
     z = torch.randn(24, 16, generator=generator, dtype=torch.float64)
     labels = torch.tensor([0] * 8 + [1] * 7 + [2] * 5 + [3] * 2 + [4] + [5])
@@ -165,10 +165,10 @@ def test_an_anchor_without_positives_is_left_out_but_stays_a_negative(batch):
     assert with_single.item() > SupConLoss(0.5)(z[:4], labels[:4]).item()
 
 
-@pytest.mark.parametrize("n_rows", [1, 4])
-def test_without_any_positive_loss_and_gradient_are_zero(n_rows):
-    z = torch.randn(n_rows, 16, generator=torch.Generator().manual_seed(4))
-    value, gradient = value_and_gradient(SupConLoss(), z, torch.arange(n_rows))
+@pytest.mark.parametrize("n_embeddings", [1, 4])
+def test_without_any_positive_loss_and_gradient_are_zero(n_embeddings):
+    z = torch.randn(n_embeddings, 16, generator=torch.Generator().manual_seed(4))
+    value, gradient = value_and_gradient(SupConLoss(), z, torch.arange(n_embeddings))
     assert value == 0
     assert torch.equal(gradient, torch.zeros_like(z))
 
@@ -247,5 +247,5 @@ def test_retrieval_of_several_projections_is_their_mean_share(batch):
 def test_retrieval_is_1_for_classes_apart_and_0_beside_other_classes():
     labels = torch.arange(4).repeat(3)
     assert retrieval(torch.eye(4)[labels], labels) == 1
-    places = torch.eye(6)[torch.arange(6).repeat(2)]  # each place holds rows 0 to 5 twice, of classes that differ
+    places = torch.eye(6)[torch.arange(6).repeat(2)]  # two embeddings of different classes at each place
     assert retrieval(places, torch.arange(12) % 4) == 0

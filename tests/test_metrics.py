@@ -86,9 +86,9 @@ def test_ratios_are_free_of_units_and_errors_scale_with_them(unit, pair):
 
 
 @pytest.mark.parametrize("constant", [0.0, 0.1, 1.0, 12_345.678])
-@pytest.mark.parametrize("n_rows", [1, 3, 7, 100])
-def test_ratios_are_nan_where_the_truth_is_constant(constant, n_rows):
-    true, predicted = np.full(n_rows, constant), np.random.default_rng(0).normal(size=n_rows)
+@pytest.mark.parametrize("n_values", [1, 3, 7, 100])
+def test_ratios_are_nan_where_the_truth_is_constant(constant, n_values):
+    true, predicted = np.full(n_values, constant), np.random.default_rng(0).normal(size=n_values)
     assert math.isnan(relative_rmse(true, predicted))
     assert math.isnan(pearson_r(true, predicted))
 

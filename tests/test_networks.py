@@ -1,4 +1,4 @@
-"""The networks: sizes of the paper's Table 1, the spectrogram against scipy's, and what every network promises."""
+"""The networks: sizes of the paper's Table 1, the spectrogram against scipy's, and the contract of networks."""
 
 from __future__ import annotations
 
@@ -262,7 +262,7 @@ def test_pooled_room_cnn_embeds_a_clip_and_its_repetition_nearly_alike():
 
 
 def test_untrained_embeddings_of_pooled_room_cnn_are_spread_out():
-    # Embeddings that begin alike leave the loss at its chance level for epochs.
+    # Nearly equal initial embeddings keep the loss at its chance level for epochs.
     waveforms = noise_clips(64, 8_000) * torch.linspace(0, 1, 8_000) ** torch.rand(64, 1).mul(4)
     embeddings = PooledRoomCNN(dropout=0.0).train()(waveforms)
     similarity = (embeddings @ embeddings.T)[~torch.eye(64, dtype=torch.bool)]
@@ -370,7 +370,7 @@ def test_at_16_khz_the_spectrogram_is_that_of_512_samples_and_40_bands():
 
 @pytest.mark.parametrize("rate", [8_000, 22_050, 44_100, 48_000])
 def test_a_sound_has_the_same_spectrogram_at_every_rate(rate):
-    """Noise below 3 kHz that decays: what differs is the ripple of noise from frame to frame, not the levels."""
+    """Noise below 3 kHz that decays: rates differ in its ripple from frame to frame, not in its levels."""
     seconds = 2.0
 
     def levels(rate):

@@ -1,4 +1,4 @@
-"""The main job runs as the README says it does."""
+"""The quickstart runs as the README describes it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Recordings of every kind: what passes, what is refused and when, and that they all read alike."""
+"""Recordings of every kind: accepted input, refusals, and equal samples from all of them."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ def test_pandas_objects_are_taken_like_arrays():
     assert [len(row) for row in ragged] == [8, 5]
 
 
-# --- Every kind reads alike ---------------------------------------------------------------------------------------
+# --- Equal samples from every kind ----------------------------------------------------------------------------------
 
 WAVES = np.random.default_rng(1).uniform(-0.5, 0.5, (5, 400)).astype(np.float32)
 

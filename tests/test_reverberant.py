@@ -1,4 +1,4 @@
-"""Reverberant speech is y = x * h + n: against scipy's convolution, with every id in its row."""
+"""Reverberant speech is y = x * h + n: against scipy's convolution, with the labels of every clip."""
 
 from __future__ import annotations
 
@@ -46,17 +46,17 @@ def speech() -> Bunch:
     )
 
 
-def expected(rooms: Bunch, speech: Bunch, data: Bunch, row: int) -> NDArray[np.float64]:
-    """Convolve the pair that the ids of a row name, in float64."""
-    rir = rooms.rirs[np.flatnonzero(rooms.rir == data.rir[row])[0]].astype(float)
-    segment = speech.segments[np.flatnonzero(speech.source == data.source[row])[0]].astype(float)
+def expected(rooms: Bunch, speech: Bunch, data: Bunch, clip: int) -> NDArray[np.float64]:
+    """Convolve the pair named by the labels of a clip, in float64."""
+    rir = rooms.rirs[np.flatnonzero(rooms.rir == data.rir[clip])[0]].astype(float)
+    segment = speech.segments[np.flatnonzero(speech.source == data.source[clip])[0]].astype(float)
     return fftconvolve(segment, rir)[: len(segment)]
 
 
 def check_against_scipy(rooms: Bunch, speech: Bunch, data: Bunch) -> None:
-    for row in range(len(data.data)):
-        clip = expected(rooms, speech, data, row)
-        assert np.abs(data.data[row] - clip).max() < 1e-5 * np.abs(clip).max()
+    for clip, samples in enumerate(data.data):
+        reference = expected(rooms, speech, data, clip)
+        assert np.abs(samples - reference).max() < 1e-5 * np.abs(reference).max()
 
 
 def test_the_grid_pairs_each_response_with_each_segment(rooms: Bunch, speech: Bunch) -> None:

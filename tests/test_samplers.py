@@ -1,4 +1,4 @@
-"""What each sampling strategy promises, seen on the batches; what is held out; and labels that cannot serve."""
+"""Sampling strategies, seen in their batches; held-out labels; and unusable labels."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def grid(n_rirs=12, n_sources=10, keep=1.0, seed=0):
 
 
 def classes_of(batch, labels, n_classes, n_views):
-    """Split a batch in its classes, each checked to be one: lists of rows by label."""
+    """Split a batch into its classes, each checked for its size: indices by label."""
     assert len(batch) == n_classes * n_views
     classes = {label: batch[labels[batch] == label] for label in np.unique(labels[batch])}
     assert len(classes) == n_classes
-    assert all(len(rows) == n_views for rows in classes.values())
+    assert all(len(indices) == n_views for indices in classes.values())
     return classes
 
 
@@ -61,8 +61,8 @@ def test_soft_views_of_a_class_come_from_different_sources():
     source = np.tile(np.repeat([0, 1, 2], [10, 1, 1]), 3)  # chance alone would draw source 0 again and again
     sampler = MultiviewBatchSampler(rir, source_groups=source, n_classes=3, n_views=3, n_batches=30, random_state=0)
     for batch in sampler:
-        for rows in classes_of(batch, rir, 3, 3).values():
-            assert set(source[rows]) == {0, 1, 2}
+        for indices in classes_of(batch, rir, 3, 3).values():
+            assert set(source[indices]) == {0, 1, 2}
 
 
 def test_soft_sampling_needs_no_source_labels():
@@ -94,8 +94,8 @@ def test_hard_batches_have_the_same_sources_for_every_class(keep):
     )
     for batch in sampler:
         sources = [
-            tuple(np.sort(groups["source_groups"][rows]))
-            for rows in classes_of(batch, groups["rir_groups"], n_classes, n_views).values()
+            tuple(np.sort(groups["source_groups"][indices]))
+            for indices in classes_of(batch, groups["rir_groups"], n_classes, n_views).values()
         ]
         assert len(set(sources[0])) == n_views
         assert set(sources) == {sources[0]}
@@ -121,7 +121,7 @@ def test_hard_sampling_draws_among_repeated_recordings_of_a_cell():
 
 
 def most_different_rirs(cells):
-    """Return how many different RIRs one row from each cell can have at most, by trying them all."""
+    """Return the largest number of different responses in one recording from each cell, by trying them all."""
     return max(len(set(choice)) for choice in itertools.product(*cells))
 
 
@@ -134,11 +134,11 @@ def test_position_independent_views_use_as_many_responses_as_possible(keep, n_vi
         **groups, sampling="position_independent", n_classes=3, n_views=n_views, n_batches=40, random_state=0
     )
     for batch in sampler:
-        for label, rows in classes_of(batch, room, 3, n_views).items():
-            cells = [np.unique(rir[(room == label) & (source == source[row])]) for row in rows]
-            assert len(set(rir[rows])) == most_different_rirs(cells)
+        for label, indices in classes_of(batch, room, 3, n_views).items():
+            cells = [np.unique(rir[(room == label) & (source == source[index])]) for index in indices]
+            assert len(set(rir[indices])) == most_different_rirs(cells)
             if keep == 1:
-                assert len(set(rir[rows])) == min(n_views, RIRS_PER_ROOM)
+                assert len(set(rir[indices])) == min(n_views, RIRS_PER_ROOM)
 
 
 def test_position_independent_views_are_matched_not_greedy():
@@ -166,7 +166,7 @@ def test_position_independent_batches_share_sources_between_rooms():
     )
     for batch in sampler:
         rooms = classes_of(batch, groups["room_groups"], 4, 3)
-        assert len({tuple(np.sort(groups["source_groups"][rows])) for rows in rooms.values()}) == 1
+        assert len({tuple(np.sort(groups["source_groups"][indices])) for indices in rooms.values()}) == 1
 
 
 def test_position_independent_rooms_with_a_single_rir_take_part():
@@ -182,9 +182,9 @@ def test_position_independent_rooms_with_a_single_rir_take_part():
         n_batches=10,
     )
     for batch in sampler:
-        rows = classes_of(batch, room, 2, 2)
-        assert set(rir[rows[0]]) == {0, 1}
-        assert set(rir[rows[1]]) == {2}
+        indices = classes_of(batch, room, 2, 2)
+        assert set(rir[indices[0]]) == {0, 1}
+        assert set(rir[indices[1]]) == {2}
 
 
 @pytest.mark.parametrize("sampling", ["soft", "hard", "position_independent"])

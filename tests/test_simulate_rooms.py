@@ -1,4 +1,4 @@
-"""Simulated rooms: what is returned, drawn, repeated, labelled and refused."""
+"""Simulated rooms: contents, draws, seeds, convergence, theory and refusals."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def rooms():
     return simulate_rooms(3, 2, materials=DRY, random_state=0, **QUICK)
 
 
-# --- What comes out -------------------------------------------------------------------------------------------
+# --- Contents ------------------------------------------------------------------------------------------------
 
 
 def test_every_response_has_labels_and_ids(rooms):
@@ -95,7 +95,7 @@ def test_description_states_method_and_counts(rooms):
     assert rooms.counts["rirs"] == 6
 
 
-# --- Repeatable -----------------------------------------------------------------------------------------------
+# --- Repetition -----------------------------------------------------------------------------------------------
 
 
 def assert_same_rooms(one, other):

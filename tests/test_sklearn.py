@@ -19,7 +19,7 @@ from sklearn.base import clone
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.decomposition import PCA
 from sklearn.ensemble import StackingRegressor
-from sklearn.experimental import enable_halving_search_cv  # noqa: F401 - importing it is what enables the search
+from sklearn.experimental import enable_halving_search_cv  # noqa: F401 - importing it enables the search
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import RidgeCV
 from sklearn.model_selection import (
@@ -76,11 +76,11 @@ def expected_failures(estimator):
     return {} if isinstance(estimator, (RoomRegressor, RoomClassifier, DecaySlopeFeatures)) else SILENCE
 
 
-# The checks ask for the manners of an estimator, not for learning: the smallest network has them as well.
+# The checks concern the interface of an estimator, so the smallest network will do.
 TINY = {"network": TinyNetwork, "segment_duration": 0.1}
 
 
-@pytest.mark.filterwarnings("ignore")  # the checks provoke some, such as that rows of a few numbers are repeated
+@pytest.mark.filterwarnings("ignore")  # the checks provoke some: recordings of a few samples are repeated
 @parametrize_with_checks(
     [
         ContrastiveRoomEncoder(**ENCODER | TINY),
@@ -110,7 +110,7 @@ def test_estimators_with_a_built_in_network_pass_the_checks(estimator, check):
 
 
 class LabelRecorder(Callback):
-    """Note, across clones, which rows' labels each fit's samplers saw."""
+    """Note, across clones, the recordings behind the samplers of each fit."""
 
     seen: list = []  # noqa: RUF012 - shared on purpose: clones must write to one list
 
@@ -133,14 +133,14 @@ def numbered():
 
 
 class CheckedEncoder(ContrastiveRoomEncoder):
-    """An encoder that refuses labels which are not those of its rows."""
+    """An encoder that refuses labels of other recordings than its own."""
 
     def fit(self, X, y=None, *, rir_groups=None, source_groups=None, room_groups=None):
-        row = np.abs(X[:, 0]).astype(int) - 1
-        np.testing.assert_array_equal(rir_groups, row // N_SOURCES)
-        np.testing.assert_array_equal(source_groups, row % N_SOURCES)
-        np.testing.assert_array_equal(room_groups, row // N_SOURCES // RIRS_A_ROOM)
-        LabelRecorder.seen.append(row)
+        index = np.abs(X[:, 0]).astype(int) - 1
+        np.testing.assert_array_equal(rir_groups, index // N_SOURCES)
+        np.testing.assert_array_equal(source_groups, index % N_SOURCES)
+        np.testing.assert_array_equal(room_groups, index // N_SOURCES // RIRS_A_ROOM)
+        LabelRecorder.seen.append(index)
         return super().fit(X, y, rir_groups=rir_groups, source_groups=source_groups, room_groups=room_groups)
 
 
@@ -189,7 +189,7 @@ def test_searches_pass_each_fold_only_its_own_labels(search, nested, routing, nu
         SEARCHES[search](pipe, prefix).fit(X, y, **labels, **splitting)
     folds = [set(train) for train, _ in GroupKFold(2).split(X, groups=groups["room_groups"])]
     assert len(LabelRecorder.seen) >= 4
-    assert all(set(rows.tolist()) in folds for rows in LabelRecorder.seen)
+    assert all(set(indices.tolist()) in folds for indices in LabelRecorder.seen)
 
 
 @pytest.mark.parametrize("routing", [False, True])
@@ -430,7 +430,7 @@ def test_classifiers_are_interchangeable_with_scikit_learns(encoder, room_grid):
 def test_estimators_have_an_html_view_and_survive_copies(make, room_grid):
     X, y, _ = room_grid
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # rows too short for label-free views
+        warnings.simplefilter("ignore")  # recordings too short for views without labels
         model = make().fit(X, y)
     apply = model.predict if hasattr(model, "predict") else model.transform
     assert type(model).__name__ in estimator_html_repr(model)

@@ -1,4 +1,4 @@
-"""Segments of speech: cut where they say, distinct, balanced over speakers, not silent."""
+"""Segments of speech: slices of their files, distinct, balanced over speakers, not silent."""
 
 from __future__ import annotations
 

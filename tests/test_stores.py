@@ -36,7 +36,7 @@ class Watched:
 
 @pytest.fixture(params=[in_zarr, in_hdf5], ids=["zarr", "hdf5"])
 def store(request, tmp_path):
-    """Put recordings into a store in chunks of several rows, and watch it."""
+    """Put recordings into a store in chunks of several recordings, and watch it."""
     return lambda X, chunks=(5, 3_000): Watched(request.param(X, tmp_path, chunks))
 
 
@@ -52,8 +52,8 @@ def test_an_encoder_learns_the_same_from_a_store_and_an_array(n_times, store):
     assert fitted[1].history_.drop(columns="dur").equals(fitted[0].history_.drop(columns="dur"))
     assert fitted[1].n_features_in_ == n_times
     expected = fitted[0].transform(X)
-    for rows in (fitted[0].transform(stored), fitted[1].transform(stored), fitted[1].transform(X)):
-        np.testing.assert_array_equal(rows, expected)
+    for found in (fitted[0].transform(stored), fitted[1].transform(stored), fitted[1].transform(X)):
+        np.testing.assert_array_equal(found, expected)
     assert max(stored.reads) <= 4 * CLIP  # a batch of transform, and of training
 
 
@@ -85,14 +85,14 @@ def test_decay_slopes_of_a_store_and_an_array_agree(store):
     assert max(stored.reads) <= RECORDINGS_AT_ONCE * LONG < stored.stored.size
 
 
-# --- What is read -------------------------------------------------------------------------------------------------
+# --- Reading ------------------------------------------------------------------------------------------------------
 
 
-def samples_read(stored, rows, starts, n_times):
+def samples_read(stored, indices, starts, n_times):
     recordings = as_recordings(stored, RATE)
     stored.reads.clear()
-    found = recordings.read(np.array(rows), np.array(starts), n_times)
-    expected = [stored.stored[row, start : start + n_times] for row, start in zip(rows, starts, strict=True)]
+    found = recordings.read(np.array(indices), np.array(starts), n_times)
+    expected = [stored.stored[index, start : start + n_times] for index, start in zip(indices, starts, strict=True)]
     np.testing.assert_array_equal(found, expected)
     return sorted(stored.reads)
 

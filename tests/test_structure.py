@@ -17,7 +17,7 @@ PARAMETERS = 10  # without self
 PARAMETERS_OF_A_LOADER = 26  # of a public function of datasets, whose options are all named
 
 MANY_PARAMETERS = {"__init__", "fit", "partial_fit"}
-"""An estimator lists its parameters in `__init__`; what `fit` takes belongs to the data."""
+"""An estimator lists its parameters in `__init__`; parameters of `fit` belong to the data."""
 
 MAY_TAKE_ANY_KEYWORDS = {
     "_validation.py:door.<locals>.opened": "passes on whatever the wrapped function takes",
@@ -212,11 +212,11 @@ TESTS_OF_MORE_THAN_A_MODULE = {
     "stores": "all estimators, on Zarr and HDF5",
     "structure": "all modules, and the tests",
 }
-"""Test files that belong to no single module, and what they test."""
+"""Test files that belong to no single module, and their subjects."""
 
 
 def subjects_of_tests():
-    """Return what a test file may be named after: modules, packages, and the public functions of datasets."""
+    """Return the names that a test file may have: modules, packages, and public functions of datasets."""
     from roomacoustic_sk import datasets
 
     modules = {part.lstrip("_") for path in FILES for part in path.relative_to(PACKAGE).with_suffix("").parts}

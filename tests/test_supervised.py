@@ -127,17 +127,17 @@ def test_batches_keep_targets_aligned_and_hold_out_whole_labels(data, hold_out):
     watcher = BatchWatcher()
     # A list: of an array in memory the batches would be spectrograms.
     SupervisedRoomRegressor(**SUPERVISED, hold_out=hold_out, callbacks=[watcher]).fit(list(X), y, **labels)
-    rows = {}
+    seen = {}
     for training, batches in watcher.seen.items():
         waveforms = np.concatenate([x for x, _ in batches])
-        row = np.array([np.flatnonzero((x == X).all(axis=1))[0] for x in waveforms])
+        indices = np.array([np.flatnonzero((x == X).all(axis=1))[0] for x in waveforms])
         standardised = np.concatenate([t for _, t in batches])[:, 0]
-        np.testing.assert_allclose(standardised, (row - y.mean()) / y.std(), rtol=1e-5)
-        assert len(np.unique(row)) == len(row)
-        rows[training] = row
-    assert len(rows[True]) + len(rows[False]) == 60
-    assert not set(wholes[rows[True]]) & set(wholes[rows[False]])
-    assert len(set(wholes[rows[False]])) == 3  # a fifth of 15
+        np.testing.assert_allclose(standardised, (indices - y.mean()) / y.std(), rtol=1e-5)
+        assert len(np.unique(indices)) == len(indices)
+        seen[training] = indices
+    assert len(seen[True]) + len(seen[False]) == 60
+    assert not set(wholes[seen[True]]) & set(wholes[seen[False]])
+    assert len(set(wholes[seen[False]])) == 3  # a fifth of 15
     assert max(len(x) for x, _ in watcher.seen[True]) <= 16
 
 
@@ -161,10 +161,10 @@ def test_a_fraction_of_zero_or_a_single_source_holds_nothing_out(data):
 
 
 @pytest.mark.filterwarnings("ignore:.*no validation")
-@pytest.mark.parametrize("n_rows", [2, 3, 5, 9])
-def test_a_few_recordings_and_small_batches_suffice(n_rows, data):
+@pytest.mark.parametrize("n_recordings", [2, 3, 5, 9])
+def test_a_few_recordings_and_small_batches_suffice(n_recordings, data):
     X, rt60 = data
-    model = SupervisedRoomRegressor(**SUPERVISED | {"batch_size": 2}).fit(X[:n_rows], rt60[:n_rows])
+    model = SupervisedRoomRegressor(**SUPERVISED | {"batch_size": 2}).fit(X[:n_recordings], rt60[:n_recordings])
     assert np.isfinite(model.predict(X)).all()
     with pytest.raises(ValueError, match="X must have at least two rows, got one sample"):
         model.fit(X[:1], rt60[:1])

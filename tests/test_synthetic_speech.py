@@ -1,4 +1,4 @@
-"""Synthetic speech has the rhythm, the pitch, the spectrum and the pauses of speech, and says that it is synthetic."""
+"""Synthetic speech has the rhythm, the pitch, the spectrum and the pauses of speech, and is marked as synthetic."""
 
 from __future__ import annotations
 

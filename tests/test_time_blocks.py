@@ -1,4 +1,4 @@
-"""The fast layout of convolutions along time gives what torch's own modules give, forward and backward."""
+"""The fast layout of convolutions along time agrees with torch's own modules, forward and backward."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def test_memory_is_freed_by_the_outermost_user():
     with scratch.kept():
         with scratch.kept():
             time_blocks(torch.randn(3, 1, 17, 300), blocks).sum().backward()
-        assert scratch.free  # the outer user goes on with it
+        assert scratch.free  # the outer user still needs it
     assert not scratch.free
 
 

@@ -109,7 +109,7 @@ class LoaderWatcher(Callback):
 
 
 class Spoiler(Callback):
-    """Make all projections alike at the end of the last epoch's training."""
+    """Make all projections equal at the end of the last epoch's training."""
 
     def on_batch_begin(self, net, training=False, **kwargs):
         if not training and len(net.history) == net.max_epochs:
