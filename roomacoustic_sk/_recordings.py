@@ -27,6 +27,9 @@ SILENCE, LOUDEST = 1e-15, 1e15
 
 LARGEST = float(np.finfo(np.float32).max)
 
+DIGEST_SAMPLES = 1 << 16
+"""Samples that are read of a recording to recognise it."""
+
 
 # --- What a waveform is -------------------------------------------------------------------------------------------
 
@@ -167,6 +170,13 @@ def _check_peaks(peaks: NDArray[np.float64], name: str, where: Any, allow_silent
         raise ArgumentValueError(f"{name} must not be silent, got {level} in {where(silent)}.")
 
 
+def _hash(value: Any) -> str:
+    """Return a hash of arrays and numbers."""
+    import joblib  # late: acoustics needs none of it
+
+    return joblib.hash(value)
+
+
 # --- Recordings ---------------------------------------------------------------------------------------------------
 
 
@@ -244,6 +254,14 @@ class Recordings(ABC):
         """Say for an error where segments are: 'row 3', or for files 'talk.wav at 2.5 s'."""
         return name_rows(np.unique(indices))
 
+    def digest(self) -> str:
+        """Return what tells these recordings from others: a hash of their lengths and of the beginnings of sixteen."""
+        chosen = np.unique(np.linspace(0, len(self) - 1, 16).astype(np.intp))
+        samples = [
+            self._read(chosen[i : i + 1], np.zeros(1, dtype=np.intp), DIGEST_SAMPLES) for i in range(len(chosen))
+        ]
+        return _hash((self.lengths, self.sample_rate, [np.asarray(sample) for sample in samples]))
+
     @property
     def shape(self) -> tuple[int, ...]:
         """Number of recordings and, for the rows of an array, of samples."""
@@ -318,6 +336,10 @@ class RecordingsInMemory(Recordings):
         self.waveforms = waveforms
         lengths = np.array([len(waveform) for waveform in waveforms])
         super().__init__(lengths, sample_rate, waveforms.shape[1] if isinstance(waveforms, np.ndarray) else None)
+
+    def digest(self) -> str:
+        """Return a hash of all samples."""
+        return _hash((self.sample_rate, self.waveforms))
 
     def _read(self, indices: NDArray[np.intp], starts: NDArray[np.intp], n_times: int) -> list[NDArray[np.float32]]:
         return [cut_segment(self.waveforms[i], start, n_times) for i, start in zip(indices, starts, strict=True)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple, Self
 
@@ -93,6 +94,10 @@ class ContrastiveRoomEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         "auto" is CUDA where there is one, else the CPU.
     callbacks : list of skorch callbacks, optional
         Further hooks into training.
+    checkpoint_dir : str or path, optional
+        Folder for checkpoints: `fit` saves its state there after every epoch, and the same `fit`, started again after
+        it was killed or interrupted, resumes after the last whole epoch and gives the same result. Needs
+        `random_state`. Fits with other parameters or data have files of their own; delete the folder when done.
     warm_start : bool, default=False
         If True, `fit` resumes from the previous fit, for up to `max_epochs` more epochs, instead of reinitialising the
         weights.
@@ -197,6 +202,7 @@ class ContrastiveRoomEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         compile: str | bool = "auto",
         device: Any = "auto",
         callbacks: list[Any] | None = None,
+        checkpoint_dir: str | os.PathLike[str] | None = None,
         warm_start: bool = False,
         random_state: Any = None,
         verbose: int = 0,
@@ -221,6 +227,7 @@ class ContrastiveRoomEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         self.compile = compile
         self.device = device
         self.callbacks = callbacks
+        self.checkpoint_dir = checkpoint_dir
         self.warm_start = warm_start
         self.random_state = random_state
         self.verbose = verbose
@@ -267,7 +274,7 @@ class ContrastiveRoomEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         with self._fitting():
             self._check_parameters()
             groups = rir_groups, source_groups, room_groups
-            self._fit(X, groups, start, self.max_epochs, self.validation_fraction)
+            self._fit(X, groups, start)
         return self
 
     @door
@@ -282,7 +289,8 @@ class ContrastiveRoomEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
     ) -> Self:
         """Train for one more epoch, on these recordings alone.
 
-        For recordings that come in parts, or fresh ones for every epoch. Nothing is held out, and nothing stops it.
+        For recordings that come in parts, or fresh ones for every epoch. Nothing is held out, nothing stops it, and no
+        checkpoint is written.
 
         Parameters
         ----------
@@ -302,7 +310,7 @@ class ContrastiveRoomEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         with self._fitting():
             self._check_parameters()
             groups = rir_groups, source_groups, room_groups
-            self._fit(X, groups, start, 1, 0.0)
+            self._fit(X, groups, start, partial=True)
         return self
 
     def _check_parameters(self) -> None:
@@ -316,14 +324,7 @@ class ContrastiveRoomEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         for parameter in ("steps_per_epoch", "validation_steps"):
             check_number(getattr(self, parameter), name=parameter, low=1, integer=True)
 
-    def _fit(
-        self,
-        X: Any,
-        groups: Groups,
-        start: RoomNet | None,
-        max_epochs: int,
-        validation_fraction: float,
-    ) -> None:
+    def _fit(self, X: Any, groups: Groups, start: RoomNet | None, *, partial: bool = False) -> None:
         if start is not None:
             self._check_warm_start()
         shortest = shortest_clip(self.network, self.sample_rate)
@@ -331,8 +332,9 @@ class ContrastiveRoomEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         items = self._items(GroupLabels.checked(len(recordings), *groups, one_room_each=True), recordings)
         segment_length = self._segment_length(recordings, items, shortest) if start is None else self.segment_length_
         warn_of_repeats(recordings, segment_length)
+        validation_fraction = 0.0 if partial else self.validation_fraction
         task = _Contrast(self, recordings, items, segment_length, validation_fraction, start)
-        net = self._train(task, max_epochs)
+        net = self._train(task, partial=partial)
         self._keep(task, net)
         self.segment_length_ = segment_length
         self.n_classes_, self.n_views_ = task.batch_size
@@ -469,6 +471,10 @@ class _Contrast(Task):
         if not held_out.any():
             return train, None
         return train, loader(held_out, sampler(held_out, encoder.validation_steps, streams.validation, "validation"))
+
+    def learns_from(self) -> tuple[Any, ...]:
+        """Return the recordings and the labels of the items."""
+        return self.recordings.digest(), self.items.indices, tuple(self.items.labels), self.segment_length
 
     def objective(self) -> Objective:
         """Return the contrastive loss, watched by the share of views that are found again."""

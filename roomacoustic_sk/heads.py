@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -115,6 +116,10 @@ class _HeadTask(Task):
         train = loader(~held_out, self.head.batch_size, streams.training)
         return train, loader(held_out, VALIDATION_BATCH, streams.validation) if held_out.any() else None
 
+    def learns_from(self) -> tuple[Any, ...]:
+        """Return the features, their targets and their labels."""
+        return self.source.X.numpy(), self.source.y.numpy(), tuple(self.labels)
+
     def objective(self) -> Objective:
         """Return the target's loss."""
         return Objective(self.target.loss())
@@ -149,6 +154,10 @@ class RoomRegressor(RegressorMixin, _RoomHead):
         "auto" is CUDA where there is one, else the CPU.
     callbacks : list of skorch callbacks, optional
         Further hooks into training.
+    checkpoint_dir : str or path, optional
+        Folder for checkpoints: `fit` saves its state there after every epoch, and the same `fit`, started again after
+        it was killed or interrupted, resumes after the last whole epoch and gives the same result. Needs
+        `random_state`. Fits with other parameters or data have files of their own; delete the folder when done.
     random_state : int, RandomState or None, default=None
         Seeds weights, batches and the held-out rows. Global generators are left alone.
     verbose : int, default=0
@@ -196,6 +205,7 @@ class RoomRegressor(RegressorMixin, _RoomHead):
         patience: int = 10,
         device: Any = "auto",
         callbacks: list[Any] | None = None,
+        checkpoint_dir: str | os.PathLike[str] | None = None,
         random_state: Any = None,
         verbose: int = 0,
     ) -> None:
@@ -209,6 +219,7 @@ class RoomRegressor(RegressorMixin, _RoomHead):
         self.patience = patience
         self.device = device
         self.callbacks = callbacks
+        self.checkpoint_dir = checkpoint_dir
         self.random_state = random_state
         self.verbose = verbose
 
@@ -296,6 +307,10 @@ class RoomClassifier(ClassifierMixin, _RoomHead):
         "auto" is CUDA where there is one, else the CPU.
     callbacks : list of skorch callbacks, optional
         Further hooks into training.
+    checkpoint_dir : str or path, optional
+        Folder for checkpoints: `fit` saves its state there after every epoch, and the same `fit`, started again after
+        it was killed or interrupted, resumes after the last whole epoch and gives the same result. Needs
+        `random_state`. Fits with other parameters or data have files of their own; delete the folder when done.
     random_state : int, RandomState or None, default=None
         Seeds weights, batches and the held-out rows. Global generators are left alone.
     verbose : int, default=0
@@ -344,6 +359,7 @@ class RoomClassifier(ClassifierMixin, _RoomHead):
         patience: int = 10,
         device: Any = "auto",
         callbacks: list[Any] | None = None,
+        checkpoint_dir: str | os.PathLike[str] | None = None,
         random_state: Any = None,
         verbose: int = 0,
     ) -> None:
@@ -356,6 +372,7 @@ class RoomClassifier(ClassifierMixin, _RoomHead):
         self.patience = patience
         self.device = device
         self.callbacks = callbacks
+        self.checkpoint_dir = checkpoint_dir
         self.random_state = random_state
         self.verbose = verbose
 

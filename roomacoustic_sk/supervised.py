@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Callable
 from typing import Any, ClassVar, Self
 
@@ -195,6 +196,11 @@ class _Supervision(Task):
         train = loader(~held_out, self.estimator.batch_size, streams.training)
         return train, loader(held_out, PREDICTION_BATCH, streams.validation) if held_out.any() else None
 
+    def learns_from(self) -> tuple[Any, ...]:
+        """Return the recordings, their targets and their labels."""
+        source = self.source
+        return source.recordings.digest(), source.targets.numpy(), tuple(self.labels), source.length
+
     def objective(self) -> Objective:
         """Return the target's loss."""
         return Objective(self.target.loss())
@@ -261,6 +267,10 @@ class SupervisedRoomRegressor(RegressorMixin, _SupervisedRoomEstimator):
         "auto" is CUDA where there is one, else the CPU.
     callbacks : list of skorch callbacks, optional
         Further hooks into training.
+    checkpoint_dir : str or path, optional
+        Folder for checkpoints: `fit` saves its state there after every epoch, and the same `fit`, started again after
+        it was killed or interrupted, resumes after the last whole epoch and gives the same result. Needs
+        `random_state`. Fits with other parameters or data have files of their own; delete the folder when done.
     warm_start : bool, default=False
         If True, `fit` resumes from the previous fit, for up to `max_epochs` more epochs, with the first one's
         standardisation of the targets.
@@ -330,6 +340,7 @@ class SupervisedRoomRegressor(RegressorMixin, _SupervisedRoomEstimator):
         compile: str | bool = "auto",
         device: Any = "auto",
         callbacks: list[Any] | None = None,
+        checkpoint_dir: str | os.PathLike[str] | None = None,
         warm_start: bool = False,
         random_state: Any = None,
         verbose: int = 0,
@@ -352,6 +363,7 @@ class SupervisedRoomRegressor(RegressorMixin, _SupervisedRoomEstimator):
         self.compile = compile
         self.device = device
         self.callbacks = callbacks
+        self.checkpoint_dir = checkpoint_dir
         self.warm_start = warm_start
         self.random_state = random_state
         self.verbose = verbose
@@ -462,6 +474,10 @@ class SupervisedRoomClassifier(ClassifierMixin, _SupervisedRoomEstimator):
         "auto" is CUDA where there is one, else the CPU.
     callbacks : list of skorch callbacks, optional
         Further hooks into training.
+    checkpoint_dir : str or path, optional
+        Folder for checkpoints: `fit` saves its state there after every epoch, and the same `fit`, started again after
+        it was killed or interrupted, resumes after the last whole epoch and gives the same result. Needs
+        `random_state`. Fits with other parameters or data have files of their own; delete the folder when done.
     warm_start : bool, default=False
         If True, `fit` resumes from the previous fit, for up to `max_epochs` more epochs; the classes must be
         among the first one's.
@@ -532,6 +548,7 @@ class SupervisedRoomClassifier(ClassifierMixin, _SupervisedRoomEstimator):
         compile: str | bool = "auto",
         device: Any = "auto",
         callbacks: list[Any] | None = None,
+        checkpoint_dir: str | os.PathLike[str] | None = None,
         warm_start: bool = False,
         random_state: Any = None,
         verbose: int = 0,
@@ -553,6 +570,7 @@ class SupervisedRoomClassifier(ClassifierMixin, _SupervisedRoomEstimator):
         self.compile = compile
         self.device = device
         self.callbacks = callbacks
+        self.checkpoint_dir = checkpoint_dir
         self.warm_start = warm_start
         self.random_state = random_state
         self.verbose = verbose

@@ -6,6 +6,7 @@ import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +21,7 @@ from torch import nn
 from roomacoustic_sk._base import RoomEstimator
 from roomacoustic_sk._recordings import Segmentation, warn_of_repeats
 from roomacoustic_sk._torch.batches import BatchLoader, apply_to_segments
+from roomacoustic_sk._torch.checkpoints import FitCheckpoint, FitIdentity, check_checkpoint_dir
 from roomacoustic_sk._torch.runtime import draw_seed, resolve_autocast, resolve_compile, resolve_device, seeded
 from roomacoustic_sk._torch.training import (
     Objective,
@@ -40,6 +42,10 @@ from roomacoustic_sk._validation import (
 
 Groups = tuple[ArrayLike | None, ArrayLike | None, ArrayLike | None]
 """`rir_groups`, `source_groups` and `room_groups` as users pass them."""
+
+
+NO_PART_OF_A_FIT = ("callbacks", "checkpoint_dir", "encoder", "random_state", "verbose")
+"""Parameters without influence on a fit, or seen elsewhere: an encoder and the seed in the initial weights."""
 
 
 class Streams(NamedTuple):
@@ -84,6 +90,10 @@ class Task(ABC):
         """Return the loaders for training and, where anything is held out, for validation."""
 
     @abstractmethod
+    def learns_from(self) -> tuple[Any, ...]:
+        """Return what tells the data from others: arrays, numbers and digests."""
+
+    @abstractmethod
     def objective(self) -> Objective:
         """Return what is minimised and watched."""
 
@@ -107,6 +117,7 @@ class TrainedEstimator(BaseEstimator):
     validation_fraction: float
     device: Any
     callbacks: list[Any] | None
+    checkpoint_dir: Any
     random_state: Any
     verbose: int
     warm_start: bool = False
@@ -126,6 +137,7 @@ class TrainedEstimator(BaseEstimator):
         if not isinstance(self.verbose, bool):
             check_number(self.verbose, name="verbose", low=0)
         check_callbacks(self.callbacks)
+        check_checkpoint_dir(self.checkpoint_dir, self.random_state)
 
     @contextmanager
     def _fitting(self) -> Iterator[None]:
@@ -146,8 +158,8 @@ class TrainedEstimator(BaseEstimator):
         finally:
             raise KeyboardInterrupt
 
-    def _train(self, task: Task, max_epochs: int | None = None) -> RoomNet:
-        """Train a task: what is held out, a module, its batches, the net."""
+    def _train(self, task: Task, *, partial: bool = False) -> RoomNet:
+        """Train a task: what is held out, a module, its batches, the net; `partial` is one epoch of many calls."""
         random_state = check_random_state(self.random_state)
         device = resolve_device(self.device)
         held_out = task.hold_out(random_state)
@@ -156,7 +168,7 @@ class TrainedEstimator(BaseEstimator):
         with seeded(streams.training):
             module = task.build() if task.start is None else copy.deepcopy(task.start.module_)
             train, valid = task.loaders(module, device, autocast, held_out, streams)
-            max_epochs = self.max_epochs if max_epochs is None else max_epochs
+            max_epochs = 1 if partial else self.max_epochs
             n_steps = max_epochs * len(train)
             training = Training(
                 lr=self.lr,
@@ -168,8 +180,25 @@ class TrainedEstimator(BaseEstimator):
                 callbacks=tuple(self.callbacks or ()),
                 verbose=self.verbose,
                 label=task.label,
+                checkpoint=self._checkpoint(task, module, streams) if max_epochs and not partial else None,
             )
             return train_net(module, task.objective(), train, valid, training, task.start)
+
+    def _checkpoint(self, task: Task, module: nn.Module, streams: Streams) -> FitCheckpoint | None:
+        """Return the checkpoint of a fit, named by what makes it this fit and no other."""
+        if self.checkpoint_dir is None:
+            return None
+        folder = Path(self.checkpoint_dir)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ArgumentValueError(
+                f"checkpoint_dir must be a folder that can be made, got {str(folder)!r}: {error.strerror}."
+            ) from error
+        name = type(self).__name__
+        parameters = {key: value for key, value in self.get_params(deep=False).items() if key not in NO_PART_OF_A_FIT}
+        identity = FitIdentity(name, parameters, tuple(self.callbacks or ()), task.learns_from(), module)
+        return FitCheckpoint(folder / f"{name}-{identity.digest(streams.training)[:16]}.pt", streams.training)
 
     def _keep(self, task: Task, net: RoomNet) -> None:
         """Make the estimator a fitted one, unless Ctrl-C came before an epoch was whole."""

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from roomacoustic_sk._torch.batches import BatchLoader
+from roomacoustic_sk._torch.checkpoints import FitCheckpoint
 from roomacoustic_sk._torch.time_blocks import scratch
 from roomacoustic_sk._validation import ArgumentTypeError, NamedError, describe, warn
 
@@ -63,6 +64,7 @@ class Training:
     callbacks: tuple[Any, ...] = ()
     verbose: int = 0  # 0 is silent, 1 a progress bar, 2 or more skorch's table of epochs
     label: str = ""  # what the progress bar is called
+    checkpoint: FitCheckpoint | None = None
 
 
 class RoomNet(NeuralNet):
@@ -89,12 +91,19 @@ class RoomNet(NeuralNet):
         return dataset
 
     interrupted = False
+    _epochs_left: int | None = None
+
+    def fit_epochs(self, loaders: Any, n_epochs: int) -> None:
+        """Train on the loaders for up to `n_epochs` epochs, fewer than `max_epochs` where a fit resumes."""
+        self._epochs_left = n_epochs
+        self.partial_fit(loaders, None)
+        self._epochs_left = None
 
     def fit_loop(self, X: Any, y: Any = None, epochs: int | None = None, **fit_params: Any) -> Any:
         """Train, and remember whether the user interrupted it."""
         self.interrupted = False
         try:
-            return super().fit_loop(X, y, epochs, **fit_params)
+            return super().fit_loop(X, y, self._epochs_left if epochs is None else epochs, **fit_params)
         except _Stop:
             raise
         except KeyboardInterrupt:
@@ -222,12 +231,13 @@ def is_finite(module: nn.Module, *losses: float) -> bool:
 class FitProgress(Callback):
     """One progress bar over all training steps, with the losses beside it."""
 
-    def __init__(self, n_steps: int, label: str) -> None:
-        self.n_steps, self.label = n_steps, label
+    def __init__(self, n_steps: int, label: str, n_epochs_done: int = 0) -> None:
+        self.n_steps, self.label, self.n_epochs_done = n_steps, label, n_epochs_done
 
     def on_train_begin(self, net: NeuralNet, **kwargs: Any) -> None:
         """Open the bar."""
-        self.bar_ = tqdm(total=self.n_steps * net.max_epochs, desc=self.label, unit="step")
+        total, done = self.n_steps * net.max_epochs, self.n_steps * self.n_epochs_done
+        self.bar_ = tqdm(total=total, initial=done, desc=self.label, unit="step")
 
     def on_batch_end(self, net: NeuralNet, training: bool = False, **kwargs: Any) -> None:
         """Count a training step."""
@@ -317,8 +327,10 @@ def train_net(
         training.patience, monitor, objective.plateau, lower_is_better=monitor in ("train_loss", "valid_loss")
     )
     ours.append(stopping)
+    last = [] if training.checkpoint is None else [training.checkpoint]
+    n_epochs_done = 0 if training.checkpoint is None else training.checkpoint.n_epochs
     if training.verbose == 1:
-        ours.append(FitProgress(len(train), training.label))
+        ours.append(FitProgress(len(train), training.label, n_epochs_done))
     net = RoomNet(
         module,
         criterion=objective.criterion,
@@ -327,7 +339,7 @@ def train_net(
         lr=training.lr,
         max_epochs=training.max_epochs,
         device=str(training.device),
-        callbacks=[*ours, *training.callbacks],
+        callbacks=[*ours, *training.callbacks, *last],
         verbose=int(training.verbose > 1),
     )
     net.initialize()
@@ -335,7 +347,7 @@ def train_net(
         _resume(net, start)
     if training.max_epochs:
         with scratch.kept(), net.compiled(training.compiled):
-            net.partial_fit((train, valid), None)
+            net.fit_epochs((train, valid), training.max_epochs - n_epochs_done)
         if not net.interrupted:
             _check_divergence(net, stopping)
     net.module_.eval()
