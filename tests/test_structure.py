@@ -203,6 +203,7 @@ CHARACTERS_OF_A_TEST_NAME = 69
 
 TESTS_OF_MORE_THAN_A_MODULE = {
     "acoustics_oracles": "acoustics, against other libraries and measured rooms",
+    "checkpoints": "_torch/training and _torch/estimator: fits that were killed",
     "docstrings": "all public names",
     "grid_search": "examples/grid_search.py",
     "imports": "all modules",

@@ -172,7 +172,7 @@ def weights(module: nn.Module) -> dict[str, torch.Tensor]:
 
 def same_weights(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
     """Tell whether two modules have the same weights."""
-    return all(torch.equal(first[key], second[key]) for key in first)
+    return first.keys() == second.keys() and all(torch.equal(first[key], second[key]) for key in first)
 
 
 # --- Callbacks ----------------------------------------------------------------------------------------------------
