@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 import weakref
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -429,13 +428,6 @@ def test_labels_take_three_integrations_and_no_warning(integrated: list) -> None
     for invalid in ("T30", (), 30, None):
         with pytest.raises(TypeError, match=r"^room_labels: decay_ranges must be a sequence such as"):
             room_labels(clean, SAMPLE_RATE, decay_ranges=invalid)
-
-
-def test_no_code_catches_warnings() -> None:
-    # catch_warnings changes the filters of all threads of the process.
-    package = Path(acoustics.__file__).parent
-    sources = [package / "acoustics.py", *package.glob("_shoebox/*.py"), *package.glob("datasets/*.py")]
-    assert not [path.name for path in sources if "catch_warnings" in path.read_text()]
 
 
 # --- Bad input --------------------------------------------------------------------------------------------------

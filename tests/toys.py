@@ -154,7 +154,7 @@ class TinyNetwork(nn.Module):
     def __init__(self, n_times: int) -> None:
         super().__init__()
         self.n_times = n_times
-        self.filters = nn.Conv1d(1, 12, 64, stride=32)
+        self.filters = nn.Conv1d(1, 12, 64, stride=32, padding=32)
 
     def forward(self, waveforms: torch.Tensor) -> torch.Tensor:
         return self.filters(waveforms[:, None]).abs().mean(dim=2)
