@@ -38,7 +38,7 @@ PARAMETERS = [
 RT = [0.1, 0.3, 1.0, 5.0]
 
 
-# --- Analytic truth ---------------------------------------------------------------------------------------------
+# --- Analytic truth -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("truncation", ["lundeby", None])
@@ -94,7 +94,7 @@ def test_the_onset_is_20_db_below_the_peak() -> None:
     assert not np.isnan(energy_decay_curve(rir, SAMPLE_RATE, truncation=None)[:-401]).any()
 
 
-# --- Noise ------------------------------------------------------------------------------------------------------
+# --- Noise ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
@@ -166,7 +166,7 @@ def test_the_decay_curve_ends_where_the_decay_meets_the_noise() -> None:
     assert np.allclose(curve[:5000], -60 * np.arange(5000) / SAMPLE_RATE / 0.5, atol=0.2)
 
 
-# --- NaN for hidden or cut-off decays --------------------------------------------------------------------------
+# --- NaN for hidden or cut-off decays -------------------------------------------------------------------------------
 
 
 def test_noise_alone_has_no_parameters() -> None:
@@ -217,7 +217,7 @@ def test_a_response_without_late_energy_has_no_clarity() -> None:
     assert definition(rir, SAMPLE_RATE, truncation=None) == pytest.approx(1, abs=0.001)
 
 
-# --- Octave bands -----------------------------------------------------------------------------------------------
+# --- Octave bands ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("centre", "rt"), [(125, 0.04), (125, 0.5), (250, 0.03), (250, 0.1), (1000, 0.1), (4000, 2)])
@@ -260,7 +260,7 @@ def test_filters_do_not_move_energy_across_the_limit_of_clarity(centre: float) -
     assert measured == pytest.approx(10 * np.log10(1.25 / 0.25), abs=0.2)
 
 
-# --- Shapes -----------------------------------------------------------------------------------------------------
+# --- Shapes ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("parameter", PARAMETERS)
@@ -286,7 +286,7 @@ def test_responses_of_different_lengths_pass_as_a_list() -> None:
     assert np.isnan(curves[0, len(rirs[0]) :]).all()
 
 
-# --- Curves integrated once -------------------------------------------------------------------------------------
+# --- Curves integrated once -----------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -399,7 +399,7 @@ def test_each_missing_parameter_warns_once_at_the_callers_line() -> None:
     assert {warning.filename for warning in record} == {__file__}
 
 
-# --- Labels of rooms --------------------------------------------------------------------------------------------
+# --- Labels of rooms ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("truncation", ["lundeby", None])
@@ -430,7 +430,7 @@ def test_labels_take_three_integrations_and_no_warning(integrated: list) -> None
             room_labels(clean, SAMPLE_RATE, decay_ranges=invalid)
 
 
-# --- Bad input --------------------------------------------------------------------------------------------------
+# --- Bad input ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("parameter", PARAMETERS)

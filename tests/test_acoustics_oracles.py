@@ -12,7 +12,7 @@ from toys import noise
 
 from roomacoustic_sk.acoustics import clarity, definition, direct_to_reverberant_ratio, reverberation_time
 
-# --- Independent oracles ----------------------------------------------------------------------------------------
+# --- Independent oracles --------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +80,7 @@ def test_noisy_simulated_responses_agree_with_pyrato(simulated: list[np.ndarray]
         assert clarity(rir, SAMPLE_RATE) == pytest.approx(expected["C50"], abs=0.1)
 
 
-# --- Documented rooms -------------------------------------------------------------------------------------------
+# --- Documented rooms -----------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")

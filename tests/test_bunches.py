@@ -70,7 +70,7 @@ def assert_close(found: Any, expected: Any) -> None:
     np.testing.assert_allclose(np.asarray(found), np.asarray(expected), rtol=0, atol=1e-6)
 
 
-# --- take -------------------------------------------------------------------------------------------------------
+# --- take -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,7 @@ def test_objects_without_entries_are_refused() -> None:
         take(Bunch(data=np.ones((2, 3)), x=1), [0])
 
 
-# --- split_by_speaker -------------------------------------------------------------------------------------------
+# --- split_by_speaker -----------------------------------------------------------------------------------------------
 
 
 def test_splits_share_no_speaker_and_keep_fields_aligned() -> None:
@@ -241,7 +241,7 @@ def test_a_split_names_missing_fields(rooms: Bunch) -> None:
         split_by_speaker(np.ones((2, 3)))  # type: ignore[arg-type]
 
 
-# --- concatenate ------------------------------------------------------------------------------------------------
+# --- concatenate ----------------------------------------------------------------------------------------------------
 
 
 def test_rooms_of_two_simulations_stay_distinct(rooms: Bunch, other_rooms: Bunch) -> None:

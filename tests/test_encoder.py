@@ -34,7 +34,7 @@ def separation(encoder, X, rir):
     return similarity[same & ~np.eye(len(rir), dtype=bool)].mean() - similarity[~same].mean()
 
 
-# --- Learning ---
+# --- Learning -------------------------------------------------------------------------------------------------------
 
 
 def test_the_loss_falls_below_chance(trained):
@@ -94,7 +94,7 @@ def test_an_ordinary_fit_gives_no_warning(bursts):
         fit_encoder(*bursts).transform(bursts[0])
 
 
-# --- Recordings of any length and format ---
+# --- Recordings of any length and format ----------------------------------------------------------------------------
 
 
 def test_long_recordings_get_the_normalised_mean_of_their_segments(trained):
@@ -209,7 +209,7 @@ def test_a_stretch_of_digital_silence_is_accepted(trained):
     assert np.isfinite(trained.transform(list(X))).all()
 
 
-# --- Group labels and batches ---
+# --- Group labels and batches ---------------------------------------------------------------------------------------
 
 
 def numbers(inputs):
@@ -319,7 +319,7 @@ def test_labels_may_be_strings_and_pandas_columns(bursts):
     assert np.array_equal(fit_encoder(X, dict(table)).transform(X), fit_encoder(X, groups).transform(X))
 
 
-# --- Networks ---
+# --- Networks -------------------------------------------------------------------------------------------------------
 
 
 def test_a_users_network_class_is_built_for_the_segment(bursts):
@@ -352,7 +352,7 @@ def test_a_bandwise_encoder_has_a_loss_for_each_part_and_the_whole(bursts):
         assert isinstance(fit_encoder(X, groups, network=network, max_epochs=0).net_.module_[1], ProjectionHead)
 
 
-# --- Among scikit-learn's estimators ---
+# --- Among scikit-learn's estimators --------------------------------------------------------------------------------
 
 
 def test_fit_transform_is_fit_and_transform(bursts):
@@ -395,7 +395,7 @@ def test_features_have_names_and_can_be_a_frame(trained, bursts):
     assert list(frame.columns) == list(names)
 
 
-# --- Refused ---
+# --- Refused --------------------------------------------------------------------------------------------------------
 
 
 def test_an_unfitted_encoder_refuses_to_transform(bursts):

@@ -13,7 +13,7 @@ from toys import ENCODER, SUPERVISED, Interrupter, TinyNetwork, fit_encoder, sam
 
 from roomacoustic_sk import ContrastiveRoomEncoder, SupervisedRoomClassifier, SupervisedRoomRegressor
 
-# --- Fits that raise ---
+# --- Fits that raise ------------------------------------------------------------------------------------------------
 
 
 class Failing(Callback):
@@ -54,7 +54,7 @@ def test_an_interrupted_first_epoch_leaves_the_encoder_unchanged(bursts, fitted_
     assert vars(encoder) == before | {"callbacks": callbacks}
 
 
-# --- Pickles ---
+# --- Pickles --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("verbose", [0, 1])
@@ -82,7 +82,7 @@ def test_only_resumable_pickles_hold_the_optimiser(bursts, warm_start):
     assert np.array_equal(further.transform(X), expected.transform(X)) == warm_start
 
 
-# --- Continued training ---
+# --- Continued training ---------------------------------------------------------------------------------------------
 
 
 def flat_parameters(model):

@@ -52,7 +52,7 @@ def data():
     return embeddings(), embeddings(200, seed=1)
 
 
-# Regression
+# --- Regression -----------------------------------------------------------------------------------------------------
 
 
 def test_a_regressor_learns_a_curved_function_better_than_a_linear_one():
@@ -134,7 +134,7 @@ def test_each_target_has_its_own_floor(data):
     assert r2_score(np.maximum(5 * new[:, 0], 0), predicted[:, 0]) > 0.8
 
 
-# Classification
+# --- Classification -------------------------------------------------------------------------------------------------
 
 
 def test_a_classifier_learns_classes_named_by_strings(data):
@@ -177,7 +177,7 @@ def test_probabilities_are_calibrated_on_labels_drawn_by_chance():
     assert probabilities[0, 1] == pytest.approx(0.3, abs=0.06)
 
 
-# Training
+# --- Training -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("head", HEADS)
@@ -343,7 +343,7 @@ def test_a_progress_bar_is_shown_only_with_verbose(head, data, capsys):
     assert "head: 100%" in err
 
 
-# Life in scikit-learn
+# --- Life in scikit-learn -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("head", HEADS)
@@ -390,7 +390,7 @@ def test_fitting_does_not_change_the_data(head, data):
     assert np.array_equal(y, before[1])
 
 
-# What is refused
+# --- What is refused ------------------------------------------------------------------------------------------------
 
 
 def with_wrong_value(X, value):

@@ -158,7 +158,7 @@ def test_progress_is_shown_only_on_request(folder: Path, capfd: pytest.CaptureFi
     assert "3/3" in capfd.readouterr().err
 
 
-# --- Bad input --------------------------------------------------------------------------------------------------
+# --- Bad input ------------------------------------------------------------------------------------------------------
 
 
 def test_a_broken_file_is_named(folder: Path) -> None:
@@ -227,7 +227,7 @@ def test_invalid_rates_and_ranges_are_refused(folder: Path) -> None:
         load_measured_rirs(folder, decay_ranges="T30")
 
 
-# --- Real rooms -------------------------------------------------------------------------------------------------
+# --- Real rooms -----------------------------------------------------------------------------------------------------
 
 
 def test_the_documented_rooms_load_with_their_labels(shared_data: Path) -> None:

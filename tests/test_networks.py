@@ -399,7 +399,7 @@ def test_networks_refuse_unsupported_rates():
             network(sample_rate=4_000)
 
 
-# The contract
+# --- The contract ---------------------------------------------------------------------------------------------------
 
 
 class Bare(nn.Module):

@@ -271,7 +271,7 @@ def test_files_and_stores_survive_pickling_and_a_change_of_directory(kind, tmp_p
     assert len(pickle.dumps(recordings)) < 20_000
 
 
-# --- One policy of checks -----------------------------------------------------------------------------------------
+# --- One policy of checks -------------------------------------------------------------------------------------------
 
 
 def spoilt(kind, folder, value):
@@ -373,7 +373,7 @@ def test_integers_in_a_store_are_pcm():
     assert as_recordings(stored, RATE).read(np.array([0]), np.array([1]), 2).tolist() == [[-1.0, 0.5]]
 
 
-# --- Segments -----------------------------------------------------------------------------------------------------
+# --- Segments -------------------------------------------------------------------------------------------------------
 
 
 def test_segments_cover_recordings_and_end_flush_with_them():

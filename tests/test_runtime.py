@@ -14,7 +14,7 @@ from roomacoustic_sk import ContrastiveRoomEncoder
 from roomacoustic_sk._torch.runtime import has_compiler, resolve_compile
 from roomacoustic_sk.networks import PooledRoomCNN, RoomCNN
 
-# --- Seeds ---
+# --- Seeds ----------------------------------------------------------------------------------------------------------
 
 
 def test_a_seed_determines_the_embeddings_to_the_last_bit(bursts):
@@ -38,7 +38,7 @@ def test_global_generators_neither_change_nor_matter(bursts):
     assert np.array_equal(fit_encoder(X, groups).transform(X), embeddings)
 
 
-# --- Number formats ---
+# --- Number formats -------------------------------------------------------------------------------------------------
 
 
 def test_auto_precision_is_bfloat16_or_float32(bursts):
@@ -62,7 +62,7 @@ def test_training_in_bfloat16_leaves_transform_in_float32(bursts):
     assert not np.array_equal(encoder.history_["train_loss"], single.history_["train_loss"])
 
 
-# --- Compiling ---
+# --- Compiling ------------------------------------------------------------------------------------------------------
 
 
 needs_compiler = pytest.mark.skipif(not has_compiler(), reason="no C++ compiler, or no headers of Python")
@@ -97,7 +97,7 @@ def test_auto_does_not_compile_without_a_compiler(monkeypatch):
         ContrastiveRoomEncoder(**ENCODER | {"compile": True}).fit(X, rir_groups=rir)
 
 
-# --- Devices ---
+# --- Devices --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="CUDA is there")

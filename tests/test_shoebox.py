@@ -52,7 +52,7 @@ def shoebox_of(path: TransmissionPath, max_order: int, **options) -> pra.ShoeBox
     return room
 
 
-# --- Image sources against pyroomacoustics ---------------------------------------------------------------------
+# --- Image sources against pyroomacoustics --------------------------------------------------------------------------
 
 
 def test_image_sources_agree_with_pyroomacoustics():
@@ -87,7 +87,7 @@ def test_ism_response_agrees_with_pyroomacoustics():
     assert_allclose(label, reference, rtol=0.05)
 
 
-# --- Convergence ------------------------------------------------------------------------------------------------
+# --- Convergence ----------------------------------------------------------------------------------------------------
 
 
 def test_converged_ism_responses_keep_their_labels_when_longer(monkeypatch):
@@ -103,7 +103,7 @@ def test_converged_ism_responses_keep_their_labels_when_longer(monkeypatch):
         assert_allclose(*acoustics.clarity(both, 16000, truncation=None), atol=0.1)
 
 
-# --- Energy and decay against theory ----------------------------------------------------------------------------
+# --- Energy and decay against theory --------------------------------------------------------------------------------
 
 
 def test_diffuse_reflections_follow_the_cosine_law():
@@ -164,7 +164,7 @@ def test_response_has_the_energy_of_images_and_rays():
         assert_allclose(10 * np.log10(energy / total_energy(path)), 0, atol=0.5)
 
 
-# --- Methods --------------------------------------------------------------------------------------------------
+# --- Methods --------------------------------------------------------------------------------------------------------
 
 
 def test_responses_are_simulated_down_to_25_db_below_the_range():

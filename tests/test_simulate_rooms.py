@@ -35,7 +35,7 @@ def rooms():
     return simulate_rooms(3, 2, materials=DRY, random_state=0, **QUICK)
 
 
-# --- Contents ------------------------------------------------------------------------------------------------
+# --- Contents -------------------------------------------------------------------------------------------------------
 
 
 def test_every_response_has_labels_and_ids(rooms):
@@ -95,7 +95,7 @@ def test_description_states_method_and_counts(rooms):
     assert rooms.counts["rirs"] == 6
 
 
-# --- Repetition -----------------------------------------------------------------------------------------------
+# --- Repetition -----------------------------------------------------------------------------------------------------
 
 
 def assert_same_rooms(one, other):
@@ -160,7 +160,7 @@ def test_progress_is_shown_only_on_request(capsys):
     assert "simulate_rooms: 100%" in capsys.readouterr().err
 
 
-# --- Convergence ----------------------------------------------------------------------------------------------
+# --- Convergence ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.slow
@@ -210,7 +210,7 @@ def test_errors_of_hopeless_rooms_name_the_function_in_any_process(n_jobs):
         simulate_rooms(2, 1, method="ism", materials=0.05, max_images=500, random_state=0, n_jobs=n_jobs)
 
 
-# --- Decay against theory ---------------------------------------------------------------------------------------
+# --- Decay against theory -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.slow
@@ -228,7 +228,7 @@ def test_one_material_rooms_decay_as_in_eyring_and_kuttruff(absorption, toleranc
     assert_allclose(target["rt60"].mean(), kuttruff, rtol=0.04)
 
 
-# --- Arguments ------------------------------------------------------------------------------------------------
+# --- Arguments ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -106,7 +106,7 @@ def test_estimators_with_a_built_in_network_pass_the_checks(estimator, check):
     check(estimator)
 
 
-# Group labels through scikit-learn
+# --- Group labels through scikit-learn ------------------------------------------------------------------------------
 
 
 class LabelRecorder(Callback):
@@ -289,7 +289,7 @@ def test_a_frozen_encoder_is_not_fitted_again_in_a_search(room_grid):
     assert np.array_equal(encoder.transform(X), before)
 
 
-# Parallel jobs
+# --- Parallel jobs --------------------------------------------------------------------------------------------------
 
 
 class ThreadCounter(Callback):
@@ -331,7 +331,7 @@ def test_parallel_searches_give_the_same_scores_without_more_threads(room_grid, 
     assert 2 * max(int(n_threads) for _, _, n_threads in workers) <= max(joblib.cpu_count(), 2)
 
 
-# Everyday use
+# --- Everyday use ---------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")

@@ -85,7 +85,7 @@ def test_decay_slopes_of_a_store_and_an_array_agree(store):
     assert max(stored.reads) <= RECORDINGS_AT_ONCE * LONG < stored.stored.size
 
 
-# --- Reading ------------------------------------------------------------------------------------------------------
+# --- Reading --------------------------------------------------------------------------------------------------------
 
 
 def samples_read(stored, indices, starts, n_times):

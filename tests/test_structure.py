@@ -195,7 +195,7 @@ def test_lines_and_parameters_are_counted_by_the_rules():
     assert found["A.f"].args.kwarg.arg == "kwargs"
 
 
-# --- The tests themselves -----------------------------------------------------------------------------------------
+# --- The tests themselves -------------------------------------------------------------------------------------------
 
 TESTS = sorted(path for path in Path(__file__).parent.glob("*.py") if path.name != "test_table2.py")
 LINES_OF_A_TEST_FILE = 600

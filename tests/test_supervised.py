@@ -185,7 +185,7 @@ def test_a_seed_determines_the_model_to_the_last_bit(estimator, data):
     assert torch.equal(torch.random.get_rng_state(), state[1])
 
 
-# Starting from an encoder
+# --- Starting from an encoder ---------------------------------------------------------------------------------------
 
 
 def test_a_frozen_encoder_stays_unchanged_while_the_head_learns(encoder, data):
@@ -233,7 +233,7 @@ def test_an_encoder_keeps_its_segment_length(encoder, data):
     assert model.segment_length_ == CLIP
 
 
-# Fitted state
+# --- Fitted state ---------------------------------------------------------------------------------------------------
 
 
 def test_warm_start_keeps_the_standardisation_of_the_targets(data):
@@ -273,7 +273,7 @@ def test_models_can_be_pickled_without_their_training_data(estimator, data):
     assert abs(len(dump) - len(half)) < 1_000
 
 
-# What is refused
+# --- What is refused ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

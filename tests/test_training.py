@@ -18,7 +18,7 @@ from roomacoustic_sk import ContrastiveRoomEncoder
 from roomacoustic_sk._torch.training import PLATEAU_PATIENCE, PatientEarlyStopping
 from roomacoustic_sk.losses import SupConLoss, retrieval
 
-# --- Early stopping ---
+# --- Early stopping -------------------------------------------------------------------------------------------------
 
 
 class FakeNet:
@@ -151,7 +151,7 @@ def test_a_users_early_stopping_ends_the_fit(bursts):
     assert fit_encoder(X, groups, max_epochs=5, callbacks=[stopping]).n_iter_ == 2
 
 
-# --- Interruption ---
+# --- Interruption ---------------------------------------------------------------------------------------------------
 
 
 def test_an_interrupted_fit_keeps_the_completed_epochs(bursts):
@@ -193,7 +193,7 @@ def test_ctrl_c_is_passed_on_where_warnings_are_errors(bursts):
     assert np.isfinite(encoder.transform(X)).all()
 
 
-# --- Divergence ---
+# --- Divergence -----------------------------------------------------------------------------------------------------
 
 
 def test_immediate_divergence_is_an_error(bursts):
@@ -222,7 +222,7 @@ def test_later_divergence_keeps_the_best_weights_with_a_warning(bursts):
     assert np.array_equal(encoder.transform(X), fit_encoder(X, groups, max_epochs=1).transform(X))
 
 
-# --- Progress ---
+# --- Progress -------------------------------------------------------------------------------------------------------
 
 
 def test_verbose_chooses_between_nothing_a_progress_bar_and_a_table(bursts, capsys):

@@ -32,7 +32,7 @@ def exactly(message: str) -> str:
     return f"^{re.escape(message)}$"
 
 
-# --- Sounds -------------------------------------------------------------------------------------------------------
+# --- Sounds ---------------------------------------------------------------------------------------------------------
 
 
 def noise(*shape: int, level: float = 0.0, seed: int = 0) -> NDArray[np.float64]:
@@ -99,7 +99,7 @@ def numbered_recordings(n_recordings: int, n_times: int = CLIP) -> NDArray[np.fl
     return np.repeat(np.arange(1.0, n_recordings + 1, dtype=np.float32)[:, None], n_times, axis=1)
 
 
-# --- Recordings in files and stores -------------------------------------------------------------------------------
+# --- Recordings in files and stores ---------------------------------------------------------------------------------
 
 
 def write_audio(path: Path, samples: NDArray[Any], rate: int = RATE, subtype: str | None = None) -> Path:
@@ -128,7 +128,7 @@ def files_below(folder: Path) -> list[str]:
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
 
 
-# --- Estimators and networks --------------------------------------------------------------------------------------
+# --- Estimators and networks ----------------------------------------------------------------------------------------
 
 TRAINING = {
     "network": "pooled",
@@ -175,7 +175,7 @@ def same_weights(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]
     return first.keys() == second.keys() and all(torch.equal(first[key], second[key]) for key in first)
 
 
-# --- Callbacks ----------------------------------------------------------------------------------------------------
+# --- Callbacks ------------------------------------------------------------------------------------------------------
 
 
 class BatchWatcher(Callback):
