@@ -334,7 +334,7 @@ def test_networks_survive_a_round_trip_of_their_weights(network):
     assert torch.equal(first(clips), second(clips))
 
 
-# At every sampling rate
+# --- At every sampling rate ------------------------------------------------------------------------------------------
 
 RATES = [8_000, 11_025, 16_000, 22_050, 44_100, 48_000, 96_000]
 
