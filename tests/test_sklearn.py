@@ -213,7 +213,7 @@ def test_a_pipeline_passes_group_labels_to_the_encoder(room_grid):
 def test_a_grid_search_splits_group_labels_and_refits(room_grid):
     X, y, groups = room_grid
     search = GridSearchCV(pipeline(), {"enc__sampling": ["soft", "hard"]}, cv=GroupKFold(2), error_score="raise")
-    search.fit(X, y, groups=groups["source_groups"], **prefixed(groups))
+    search.fit(X, y, groups=groups["room_groups"], **prefixed(groups))
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
     assert search.predict(X).shape == (72,)
 

@@ -40,7 +40,7 @@ def store(request, tmp_path):
     return lambda X, chunks=(5, 3_000): Watched(request.param(X, tmp_path, chunks))
 
 
-def encoder(**parameters):
+def small_encoder(**parameters):
     return ContrastiveRoomEncoder(**ENCODER | QUICK | {"n_classes": 2, "steps_per_epoch": 3} | parameters)
 
 
@@ -48,7 +48,7 @@ def encoder(**parameters):
 def test_an_encoder_learns_the_same_from_a_store_and_an_array(n_times, store):
     X = decaying_noise(RT60_IN_STORE, n_times)
     stored = store(X)
-    fitted = [encoder().fit(data, rir_groups=RIR, source_groups=SOURCE) for data in (X, stored)]
+    fitted = [small_encoder().fit(data, rir_groups=RIR, source_groups=SOURCE) for data in (X, stored)]
     assert fitted[1].history_.drop(columns="dur").equals(fitted[0].history_.drop(columns="dur"))
     assert fitted[1].n_features_in_ == n_times
     expected = fitted[0].transform(X)
@@ -60,7 +60,7 @@ def test_an_encoder_learns_the_same_from_a_store_and_an_array(n_times, store):
 def test_an_encoder_learns_the_same_from_an_unlabelled_store(store):
     X = decaying_noise(RT60_IN_STORE, LONG)
     stored = store(X)
-    expected, found = (encoder().fit(data).transform(X) for data in (X, stored))
+    expected, found = (small_encoder().fit(data).transform(X) for data in (X, stored))
     np.testing.assert_array_equal(found, expected)
 
 
