@@ -43,7 +43,6 @@ from toys import (
     RIRS_A_ROOM,
     SUPERVISED,
     THREAD_VARIABLES,
-    TinyNetwork,
     fit_encoder,
     numbered_recordings,
     room_grid_labels,
@@ -76,33 +75,19 @@ def expected_failures(estimator):
     return {} if isinstance(estimator, (RoomRegressor, RoomClassifier, DecaySlopeFeatures)) else SILENCE
 
 
-# The checks concern the interface of an estimator, so the smallest network will do.
-TINY = {"network": TinyNetwork, "segment_duration": 0.1}
-
-
 @pytest.mark.filterwarnings("ignore")  # the checks provoke some: recordings of a few samples are repeated
 @parametrize_with_checks(
     [
-        ContrastiveRoomEncoder(**ENCODER | TINY),
+        ContrastiveRoomEncoder(**ENCODER),
         DecaySlopeFeatures(),
         RoomRegressor(**HEAD | {"max_epochs": 10, "lr": 0.01}),
         RoomClassifier(**HEAD | {"max_epochs": 10, "lr": 0.01}),
-        SupervisedRoomRegressor(**SUPERVISED | TINY),
-        SupervisedRoomClassifier(**SUPERVISED | TINY),
+        SupervisedRoomRegressor(**SUPERVISED),
+        SupervisedRoomClassifier(**SUPERVISED),
     ],
     expected_failed_checks=expected_failures,
 )
 def test_estimators_pass_the_checks_of_scikit_learn(estimator, check):
-    check(estimator)
-
-
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")
-@parametrize_with_checks(
-    [ContrastiveRoomEncoder(**ENCODER), SupervisedRoomRegressor(**SUPERVISED), SupervisedRoomClassifier(**SUPERVISED)],
-    expected_failed_checks=expected_failures,
-)
-def test_estimators_with_a_built_in_network_pass_the_checks(estimator, check):
     check(estimator)
 
 
