@@ -1,4 +1,4 @@
-"""Spectrograms that are computed once are those of the waveforms, and training does not notice."""
+"""Batches for training: cached spectrograms equal computed ones, and validation batches repeat."""
 
 from __future__ import annotations
 
@@ -6,52 +6,48 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from toys import CLIP, ENCODER, RATE, TRAINING, BatchWatcher, decaying_noise, random_rt60
 
 from roomacoustic_sk import ContrastiveRoomEncoder, SupervisedRoomRegressor
 from roomacoustic_sk._recordings import RecordingsInMemory, StoredRecordings
 from roomacoustic_sk._torch.batches import SpectrogramCache, spectrogram_cache
 from roomacoustic_sk.networks import PooledRoomCNN, RoomCNN
 
-CLIP, RATE = 8_000, 16_000
-
-
-def noise(n_rows):
-    return np.random.default_rng(0).standard_normal((n_rows, CLIP)).astype(np.float32)
+pytestmark = pytest.mark.usefixtures("seeded_torch")
 
 
 class Counter(nn.Module):
-    """A front end that counts the rows it sees."""
+    """A front end that counts the recordings it is given."""
 
     def __init__(self):
         super().__init__()
-        self.n_rows = 0
+        self.n_recordings = 0
 
     def forward(self, x):
-        self.n_rows += len(x)
+        self.n_recordings += len(x)
         return x[:, None, None, ::4]
 
 
 @pytest.mark.parametrize("network", [RoomCNN, PooledRoomCNN])
-def test_a_network_says_the_same_of_a_spectrogram_as_of_its_waveform(network):
-    torch.manual_seed(0)
-    module, x = network(CLIP).eval(), torch.from_numpy(noise(4))
+def test_networks_embed_a_spectrogram_like_its_waveform(network):
+    module, x = network(CLIP).eval(), torch.from_numpy(decaying_noise(random_rt60(4)))
     with torch.inference_mode():
         assert torch.equal(module(module.spectrogram(x)), module(x))
 
 
 @pytest.mark.parametrize("kept", [0, 3, 100])
-def test_rows_come_back_as_computed_whatever_fits_into_memory(kept):
-    X, front_end = noise(10), Counter()
+def test_a_full_cache_returns_the_same_spectrograms(kept):
+    X, front_end = decaying_noise(random_rt60(10)), Counter()
     cache = SpectrogramCache(RecordingsInMemory(X, RATE), front_end, torch.float32, limit=kept * CLIP // 4 * 4)
-    front_end.n_rows = 0
-    for rows in ([0, 5, 5, 2], [2, 2, 0], [7, 8, 9, 0, 1], [3], list(range(10)), list(range(10))):
-        expected = torch.from_numpy(X[rows])[:, None, None, ::4]
-        assert torch.equal(cache.gather(np.array(rows)), expected)
+    front_end.n_recordings = 0
+    for indices in ([0, 5, 5, 2], [2, 2, 0], [7, 8, 9, 0, 1], [3], list(range(10)), list(range(10))):
+        expected = torch.from_numpy(X[indices])[:, None, None, ::4]
+        assert torch.equal(cache.gather(np.array(indices)), expected)
     assert len(cache.kept) == min(kept, 10)
     if kept == 100:
-        assert front_end.n_rows == 10  # each row once
+        assert front_end.n_recordings == 10  # each recording once
     if kept == 0:
-        assert front_end.n_rows == 3 + 2 + 5 + 1 + 10 + 10
+        assert front_end.n_recordings == 3 + 2 + 5 + 1 + 10 + 10
 
 
 @pytest.mark.parametrize(
@@ -60,39 +56,27 @@ def test_rows_come_back_as_computed_whatever_fits_into_memory(kept):
         ("pooled", "float32", 1e-4),
         ("pooled", "bfloat16", 1e-4),  # the convolutions round the spectrogram anyway
         ("paper", "float32", 1e-4),
-        ("paper", "bfloat16", 0.05),  # the first convolutions are in float32, what is kept is in bfloat16
+        ("paper", "bfloat16", 0.05),  # the first convolutions are in float32, cached spectrograms in bfloat16
     ],
 )
-def test_training_gives_the_same_encoder_with_and_without_kept_spectrograms(network, precision, tolerance, monkeypatch):
-    X, rir = noise(40), np.arange(40) // 5
+def test_cached_spectrograms_leave_training_unchanged(network, precision, tolerance):
+    X, rir = decaying_noise(random_rt60(40)), np.arange(40) // 5
 
-    def embeddings():
-        encoder = ContrastiveRoomEncoder(
-            network=network,
-            segment_duration=0.5,
-            n_classes=4,
-            n_views=2,
-            steps_per_epoch=4,
-            max_epochs=2,
-            precision=precision,
-            random_state=0,
-        )
+    def estimates(X):
+        options = {"network": network, "precision": precision}
+        encoder = ContrastiveRoomEncoder(**ENCODER | options | {"steps_per_epoch": 4, "max_epochs": 2})
         encoder.fit(X, rir_groups=rir, source_groups=np.arange(40) % 5)
-        regressor = SupervisedRoomRegressor(
-            network=network, segment_duration=0.5, max_epochs=1, precision=precision, random_state=0
-        )
-        return encoder.transform(X), regressor.fit(X, rir.astype(float)).predict(X)
+        regressor = SupervisedRoomRegressor(**TRAINING | options).fit(X, rir.astype(float))
+        return encoder.transform(X), regressor.predict(X)
 
-    with_cache = embeddings()
-    monkeypatch.setattr("roomacoustic_sk.encoder.spectrogram_cache", lambda *args: None)
-    monkeypatch.setattr("roomacoustic_sk.supervised.spectrogram_cache", lambda *args: None)
-    without = embeddings()
+    # Of a list, whose recordings may differ in length, no spectrograms are kept.
+    with_cache, without = estimates(X), estimates(list(X))
     for kept, computed in zip(with_cache, without, strict=True):
         np.testing.assert_allclose(kept, computed, rtol=tolerance, atol=tolerance)
 
 
-def test_spectrograms_of_recordings_elsewhere_are_kept_only_where_all_fit():
-    front_end, X = PooledRoomCNN(CLIP).front_end, noise(4)
+def test_spectrograms_of_stored_recordings_are_cached_all_or_none():
+    front_end, X = PooledRoomCNN(CLIP).front_end, decaying_noise(random_rt60(4))
     stored, in_memory = StoredRecordings(X, RATE), RecordingsInMemory(X, RATE)
     cpu, size = torch.device("cpu"), 4 * 40 * 59 * 2
     cache = spectrogram_cache(front_end, stored, CLIP, cpu, True)
@@ -103,3 +87,13 @@ def test_spectrograms_of_recordings_elsewhere_are_kept_only_where_all_fit():
     assert spectrogram_cache(front_end, RecordingsInMemory(list(X), RATE), CLIP, cpu, True) is None
     assert spectrogram_cache(front_end, in_memory, CLIP - 1, cpu, True) is None
     assert spectrogram_cache(None, in_memory, CLIP, cpu, True) is None
+
+
+def test_validation_batches_are_the_same_in_every_epoch():
+    watcher = BatchWatcher()
+    X = np.arange(1.0, 20_001)[None] + 100_000 * np.arange(40)[:, None]
+    ContrastiveRoomEncoder(**ENCODER | {"max_epochs": 2}, callbacks=[watcher]).fit(X)
+    (first, labels), (second, same_labels) = watcher.seen[False]
+    assert np.array_equal(first, second)
+    assert np.array_equal(labels, same_labels)
+    assert not np.array_equal(watcher.seen[True][0][0], watcher.seen[True][2][0])

@@ -1,4 +1,4 @@
-"""Parts of a Bunch keep every field aligned, and several become one without mixing up what their labels mean."""
+"""Parts of a Bunch keep every field aligned, and joined Bunches keep their labels distinct."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-import soundfile
 import torch
 from sklearn.utils import Bunch
+from toys import RATE, exponential, noise, write_audio
 
 from roomacoustic_sk.datasets import (
     concatenate,
@@ -23,8 +23,6 @@ from roomacoustic_sk.datasets import (
     split_by_speaker,
     take,
 )
-
-RATE = 16000
 
 
 def simulated(seed: int, n_rooms: int = 2, **options: Any) -> Bunch:
@@ -72,7 +70,7 @@ def assert_close(found: Any, expected: Any) -> None:
     np.testing.assert_allclose(np.asarray(found), np.asarray(expected), rtol=0, atol=1e-6)
 
 
-# --- take -------------------------------------------------------------------------------------------------------
+# --- take -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -89,7 +87,7 @@ def assert_close(found: Any, expected: Any) -> None:
         (slice(0, 0), []),
     ],
 )
-def test_every_field_of_simulated_rooms_is_cut_alike(rooms: Bunch, indices: Any, expected: list[int]) -> None:
+def test_every_field_of_simulated_rooms_is_indexed_alike(rooms: Bunch, indices: Any, expected: list[int]) -> None:
     part = take(rooms, indices)
     assert list(part) == list(rooms)
     assert isinstance(part.rirs, list)
@@ -104,7 +102,7 @@ def test_every_field_of_simulated_rooms_is_cut_alike(rooms: Bunch, indices: Any,
     assert (part.counts, part.sample_rate, part.DESCR) == (rooms.counts, rooms.sample_rate, rooms.DESCR)
 
 
-def test_the_bunch_that_is_cut_stays_as_it_was(rooms: Bunch) -> None:
+def test_take_leaves_its_bunch_unchanged(rooms: Bunch) -> None:
     take(rooms, [0]).rir[0] = 99
     assert rooms.rir.tolist() == [0, 1, 2, 3]
     assert len(rooms.rirs) == 4
@@ -118,20 +116,20 @@ def test_lazy_clips_stay_lazy_and_keep_their_samples(lazy: Bunch) -> None:
     assert set(part.rir) == {2, 3}
 
 
-def test_voices_stay_even_where_there_are_as_many_as_segments() -> None:
+def test_voices_stay_whole_even_if_there_are_as_many_as_segments() -> None:
     speech = make_speech(n_speakers=4, n_segments=4, duration=0.5, random_state=0)
     part = take(speech, [2, 3])
     assert len(part.segments) == len(part.source) == len(part.file) == 2
     assert part.voices is speech.voices
 
 
-def test_rooms_that_were_taken_are_taken_by_make_reverberant_speech(rooms: Bunch, speech: Bunch) -> None:
+def test_make_reverberant_speech_accepts_taken_rooms(rooms: Bunch, speech: Bunch) -> None:
     clips = make_reverberant_speech(take(rooms, [1, 2]), take(speech, slice(2)), random_state=0)
     assert clips.rir.tolist() == [1, 1, 2, 2]
 
 
 @pytest.mark.parametrize("kind", [list, tuple, pd.Series, torch.tensor, np.asarray])
-def test_entries_are_cut_whatever_holds_them(kind: Any) -> None:
+def test_entries_in_any_container_are_indexed(kind: Any) -> None:
     bunch = Bunch(segments=kind(np.arange(4.0)), source=[0, 1, 2, 3], bands=[125, 250, 500, 1000], level=np.arange(4))
     part = take(bunch, [3, 1])
     assert isinstance(part.segments, type(bunch.segments))
@@ -140,7 +138,7 @@ def test_entries_are_cut_whatever_holds_them(kind: Any) -> None:
     assert part.bands == bunch.bands  # a list under a name that is not known
 
 
-def test_entries_are_counted_by_the_responses_first() -> None:
+def test_response_labels_determine_the_number_of_entries() -> None:
     bunch = Bunch(rir=np.arange(3), rirs=[1, 2, 3], window=np.ones(2), files="one path", scalar=np.float64(2))
     part = take(bunch, [2])
     assert (part.rirs, part.window.shape, part.files, part.scalar) == ([3], (2,), "one path", 2.0)
@@ -164,24 +162,22 @@ def test_entries_are_counted_by_the_responses_first() -> None:
         (slice(None, None, 0), TypeError, "indices must be whole numbers, a slice or a mask, got slice"),
     ],
 )
-def test_indices_that_choose_no_entries_are_refused(
-    rooms: Bunch, indices: Any, error: type[Exception], message: str
-) -> None:
+def test_invalid_indices_are_refused(rooms: Bunch, indices: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=f"^take: .*{message}"):
         take(rooms, indices)
 
 
-def test_what_is_no_bunch_of_entries_is_refused() -> None:
+def test_objects_without_entries_are_refused() -> None:
     with pytest.raises(TypeError, match=r"take: bunch must be a Bunch, got an array"):
         take(np.ones((2, 3)), [0])  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"take: bunch must have one label an entry in a field rir, .* with data, x"):
         take(Bunch(data=np.ones((2, 3)), x=1), [0])
 
 
-# --- split_by_speaker -------------------------------------------------------------------------------------------
+# --- split_by_speaker -----------------------------------------------------------------------------------------------
 
 
-def test_parts_split_by_speaker_share_none_and_keep_every_field_aligned() -> None:
+def test_splits_share_no_speaker_and_keep_fields_aligned() -> None:
     n = 40
     speech = Bunch(
         segments=np.arange(n * 3.0).reshape(n, 3),
@@ -202,7 +198,7 @@ def test_parts_split_by_speaker_share_none_and_keep_every_field_aligned() -> Non
         assert part.target.index.tolist() == list(range(len(part.source)))
 
 
-def test_a_split_that_leaves_a_part_without_a_speaker_is_an_error() -> None:
+def test_a_split_without_a_speaker_in_each_part_is_refused() -> None:
     speech = Bunch(segments=np.ones((4, 2)), speaker=np.array([0, 0, 1, 1]))
     with pytest.raises(ValueError, match="fractions must give each part a speaker"):
         split_by_speaker(speech, (0.9, 0.1))
@@ -213,7 +209,7 @@ def test_a_split_that_leaves_a_part_without_a_speaker_is_an_error() -> None:
 
 
 @pytest.mark.parametrize("kind", [list, tuple, pd.Series, torch.tensor])
-def test_fields_that_are_no_arrays_are_split_along(speech: Bunch, kind: Any) -> None:
+def test_fields_of_any_container_are_split(speech: Bunch, kind: Any) -> None:
     text = list if kind is torch.tensor else kind
     given = Bunch(
         **speech | {"segments": kind(speech.segments if kind is torch.tensor else list(speech.segments))},
@@ -232,7 +228,7 @@ def test_lazy_clips_are_split_by_speaker(lazy: Bunch) -> None:
     assert_close(test.data[0], lazy.data[int(np.flatnonzero(lazy.speaker == test.speaker[0])[0])])
 
 
-def test_a_split_names_what_it_lacks(rooms: Bunch) -> None:
+def test_a_split_names_missing_fields(rooms: Bunch) -> None:
     with pytest.raises(ValueError, match=r"^split_by_speaker: speech must have a field speaker, got a Bunch with rirs"):
         split_by_speaker(rooms)
     with pytest.raises(ValueError, match=r"^split_by_speaker: speech must have one label an entry in a field rir"):
@@ -245,10 +241,10 @@ def test_a_split_names_what_it_lacks(rooms: Bunch) -> None:
         split_by_speaker(np.ones((2, 3)))  # type: ignore[arg-type]
 
 
-# --- concatenate ------------------------------------------------------------------------------------------------
+# --- concatenate ----------------------------------------------------------------------------------------------------
 
 
-def test_rooms_of_two_simulations_keep_apart(rooms: Bunch, other_rooms: Bunch) -> None:
+def test_rooms_of_two_simulations_stay_distinct(rooms: Bunch, other_rooms: Bunch) -> None:
     both = concatenate([rooms, other_rooms])
     assert list(both) == list(rooms)
     assert both.rir.tolist() == list(range(8))
@@ -263,20 +259,20 @@ def test_rooms_of_two_simulations_keep_apart(rooms: Bunch, other_rooms: Bunch) -
     assert len(np.unique(clips.room)) == 4
 
 
-def test_labels_that_count_from_anywhere_are_shifted_beyond_those_before(rooms: Bunch, other_rooms: Bunch) -> None:
+def test_numeric_labels_are_shifted_beyond_earlier_ones(rooms: Bunch, other_rooms: Bunch) -> None:
     both = concatenate([take(rooms, [2, 3]), take(other_rooms, [3]), take(rooms, [0]), take(rooms, [])])
     assert both.rir.tolist() == [2, 3, 4, 5]
     assert both.room.tolist() == [1, 1, 2, 3]
 
 
-def test_parts_of_one_bunch_are_joined_again_with_shared_labels(rooms: Bunch, lazy: Bunch) -> None:
+def test_parts_of_one_bunch_are_rejoined_by_shared_labels(rooms: Bunch, lazy: Bunch) -> None:
     parts = [take(rooms, [0, 1]), take(rooms, [2, 3])]
     assert_same(concatenate(parts, shared=("rir", "room")), rooms, "counts")
     parts = [take(lazy, slice(0, 7)), take(lazy, slice(7, None))]
     assert_same(concatenate(parts, shared=["rir", "room"]), lazy)
 
 
-def test_clips_of_the_same_rooms_are_not_made_clips_of_different_ones(rooms: Bunch, speech: Bunch) -> None:
+def test_clips_of_the_same_rooms_need_shared_labels(rooms: Bunch, speech: Bunch) -> None:
     clips = [make_reverberant_speech(rooms, take(speech, [i]), lazy=True) for i in (0, 1)]
     with pytest.raises(ValueError, match=r'^concatenate: shared must be \("rir", "room"\) for bunches that have rooms'):
         concatenate(clips)
@@ -309,9 +305,7 @@ def test_lazy_clips_stay_lazy_when_joined(rooms: Bunch, other_rooms: Bunch, spee
 
 def test_speech_of_two_folders_is_joined_by_its_names(tmp_path: Path) -> None:
     for i, speaker in enumerate(("ada", "bob")):
-        folder = tmp_path / speaker / speaker
-        folder.mkdir(parents=True)
-        soundfile.write(folder / f"{speaker}.wav", 0.1 * np.random.default_rng(i).standard_normal(3 * RATE), RATE)
+        write_audio(tmp_path / speaker / speaker / f"{speaker}.wav", noise(3 * RATE, level=-20, seed=i))
     parts = [load_speech(tmp_path / who, duration=1.0, n_segments=2, random_state=0) for who in ("ada", "bob")]
     both = concatenate(parts)
     assert both.speaker.tolist() == ["ada", "ada", "bob", "bob"]
@@ -324,14 +318,14 @@ def test_speech_of_two_folders_is_joined_by_its_names(tmp_path: Path) -> None:
     np.testing.assert_array_equal(joined.data[4], recordings[1].data[1])
 
 
-def test_parts_of_speech_are_joined_again(speech: Bunch) -> None:
+def test_parts_of_speech_are_rejoined(speech: Bunch) -> None:
     again = concatenate(split_by_speaker(speech, (1 / 3, 2 / 3), random_state=0))
     assert sorted(again.source) == sorted(speech.source)
     assert again.voices == speech.voices
     assert again.DESCR == speech.DESCR
 
 
-def test_synthetic_speech_whose_names_mean_other_segments_is_refused(speech: Bunch) -> None:
+def test_synthetic_speech_with_clashing_names_is_refused(speech: Bunch) -> None:
     other = make_speech(n_speakers=2, n_segments=4, duration=0.5, random_state=1)
     with pytest.raises(
         ValueError, match=r"^concatenate: bunches must have one segment for each source, got two .* for '"
@@ -344,11 +338,9 @@ def test_synthetic_speech_whose_names_mean_other_segments_is_refused(speech: Bun
 
 
 def test_measured_rooms_of_one_name_are_one_room(tmp_path: Path) -> None:
-    decay = 10 ** (-3 * np.arange(RATE) / RATE / 0.5)
     for campaign in ("first", "second"):
         for room in ("office", campaign):
-            (tmp_path / campaign / room).mkdir(parents=True)
-            soundfile.write(tmp_path / campaign / room / "rir.wav", decay, RATE, subtype="FLOAT")
+            write_audio(tmp_path / campaign / room / "rir.wav", exponential(0.5, 1.0), subtype="FLOAT")
     both = concatenate([load_measured_rirs(tmp_path / campaign) for campaign in ("first", "second")])
     assert both.room.tolist() == ["first", "office", "office", "second"]
     assert both.rir.tolist() == [0, 1, 2, 3]
@@ -362,7 +354,7 @@ def test_frames_get_the_columns_of_all_bunches() -> None:
     assert table["y"].isna().tolist() == [True, False]
 
 
-def test_one_bunch_alone_comes_back_with_its_values(rooms: Bunch, speech: Bunch, lazy: Bunch) -> None:
+def test_a_single_bunch_is_returned_with_its_values(rooms: Bunch, speech: Bunch, lazy: Bunch) -> None:
     for bunch in (rooms, speech, lazy):
         assert_same(concatenate([bunch]), bunch)
     assert_same(concatenate(iter([rooms])), rooms)
@@ -380,7 +372,7 @@ def test_one_bunch_alone_comes_back_with_its_values(rooms: Bunch, speech: Bunch,
         ({"extra": 1}, "bunches must have the same fields, got extra in some of them only"),
     ],
 )
-def test_bunches_that_do_not_fit_together_are_refused(change: dict[str, Any], message: str) -> None:
+def test_incompatible_bunches_are_refused(change: dict[str, Any], message: str) -> None:
     made = Bunch(
         segments=np.ones((2, 3)),
         source=np.arange(2),
@@ -411,7 +403,7 @@ def test_bunches_that_do_not_fit_together_are_refused(change: dict[str, Any], me
         ),
     ],
 )
-def test_what_cannot_be_joined_is_refused(
+def test_invalid_arguments_of_concatenate_are_refused(
     bunches: Any, options: dict[str, Any], error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=f"^concatenate: {message}"):

@@ -14,6 +14,7 @@ import torch
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 from skorch.callbacks import Callback, LRScheduler
+from toys import same_weights, weights
 
 from roomacoustic_sk import (
     ContrastiveRoomEncoder,
@@ -84,9 +85,7 @@ def assert_same_fit(one, other):
     """Two fits have the same history and the same weights, to the last bit."""
     columns = [column for column in one.history_ if column != "dur"]
     assert one.history_[columns].equals(other.history_[columns])
-    weights, others = one.module_.state_dict(), other.module_.state_dict()
-    assert weights.keys() == others.keys()
-    assert all(torch.equal(weights[name], others[name]) for name in weights)
+    assert same_weights(weights(one.module_), weights(other.module_))
 
 
 ESTIMATORS = {

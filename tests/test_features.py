@@ -1,4 +1,4 @@
-"""Slopes of decays are those of the decays, in the band they are in."""
+"""Slopes of decays have their analytic values, each in its own band."""
 
 from __future__ import annotations
 
@@ -7,23 +7,19 @@ import pytest
 from scipy.signal import butter, sosfilt
 from sklearn.ensemble import ExtraTreesRegressor
 from sklearn.pipeline import make_pipeline
+from toys import RATE, decaying_noise, exponential, noise
 
 from roomacoustic_sk.features import DecaySlopeFeatures
 
-RATE = 16_000
-
 
 def bursts(rt60, seconds=4.0, seed=0):
-    """Return noise bursts, one every half second, that decay as the reverberation times say."""
-    time = np.arange(round(seconds * RATE)) / RATE
-    noise = np.random.default_rng(seed).standard_normal((len(rt60), len(time)))
-    return noise * 10 ** (-3 * (time % 0.5) / np.asarray(rt60)[:, None])
+    """Return noise bursts, one every half second, that decay at the rates of the reverberation times."""
+    return decaying_noise(rt60, round(seconds * RATE), period=RATE // 2, seed=seed)
 
 
-def single_decays(rt60, n_rows, seed=0):
+def single_decays(rt60, n_recordings, seed=0):
     """Return bursts of noise that fall by 60 dB, once."""
-    n_times = round(rt60 * RATE)
-    return np.random.default_rng(seed).standard_normal((n_rows, n_times)) * 10 ** (-3 * np.arange(n_times) / n_times)
+    return noise(n_recordings, round(rt60 * RATE), seed=seed) * exponential(rt60, rt60)
 
 
 @pytest.mark.parametrize("rt60", [0.6, 1.2, 2.4])
@@ -34,7 +30,7 @@ def test_the_median_slope_of_a_decay_is_60_db_over_the_reverberation_time(band, 
     assert slopes.mean() == pytest.approx(-60 / rt60, rel=0.03)
 
 
-def test_each_band_tells_its_own_decay():
+def test_each_band_has_its_own_decay():
     low = sosfilt(butter(8, 700, "lowpass", fs=RATE, output="sos"), single_decays(1.2, 40))
     high = sosfilt(butter(8, 1_400, "highpass", fs=RATE, output="sos"), single_decays(0.6, 40, seed=1))
     X = low.copy()
@@ -44,7 +40,7 @@ def test_each_band_tells_its_own_decay():
     assert features[:, 4].mean() == pytest.approx(-60 / 0.6, rel=0.05)
 
 
-def test_columns_are_named_by_what_is_in_them():
+def test_columns_are_named_after_band_window_and_percentile():
     X = single_decays(0.6, 3)
     alone = DecaySlopeFeatures(bands=[500], windows=[0.08], percentiles=[10]).fit_transform(X)
     features = DecaySlopeFeatures(bands=[250, 500], windows=[0.2, 0.08], percentiles=[50, 10]).set_output(
@@ -55,7 +51,7 @@ def test_columns_are_named_by_what_is_in_them():
     np.testing.assert_array_equal(table[["slope_500Hz_0.08s_p10", "level_500Hz_p5", "level_500Hz_p50"]], alone)
 
 
-def test_neither_level_nor_sample_format_matters():
+def test_slopes_depend_neither_on_level_nor_on_sample_format():
     X = bursts([0.3, 0.9])
     expected = DecaySlopeFeatures().fit_transform(X)
     np.testing.assert_allclose(DecaySlopeFeatures().fit_transform(1e-3 * X), expected, rtol=1e-4, atol=1e-4)
@@ -68,14 +64,14 @@ def test_neither_level_nor_sample_format_matters():
     )
 
 
-def test_a_forest_of_trees_reads_the_reverberation_time_from_them():
+def test_extra_trees_estimate_the_reverberation_time_from_slopes():
     rt60 = np.exp(np.random.default_rng(2).uniform(np.log(0.2), np.log(2), 90))
     model = make_pipeline(DecaySlopeFeatures(), ExtraTreesRegressor(50, random_state=0))
     model.fit(bursts(rt60[:60], 2.0), np.log(rt60[:60]))
     assert np.corrcoef(model.predict(bursts(rt60[60:], 2.0, seed=5)), np.log(rt60[60:]))[0, 1] > 0.97
 
 
-def test_any_number_of_jobs_and_any_company_give_the_same(tmp_path):
+def test_slopes_depend_neither_on_n_jobs_nor_on_other_recordings(tmp_path):
     X = bursts(np.linspace(0.2, 1, 40), 1.0)
     expected = DecaySlopeFeatures().fit_transform(X)
     assert expected.shape == (40, 6 * (2 * 14 + 2))
@@ -101,6 +97,6 @@ def test_short_recordings_are_repeated_with_a_warning():
         ({"sample_rate": "16k"}, TypeError, "sample_rate"),
     ],
 )
-def test_each_bad_parameter_is_named(parameters, error, message):
+def test_invalid_parameters_are_named(parameters, error, message):
     with pytest.raises(error, match=f"DecaySlopeFeatures: {message}"):
         DecaySlopeFeatures(**parameters).fit(bursts([0.5]))

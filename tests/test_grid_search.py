@@ -1,4 +1,4 @@
-"""The sweep of the paper runs as its documentation says it does."""
+"""The grid search of the examples runs as documented."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 
 SCRIPT = Path(__file__).resolve().parents[1] / "examples" / "grid_search.py"
 
 
-def test_the_sweep_ranks_all_settings_beside_the_supervised_baseline(tmp_path):
+@pytest.mark.slow
+def test_the_grid_search_ranks_all_settings_and_the_baseline(tmp_path):
     command = [
         sys.executable,
         "-W",

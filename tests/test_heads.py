@@ -1,4 +1,4 @@
-"""The regression and classification heads on functions whose answer is known."""
+"""The regression and classification heads on known functions."""
 
 from __future__ import annotations
 
@@ -16,21 +16,20 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.linear_model import LinearRegression
 from sklearn.metrics import r2_score
 from sklearn.model_selection import GridSearchCV, cross_val_score
-from skorch.callbacks import Callback
 from torch import nn
+from toys import BatchWatcher, Interrupter, outputs
 
 from roomacoustic_sk import RoomClassifier, RoomRegressor
 from roomacoustic_sk.metrics import rmse_scorer
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 HEADS = [RoomRegressor, RoomClassifier]
 QUICK = {"max_epochs": 3, "random_state": 0}
+LEARNING = {"batch_size": 64, "lr": 4e-3, "random_state": 0}  # in few steps
 
 
-def embeddings(n_rows=300, seed=0):
+def embeddings(n_items=300, seed=0):
     """Return unit vectors of 8 numbers, as an encoder gives them."""
-    X = np.random.default_rng(seed).standard_normal((n_rows, 8))
+    X = np.random.default_rng(seed).standard_normal((n_items, 8))
     return (X / np.linalg.norm(X, axis=1, keepdims=True)).astype(np.float32)
 
 
@@ -53,39 +52,20 @@ def data():
     return embeddings(), embeddings(200, seed=1)
 
 
-class StepCounter(Callback):
-    """Count training rows and the size of each training batch."""
-
-    def on_train_begin(self, net, **kwargs):
-        self.sizes = []
-
-    def on_batch_begin(self, net, batch=None, training=False, **kwargs):
-        if training:
-            self.sizes.append(len(batch[0]))
-
-
-class Interrupter(Callback):
-    """Press Ctrl-C at the beginning of the second epoch."""
-
-    def on_batch_end(self, net, **kwargs):
-        if len(net.history) == 2:
-            raise KeyboardInterrupt
-
-
-# Regression
+# --- Regression -----------------------------------------------------------------------------------------------------
 
 
 def test_a_regressor_learns_a_curved_function_better_than_a_linear_one():
     X, new = embeddings(800), embeddings(300, seed=1)
     y, true = reverberation_time(X), reverberation_time(new)
-    head = RoomRegressor(max_epochs=20, random_state=0).fit(X, y)
+    head = RoomRegressor(**LEARNING, max_epochs=20).fit(X, y)
     assert head.score(new, true) > 0.9 > LinearRegression().fit(X, y).score(new, true)
 
 
 def test_a_regressor_learns_several_targets_of_different_units_at_once(data):
     X, new = data
     truth = [np.stack([reverberation_time(x), 30 * x[:, 3] - 5, 5_000 + 2_000 * x[:, 4]], axis=1) for x in data]
-    head = RoomRegressor(max_epochs=40, random_state=0).fit(X, truth[0])
+    head = RoomRegressor(**LEARNING, max_epochs=40).fit(X, truth[0])
     predicted = head.predict(new)
     assert predicted.shape == (200, 3)
     assert r2_score(truth[1], predicted, multioutput="raw_values").min() > 0.75
@@ -116,7 +96,7 @@ def test_estimates_do_not_depend_on_the_scale_and_offset_of_the_features(data):
     np.testing.assert_allclose(RoomRegressor(**QUICK).fit(changed, y).predict(changed), expected, rtol=1e-3, atol=1e-3)
 
 
-def test_constant_features_and_targets_do_no_harm(data):
+def test_constant_features_and_targets_are_accepted(data):
     X, y = data[0].copy(), reverberation_time(data[0])
     X[:, 3] = 7.0
     assert np.isfinite(RoomRegressor(**QUICK).fit(X, y).predict(X)).all()
@@ -124,11 +104,11 @@ def test_constant_features_and_targets_do_no_harm(data):
     np.testing.assert_allclose(constant, 2.5, atol=0.5)
 
 
-def test_estimates_are_never_negative_where_they_must_not_be_and_it_still_trains():
+def test_non_negative_heads_learn_and_never_go_below_zero():
     X, new = embeddings(600), embeddings(300, seed=1)
     y, true = (np.maximum(5 * x[:, 0] + 5 * x[:, 1], 0.0) for x in (X, new))  # half of them are 0
-    free = RoomRegressor(max_epochs=20, random_state=0).fit(X, y)
-    kept = RoomRegressor(max_epochs=20, random_state=0, non_negative=True).fit(X, y)
+    free = RoomRegressor(**LEARNING, max_epochs=20).fit(X, y)
+    kept = RoomRegressor(**LEARNING, max_epochs=20, non_negative=True).fit(X, y)
     assert free.predict(new).min() < 0
     assert 0 <= kept.predict(new).min() < 1e-6
     assert kept.score(new, true) > 0.95
@@ -137,7 +117,7 @@ def test_estimates_are_never_negative_where_they_must_not_be_and_it_still_trains
     assert 0 <= kept.predict(far).min() < 1e-6
 
 
-def test_the_floor_acts_in_training_too(data):
+def test_the_floor_also_acts_in_training(data):
     X = data[0]
     head = RoomRegressor(**QUICK, non_negative=True).fit(X, np.maximum(X[:, 0], 0))
     floor = head.net_.module_[-1].floor.item()
@@ -154,12 +134,12 @@ def test_each_target_has_its_own_floor(data):
     assert r2_score(np.maximum(5 * new[:, 0], 0), predicted[:, 0]) > 0.8
 
 
-# Classification
+# --- Classification -------------------------------------------------------------------------------------------------
 
 
 def test_a_classifier_learns_classes_named_by_strings(data):
     X, new = data
-    head = RoomClassifier(max_epochs=30, random_state=0).fit(X, size(X))
+    head = RoomClassifier(**LEARNING, max_epochs=30).fit(X, size(X))
     assert head.classes_.tolist() == ["large", "medium", "small"]
     assert set(head.predict(new)) == {"large", "medium", "small"}
     assert head.score(new, size(new)) > 0.85
@@ -193,11 +173,11 @@ def test_probabilities_are_calibrated_on_labels_drawn_by_chance():
     y = np.random.default_rng(0).random(2_000) < 0.3
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # constant features must not divide by zero
-        probabilities = RoomClassifier(max_epochs=5, random_state=0).fit(X, y).predict_proba(X[:1])
+        probabilities = RoomClassifier(**LEARNING, max_epochs=5).fit(X, y).predict_proba(X[:1])
     assert probabilities[0, 1] == pytest.approx(0.3, abs=0.06)
 
 
-# Training
+# --- Training -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("head", HEADS)
@@ -213,35 +193,37 @@ def test_heads_are_the_papers_network(head, data):
 
 
 @pytest.mark.parametrize("head", HEADS)
-def test_each_row_is_seen_once_an_epoch_in_batches_of_at_most_16(head, data):
-    X, counter = data[0], StepCounter()
-    head(max_epochs=2, random_state=0, validation_fraction=0.1, callbacks=[counter]).fit(X, targets(head, X))
-    assert sum(counter.sizes) == 2 * 270
-    assert len(counter.sizes) == 2 * 17
-    assert set(counter.sizes) == {15, 16}
+def test_each_recording_is_seen_once_an_epoch_in_batches_of_16_at_most(head, data):
+    X, watcher = data[0], BatchWatcher()
+    head(max_epochs=2, random_state=0, validation_fraction=0.1, callbacks=[watcher]).fit(X, targets(head, X))
+    sizes = [len(inputs) for inputs, _ in watcher.seen[True]]
+    assert len(sizes) == 2 * 17
+    assert set(sizes) == {15, 16}
+    for epoch in (watcher.seen[True][:17], watcher.seen[True][17:]):
+        assert len(set(recordings_of(epoch, X))) == 270
 
 
 @pytest.mark.parametrize("head", HEADS)
-def test_the_same_seed_gives_the_same_head_to_the_bit_and_another_seed_another(head, data):
+def test_a_seed_determines_the_head_to_the_last_bit(head, data):
     X, new = data
-    outputs = [
-        head(max_epochs=2, random_state=seed).fit(X, targets(head, X))._outputs(new)
+    found = [
+        outputs(head(max_epochs=2, random_state=seed).fit(X, targets(head, X)), new)
         for seed in (3, 3, np.random.RandomState(3), 4)
     ]
-    assert np.array_equal(outputs[0], outputs[1])
-    assert np.array_equal(outputs[0], outputs[2])
-    assert not np.allclose(outputs[0], outputs[3])
+    assert np.array_equal(found[0], found[1])
+    assert np.array_equal(found[0], found[2])
+    assert not np.allclose(found[0], found[3])
 
 
 @pytest.mark.parametrize("head", HEADS)
-def test_global_random_generators_are_left_alone_and_have_no_say(head, data):
+def test_global_generators_neither_change_nor_matter(head, data):
     X = data[0]
     numpy_state, torch_state = np.random.get_state()[1].copy(), torch.get_rng_state()  # noqa: NPY002
-    first = head(**QUICK).fit(X, targets(head, X))._outputs(X)
+    first = outputs(head(**QUICK).fit(X, targets(head, X)), X)
     assert np.array_equal(np.random.get_state()[1], numpy_state)  # noqa: NPY002
     assert torch.equal(torch.get_rng_state(), torch_state)
     torch.manual_seed(99)
-    assert np.array_equal(head(**QUICK).fit(X, targets(head, X))._outputs(X), first)
+    assert np.array_equal(outputs(head(**QUICK).fit(X, targets(head, X)), X), first)
 
 
 @pytest.mark.parametrize("head", HEADS)
@@ -253,47 +235,38 @@ def test_training_stops_early_and_keeps_the_best_weights(head):
     losses = fitted.history_["valid_loss"]
     assert fitted.n_iter_ == len(losses) == losses.idxmin() + 1 + 3 < 100
 
-    # The held-out rows are drawn first, from the seed.
+    # The recordings to hold out are drawn first, from the seed.
     held_out = np.random.RandomState(0).permutation(400)[:200]
-    outputs = torch.from_numpy(fitted._outputs(X)[held_out])
+    found, expected = outputs(fitted, X)[held_out], y[held_out]
     if head is RoomRegressor:
-        loss = nn.functional.mse_loss(outputs[:, 0], torch.from_numpy((y[held_out] - y.mean()) / y.std()))
+        loss = np.mean((found - expected) ** 2) / y.var()
     else:
-        loss = nn.functional.cross_entropy(outputs, torch.from_numpy(y[held_out]))
-    assert loss.item() == pytest.approx(losses.min(), rel=1e-4)
+        loss = -np.log(found[np.arange(200), expected]).mean()
+    assert loss == pytest.approx(losses.min(), rel=1e-4)
 
 
-class RowWatcher(Callback):
-    """Keep the rows of training and validation in the first epoch, known by their first feature."""
-
-    def on_train_begin(self, net, **kwargs):
-        self.seen = {True: [], False: []}
-
-    def on_batch_begin(self, net, batch=None, training=False, **kwargs):
-        if len(net.history) == 1:
-            self.seen[training].extend(batch[0][:, 0].tolist())
-
-    def rows(self, X):
-        """Return the places in `X` of the rows of training (True) and of validation (False)."""
-        first = ((X[:, 0] - X[:, 0].mean()) / X[:, 0].std()).astype(np.float32)
-        return {part: np.abs(first[:, None] - np.array(seen)).argmin(axis=0) for part, seen in self.seen.items()}
+def recordings_of(batches, X):
+    """Return the indices in `X` of the items of batches, recognised by their first feature."""
+    known = ((X[:, 0] - X[:, 0].mean()) / X[:, 0].std()).astype(np.float32)
+    seen = np.concatenate([inputs[:, 0] for inputs, _ in batches])
+    return np.abs(known[:, None] - seen).argmin(axis=0)
 
 
 @pytest.mark.parametrize("head", HEADS)
 @pytest.mark.parametrize("hold_out", ["source", "rir", "room"])
-def test_whole_labels_of_what_is_named_are_held_out(head, hold_out):
+def test_hold_out_takes_whole_labels_of_the_named_kind(head, hold_out):
     X, wholes, others = embeddings(), np.arange(300) // 10, np.arange(300) % 7
     labels = {f"{name}_groups": wholes if name == hold_out else others for name in ("source", "rir", "room")}
-    watcher = RowWatcher()
-    head(**QUICK, hold_out=hold_out, callbacks=[watcher]).fit(X, targets(head, X), **labels)
-    rows = watcher.rows(X)
-    assert np.array_equal(np.sort(np.concatenate(list(rows.values()))), np.arange(300))
-    assert not set(wholes[rows[True]]) & set(wholes[rows[False]])
-    assert len(set(wholes[rows[False]])) == 3  # a tenth of 30
+    watcher = BatchWatcher()
+    head(**QUICK | {"max_epochs": 1}, hold_out=hold_out, callbacks=[watcher]).fit(X, targets(head, X), **labels)
+    trained, validated = (recordings_of(watcher.seen[training], X) for training in (True, False))
+    assert np.array_equal(np.sort(np.concatenate([trained, validated])), np.arange(300))
+    assert not set(wholes[trained]) & set(wholes[validated])
+    assert len(set(wholes[validated])) == 3  # a tenth of 30
 
 
 @pytest.mark.parametrize("head", HEADS)
-def test_labels_that_are_to_be_held_out_must_be_there(head, data):
+def test_missing_labels_to_hold_out_are_refused(head, data):
     X = data[0]
     with pytest.raises(ValueError, match="room_groups must be given where hold_out='room', got None"):
         head(**QUICK, hold_out="room").fit(X, targets(head, X), rir_groups=np.arange(300))
@@ -307,14 +280,14 @@ def test_labels_that_are_to_be_held_out_must_be_there(head, data):
         head(**QUICK).fit(X, targets(head, X), rir_groups=[1, 2])
 
 
-def test_estimates_of_bagged_heads_are_averaged_and_each_holds_out_other_whole_labels():
-    class SharedRowWatcher(RowWatcher):
-        seen = {True: [], False: []}  # noqa: RUF012 - shared by clones on purpose
+def test_bagged_heads_are_averaged_and_hold_out_different_labels():
+    class SharedWatcher(BatchWatcher):
+        seen: dict = {True: [], False: []}  # noqa: RUF012 - shared by clones on purpose
 
         def on_train_begin(self, net, **kwargs):
             pass
 
-    X, rir, watcher = embeddings(), np.arange(300) // 10, SharedRowWatcher()
+    X, rir, watcher = embeddings(), np.arange(300) // 10, SharedWatcher()
     head = RoomRegressor(**QUICK | {"max_epochs": 1}, hold_out="rir", callbacks=[watcher])
     several = BaggingRegressor(head, n_estimators=3, bootstrap=False, random_state=0)
     with sklearn.config_context(enable_metadata_routing=True):
@@ -322,22 +295,22 @@ def test_estimates_of_bagged_heads_are_averaged_and_each_holds_out_other_whole_l
     alone = [one.predict(X) for one in several.estimators_]
     np.testing.assert_allclose(several.predict(X), np.mean(alone, axis=0), rtol=1e-6)
     assert np.std(alone, axis=0).min() > 0
-    rows = watcher.rows(X)
-    for part in np.split(rows[False], 3):
+    validated = recordings_of(watcher.seen[False], X)
+    for part in np.split(validated, 3):
         assert len(part) == 30
         assert len(set(rir[part])) == 3
-    assert len(set(rir[rows[False]])) > 3
+    assert len(set(rir[validated])) > 3
 
 
 @pytest.mark.parametrize("head", HEADS)
-@pytest.mark.parametrize(("n_rows", "fraction"), [(300, 0), (99, 0.09), (20, 0.4)])
-def test_with_nothing_or_too_little_to_hold_out_the_training_loss_decides(head, n_rows, fraction):
-    X = embeddings(n_rows)
+@pytest.mark.parametrize(("n_items", "fraction"), [(300, 0), (99, 0.09), (20, 0.4)])
+def test_without_enough_to_hold_out_the_training_loss_decides(head, n_items, fraction):
+    X = embeddings(n_items)
     said = contextlib.nullcontext()
     if fraction:
-        n_held_out = round(fraction * n_rows)
+        n_held_out = round(fraction * n_items)
         message = (
-            f"{head.__name__}: no validation: validation_fraction={fraction} holds out {n_held_out} of {n_rows} rows"
+            f"{head.__name__}: no validation: validation_fraction={fraction} holds out {n_held_out} of {n_items} rows"
         )
         said = pytest.warns(UserWarning, match=message)
     with said:
@@ -348,19 +321,19 @@ def test_with_nothing_or_too_little_to_hold_out_the_training_loss_decides(head, 
 
 
 @pytest.mark.parametrize("head", HEADS)
-def test_an_interrupted_fit_leaves_a_usable_head(head, data):
-    X, fitted = data[0], head(random_state=0, callbacks=[Interrupter()])
+def test_an_interrupted_fit_keeps_the_completed_epochs(head, data):
+    X, fitted = data[0], head(random_state=0, callbacks=[Interrupter(18)])  # the first step of the second epoch
     with (
         pytest.raises(KeyboardInterrupt),
         pytest.warns(ConvergenceWarning, match="Training was interrupted after 1 whole epochs"),
     ):
         fitted.fit(X, targets(head, X))
     one_epoch = head(random_state=0, max_epochs=1).fit(X, targets(head, X))
-    assert np.array_equal(fitted._outputs(X), one_epoch._outputs(X))
+    assert np.array_equal(outputs(fitted, X), outputs(one_epoch, X))
 
 
 @pytest.mark.parametrize("head", HEADS)
-def test_a_progress_bar_is_shown_with_verbose_1_and_nothing_with_0(head, data, capsys):
+def test_a_progress_bar_is_shown_only_with_verbose(head, data, capsys):
     X = data[0]
     head(**QUICK).fit(X, targets(head, X))
     assert capsys.readouterr() == ("", "")
@@ -370,7 +343,7 @@ def test_a_progress_bar_is_shown_with_verbose_1_and_nothing_with_0(head, data, c
     assert "head: 100%" in err
 
 
-# Life in scikit-learn
+# --- Life in scikit-learn -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("head", HEADS)
@@ -401,11 +374,11 @@ def test_heads_work_in_cross_validation_and_grid_search(data):
 
 
 @pytest.mark.parametrize("head", HEADS)
-def test_lists_and_double_precision_are_taken_too(head, data):
+def test_lists_and_double_precision_are_accepted(head, data):
     X, y = data[0], targets(head, data[0])
-    expected = head(**QUICK).fit(X, y)._outputs(X)
+    expected = outputs(head(**QUICK).fit(X, y), X)
     fitted = head(**QUICK).fit(X.astype(np.float64).tolist(), y.tolist())
-    np.testing.assert_allclose(fitted._outputs(X.tolist()), expected, atol=1e-4)
+    np.testing.assert_allclose(outputs(fitted, X.tolist()), expected, atol=1e-4)
 
 
 @pytest.mark.parametrize("head", HEADS)
@@ -417,10 +390,10 @@ def test_fitting_does_not_change_the_data(head, data):
     assert np.array_equal(y, before[1])
 
 
-# What is refused
+# --- What is refused ------------------------------------------------------------------------------------------------
 
 
-def with_value(X, value):
+def with_wrong_value(X, value):
     broken = X.copy()
     broken[3, 2] = value
     return broken
@@ -430,15 +403,15 @@ def with_value(X, value):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda X, y: (with_value(X, np.nan), y), "Input X contains NaN"),
-        (lambda X, y: (with_value(X, np.inf), y), "Input X contains infinity"),
+        (lambda X, y: (with_wrong_value(X, np.nan), y), "Input X contains NaN"),
+        (lambda X, y: (with_wrong_value(X, np.inf), y), "Input X contains infinity"),
         (lambda X, y: (X[:-1], y), "inconsistent numbers of samples"),
         (lambda X, y: (X[0], y), "Expected 2D array, got 1D array"),
         (lambda X, y: (X[:1], y[:1]), "minimum of 2 is required"),
         (lambda X, y: (X, None), "requires y to be passed, but the target y is None"),
     ],
 )
-def test_bad_features_are_refused_and_leave_the_head_unfitted(head, data, change, message):
+def test_invalid_features_are_refused_and_leave_the_head_unfitted(head, data, change, message):
     fitted = head(**QUICK)
     with pytest.raises(ValueError, match=message):
         fitted.fit(*change(data[0], targets(head, data[0])))
@@ -446,7 +419,7 @@ def test_bad_features_are_refused_and_leave_the_head_unfitted(head, data, change
         fitted.predict(data[0])
 
 
-def test_bad_targets_are_refused(data):
+def test_invalid_targets_are_refused(data):
     X, y = data[0], reverberation_time(data[0])
     with pytest.raises(ValueError, match="Input y contains NaN"):
         RoomRegressor().fit(X, np.where(y > 1, np.nan, y))
@@ -484,12 +457,12 @@ def test_features_of_another_length_are_refused_in_prediction(head, data):
         ({"device": "tpu please"}, ValueError, 'device must be "auto" or a torch device'),
     ],
 )
-def test_each_bad_parameter_is_named(head, data, parameters, error, message):
+def test_invalid_parameters_are_named(head, data, parameters, error, message):
     with pytest.raises(error, match=f"^{head.__name__}: {message}"):
         head(**parameters).fit(data[0], targets(head, data[0]))
 
 
 @pytest.mark.parametrize("head", HEADS)
-def test_a_head_that_is_not_fitted_refuses_to_predict(head, data):
+def test_an_unfitted_head_refuses_to_predict(head, data):
     with pytest.raises(NotFittedError):
         head().predict(data[0])

@@ -114,12 +114,12 @@ def test_imports_point_down_only(path):
 
 
 @pytest.mark.parametrize("path", FILES, ids=NAMES)
-def test_heavy_libraries_are_imported_inside_the_functions_that_use_them(path):
+def test_heavy_libraries_are_imported_only_inside_functions(path):
     heavy = {"matplotlib", "pyroomacoustics", "soundfile", "pooch"}
     assert not heavy & set(imported_at_module_level(parsed(path)))
 
 
-def test_the_modules_of_a_package_do_not_import_each_other_in_circles():
+def test_modules_do_not_import_each_other_in_circles():
     modules = {f"{PACKAGE.name}.{name}": path for path, name in zip(FILES, NAMES, strict=True)}
     graph = {}
     for module, path in modules.items():
@@ -131,7 +131,7 @@ def test_the_modules_of_a_package_do_not_import_each_other_in_circles():
 
 
 @pytest.mark.parametrize("path", [path for path in FILES if floor_name(path) in NO_TORCH], ids=str)
-def test_modules_of_numpy_import_nothing_of_torch(path):
+def test_numpy_modules_do_not_import_torch(path):
     names = {name.partition(".")[0] for name in imported_modules(parsed(path))}
     assert not names & {"torch", "skorch"}
     assert "_torch" not in own_imports(path)
@@ -145,7 +145,7 @@ def uses(path, name):
 
 
 @pytest.mark.parametrize("path", FILES, ids=NAMES)
-def test_bunches_are_made_in_datasets_and_pictures_in_displays_alone(path):
+def test_only_datasets_makes_bunches_and_only_displays_draws(path):
     if floor_name(path) != "datasets":
         assert not uses(path, "Bunch")
     if floor_name(path) != "displays":
@@ -167,12 +167,12 @@ HEAVY = ("torch", "skorch", "matplotlib", "pyroomacoustics", "soundfile", "pooch
         ("from roomacoustic_sk import ContrastiveRoomEncoder", HEAVY[2:]),
     ],
 )
-def test_an_import_loads_what_it_needs_and_no_more(line, unwanted):
+def test_imports_load_no_unneeded_libraries(line, unwanted):
     program = f"import sys; {line}; loaded = set({unwanted}) & set(sys.modules); assert not loaded, loaded"
     subprocess.run([sys.executable, "-c", program], check=True, timeout=120)
 
 
-def test_public_names_are_loaded_when_asked_for():
+def test_public_names_are_loaded_lazily():
     program = """
 import roomacoustic_sk, sys
 assert "ContrastiveRoomEncoder" in dir(roomacoustic_sk) and "acoustics" in dir(roomacoustic_sk)
@@ -206,5 +206,5 @@ def test_public_names_are_there():
         ("def f():\n    import torch", set()),
     ],
 )
-def test_the_search_for_imports_finds_them(source, expected):
+def test_the_search_for_imports_finds_all_forms(source, expected):
     assert set(imported_at_module_level(ast.parse(source))) == expected

@@ -1,18 +1,13 @@
-"""Group labels: what passes, what is refused by name, and what is held out."""
+"""Group labels: accepted kinds, refusals by name, and held-out labels."""
 
 from __future__ import annotations
-
-import re
 
 import numpy as np
 import pandas as pd
 import pytest
+from toys import exactly
 
 from roomacoustic_sk._labels import GroupLabels, check_groups, held_out_if_enough
-
-
-def exactly(message):
-    return f"^{re.escape(message)}$"
 
 
 @pytest.mark.parametrize(
@@ -48,7 +43,7 @@ def test_labels_of_any_kind_pass(labels):
         (np.array(["2020", "NaT", "2021"], "datetime64[Y]"), "g must not have missing labels, got some in row 1."),
     ],
 )
-def test_labels_that_are_misaligned_or_missing_are_refused(labels, message):
+def test_misaligned_and_missing_labels_are_refused(labels, message):
     with pytest.raises(ValueError, match=exactly(message)):
         check_groups(labels, 3, name="g")
 
@@ -69,7 +64,7 @@ def test_labels_of_mixed_kinds_are_refused(labels, kinds):
         GroupLabels.checked(3, labels)
 
 
-def test_labels_are_coded_in_their_sorted_order_and_parts_of_them_again():
+def test_labels_are_coded_in_sorted_order_and_parts_are_recoded():
     labels = GroupLabels.checked(5, ["b", "a", "c", "a", "b"], room_groups=[7, 7, 3, 7, 7])
     assert labels.rir.tolist() == [1, 0, 2, 0, 1]
     assert labels.source is None
@@ -79,7 +74,7 @@ def test_labels_are_coded_in_their_sorted_order_and_parts_of_them_again():
     assert (part.n_recordings, part.rir.tolist(), part.room.tolist()) == (2, [1, 0], [0, 1])
 
 
-def test_a_response_in_two_rooms_is_refused_where_that_is_asked():
+def test_a_response_in_two_rooms_is_refused_on_request():
     arguments = 4, [0, 0, 1, 1], None, ["x", "y", "x", "x"]
     assert GroupLabels.checked(*arguments).room.tolist() == [0, 1, 0, 0]
     message = r"room_groups must name one room for each RIR, got 2 rooms for RIR 0 \('x', 'y'\). Are the two mixed up"
@@ -87,7 +82,7 @@ def test_a_response_in_two_rooms_is_refused_where_that_is_asked():
         GroupLabels.checked(*arguments, one_room_each=True)
 
 
-def test_what_cannot_be_held_out_is_refused_by_name():
+def test_labels_that_cannot_be_held_out_are_refused():
     labels = GroupLabels.checked(4, [0, 0, 1, 1])
     assert labels.to_hold_out("source").tolist() == [0, 1, 2, 3]
     with pytest.raises(ValueError, match=r"rir_groups must have at least 3 different labels where hold_out='rir'"):
@@ -96,7 +91,7 @@ def test_what_cannot_be_held_out_is_refused_by_name():
         labels.to_hold_out("room")
 
 
-def test_too_little_to_hold_out_holds_out_nothing_with_one_warning():
+def test_too_little_to_hold_out_gives_one_warning():
     held_out = np.array([True, False, False])
     assert held_out_if_enough(held_out, lambda part: "") is held_out
     with pytest.warns(UserWarning, match="no validation: they are too few. The training loss decides when to stop"):

@@ -6,35 +6,23 @@ import gzip
 import hashlib
 import io
 import tarfile
-from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 import requests
 import soundfile
-from archive_server import Server, serve
+from archive_server import Server
+from toys import RATE, files_below, noise
 
-from roomacoustic_sk import _download
 from roomacoustic_sk.datasets._librispeech import CHECKSUMS, fetch_librispeech
 from roomacoustic_sk.datasets._speech import load_speech
 
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    with serve() as server:
-        yield server
-
-
-@pytest.fixture(autouse=True)
-def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_download.time, "sleep", lambda seconds: None)
+pytestmark = pytest.mark.usefixtures("no_waiting")
 
 
 def flac(seconds: float, seed: int) -> bytes:
     file = io.BytesIO()
-    noise = 0.1 * np.random.default_rng(seed).standard_normal(round(16000 * seconds))
-    soundfile.write(file, noise, 16000, format="FLAC")
+    soundfile.write(file, noise(round(seconds * RATE), level=-20, seed=seed), RATE, format="FLAC")
     return file.getvalue()
 
 
@@ -73,22 +61,18 @@ def fetch(server: Server, home: Path, checksum: str | None = None) -> Path:
     return fetch_librispeech("dev-clean", data_home=home, base_url=server.url, checksum=checksum, verbose=0)
 
 
-def names(home: Path) -> list[str]:
-    return sorted(path.relative_to(home).as_posix() for path in home.rglob("*"))
-
-
-def test_the_corpus_arrives_in_its_layout_and_load_speech_reads_it(server: Server, tmp_path: Path) -> None:
+def test_load_speech_reads_the_downloaded_corpus(server: Server, tmp_path: Path) -> None:
     server.archive = pack(CONTENT)
     folder = fetch(server, tmp_path)
     assert folder == tmp_path / "LibriSpeech" / "dev-clean"
     for member, content in CONTENT:
         assert (tmp_path / member.name).read_bytes() == content
-    assert names(tmp_path)[0] == "LibriSpeech"  # neither archive nor temporary folder are left
-    assert {name.split("/")[0] for name in names(tmp_path)} == {"LibriSpeech"}
+    assert files_below(tmp_path)[0] == "LibriSpeech"  # neither archive nor temporary folder are left
+    assert {name.split("/")[0] for name in files_below(tmp_path)} == {"LibriSpeech"}
     assert set(load_speech(folder, duration=1.0).speaker) == {"84", "174"}
 
 
-def test_the_second_call_asks_no_server(server: Server, tmp_path: Path) -> None:
+def test_the_second_call_needs_no_server(server: Server, tmp_path: Path) -> None:
     server.archive = pack(CONTENT)
     folder = fetch(server, tmp_path)
     assert len(server.requests) == 1
@@ -97,20 +81,20 @@ def test_the_second_call_asks_no_server(server: Server, tmp_path: Path) -> None:
     assert len(server.requests) == 1
 
 
-def test_a_download_that_was_given_up_goes_on_in_the_next_call(server: Server, tmp_path: Path) -> None:
+def test_an_abandoned_download_resumes_in_the_next_call(server: Server, tmp_path: Path) -> None:
     server.archive = pack(CONTENT)
     part = tmp_path / "dev-clean.tar.gz.part"
     part.write_bytes(server.archive[:1000])
     server.failures = 5
     with pytest.raises(ConnectionError, match=r"fetch_librispeech: .*503.*goes on from the 0\.0 MB that are here"):
         fetch(server, tmp_path)
-    assert names(tmp_path) == ["dev-clean.tar.gz.part"]
+    assert files_below(tmp_path) == ["dev-clean.tar.gz.part"]
     fetch(server, tmp_path)
     assert server.requests[-1] == "bytes=1000-"
     assert not part.exists()
 
 
-def test_a_tampered_archive_is_refused_and_nothing_of_it_stays(server: Server, tmp_path: Path) -> None:
+def test_a_tampered_archive_is_refused_and_deleted(server: Server, tmp_path: Path) -> None:
     server.archive = pack(CONTENT)
     right = f"md5:{hashlib.md5(server.archive).hexdigest()}"
     tampered = bytearray(server.archive)
@@ -118,7 +102,7 @@ def test_a_tampered_archive_is_refused_and_nothing_of_it_stays(server: Server, t
     server.archive = bytes(tampered)
     with pytest.raises(ValueError, match=r"fetch_librispeech: .* must have the known checksum"):
         fetch(server, tmp_path, right)
-    assert names(tmp_path) == []
+    assert files_below(tmp_path) == []
     server.archive = pack(CONTENT)
     assert fetch(server, tmp_path, right).is_dir()
 
@@ -127,7 +111,7 @@ def test_openslrs_checksum_holds_unless_another_is_given(server: Server, tmp_pat
     server.archive = pack(CONTENT)
     with pytest.raises(ValueError, match=CHECKSUMS["dev-clean"].removeprefix("md5:")):
         fetch_librispeech("dev-clean", data_home=tmp_path, base_url=server.url, verbose=0)
-    assert names(tmp_path) == []
+    assert files_below(tmp_path) == []
 
 
 @pytest.mark.parametrize(
@@ -146,14 +130,14 @@ def test_openslrs_checksum_holds_unless_another_is_given(server: Server, tmp_pat
     ],
     ids=lambda member: f"{member[0].name}-{member[0].type.decode()}-{member[0].linkname}",
 )
-def test_a_hostile_archive_is_refused_and_nothing_of_it_stays(
+def test_a_hostile_archive_is_refused_and_deleted(
     server: Server, tmp_path: Path, hostile: tuple[tarfile.TarInfo, bytes]
 ) -> None:
     server.archive = pack([*CONTENT, hostile])
     home = tmp_path / "inner" / "home"
     with pytest.raises(ValueError, match=r"fetch_librispeech: dev-clean\.tar\.gz must hold plain files and folders in"):
         fetch(server, home)
-    assert names(tmp_path) == ["inner", "inner/home"]
+    assert files_below(tmp_path) == ["inner", "inner/home"]
     assert not Path("/tmp/roomacoustic_sk_escaped.txt").exists()
 
 
@@ -167,10 +151,10 @@ def test_a_damaged_archive_leaves_nothing_half_unpacked(server: Server, tmp_path
     }[damage]
     with pytest.raises(ValueError, match=r"fetch_librispeech: dev-clean\.tar\.gz must"):
         fetch(server, tmp_path)
-    assert names(tmp_path) == []
+    assert files_below(tmp_path) == []
 
 
-def test_a_full_disk_while_unpacking_is_reported_as_it_is(
+def test_a_full_disk_while_unpacking_is_reported(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*args: object, **kwargs: object) -> None:
@@ -180,17 +164,17 @@ def test_a_full_disk_while_unpacking_is_reported_as_it_is(
     monkeypatch.setattr(tarfile.TarFile, "extract", full)
     with pytest.raises(OSError, match="No space left"):
         fetch(server, tmp_path)
-    assert names(tmp_path) == []
+    assert files_below(tmp_path) == []
 
 
-def test_an_archive_that_the_server_does_not_have_is_not_asked_for_twice(server: Server, tmp_path: Path) -> None:
+def test_a_missing_archive_is_requested_only_once(server: Server, tmp_path: Path) -> None:
     with pytest.raises(ConnectionError, match=r"fetch_librispeech: .*404"):
         fetch_librispeech("test-clean", data_home=tmp_path, base_url=server.url, verbose=0)
     assert len(server.requests) == 1
-    assert names(tmp_path) == []
+    assert files_below(tmp_path) == []
 
 
-def test_no_server_at_all_is_one_clear_error(tmp_path: Path) -> None:
+def test_an_unreachable_server_is_one_clear_error(tmp_path: Path) -> None:
     with pytest.raises(ConnectionError, match=r"fetch_librispeech: .* must be within reach") as caught:
         fetch_librispeech("dev-clean", data_home=tmp_path, base_url="http://127.0.0.1:9", attempts=2, verbose=0)
     assert isinstance(caught.value.__cause__, requests.RequestException)
@@ -203,7 +187,7 @@ def test_unknown_subsets_and_checksums_are_named(tmp_path: Path) -> None:
         fetch_librispeech("dev-clean", data_home=tmp_path, checksum="abc")
 
 
-def test_progress_is_shown_when_asked_for(server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_progress_is_shown_on_request(server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     server.archive = pack(CONTENT)
     checksum = f"sha256:{hashlib.sha256(server.archive).hexdigest()}"
     fetch_librispeech("dev-clean", data_home=tmp_path, base_url=server.url, checksum=checksum)

@@ -8,24 +8,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from toys import RATE, noise, write_audio
 
 from roomacoustic_sk import ContrastiveRoomEncoder
 from roomacoustic_sk.datasets import load_recordings
-
-RATE = 16_000
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Make four recordings, one of them too short for a second, in two folders and two formats."""
-    rng = np.random.default_rng(0)
     for name, seconds in {"a/1.wav": 3.5, "a/2.flac": 2.0, "b/3.wav": 1.0, "b/4.wav": 0.4}.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        soundfile.write(tmp_path / name, 0.1 * rng.standard_normal(round(seconds * RATE)), RATE)
+        write_audio(tmp_path / name, noise(round(seconds * RATE), level=-20))
     return tmp_path
 
 
-def test_segments_are_stretches_of_their_files(folder: Path) -> None:
+def test_segments_are_slices_of_their_files(folder: Path) -> None:
     recordings = load_recordings(folder, duration=1.0)
     assert recordings.file.tolist() == ["a/1.wav"] * 3 + ["a/2.flac"] * 2 + ["b/3.wav"]
     assert recordings.start.tolist() == [0, 1, 2, 0, 1, 0]
@@ -39,7 +36,7 @@ def test_segments_are_stretches_of_their_files(folder: Path) -> None:
     np.testing.assert_array_equal(np.asarray(recordings.data[[4, 1]]), np.asarray(recordings.data)[[4, 1]])
 
 
-def test_segments_may_overlap_and_files_be_named(folder: Path) -> None:
+def test_segments_may_overlap_and_files_may_be_listed(folder: Path) -> None:
     recordings = load_recordings([folder / "a/2.flac"], duration=1.0, hop_duration=0.25)
     assert recordings.start.tolist() == [0, 0.25, 0.5, 0.75, 1]
     assert recordings.file[0] == (folder / "a/2.flac").as_posix()
@@ -47,7 +44,7 @@ def test_segments_may_overlap_and_files_be_named(folder: Path) -> None:
 
 def test_files_at_another_rate_are_resampled(tmp_path: Path) -> None:
     time = np.arange(2 * 44_100) / 44_100
-    soundfile.write(tmp_path / "tone.wav", 0.5 * np.sin(2 * np.pi * 1_000 * time), 44_100)
+    write_audio(tmp_path / "tone.wav", 0.5 * np.sin(2 * np.pi * 1_000 * time), 44_100)
     segment = load_recordings(tmp_path, duration=1.0).data[1]
     assert np.abs(np.fft.rfft(segment)).argmax() == 1_000
 
@@ -64,7 +61,7 @@ def test_an_encoder_learns_from_files_without_reading_them_all_at_once(folder: P
     assert len(pickle.dumps(recordings.data)) < 10_000
 
 
-def test_what_cannot_be_read_is_named(folder: Path, tmp_path: Path) -> None:
+def test_unreadable_sources_are_named(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"source must have files of 9 s at least, got 3.5 s at most"):
         load_recordings(folder, duration=9.0)
     with pytest.raises(FileNotFoundError, match="load_recordings: "):
@@ -84,12 +81,12 @@ def test_a_file_cut_after_its_header_was_read_is_named(folder: Path) -> None:
         recordings.data[2]
 
 
-def test_a_file_that_is_gone_or_silent_is_named(folder: Path) -> None:
+def test_a_missing_or_silent_file_is_named(folder: Path) -> None:
     recordings = load_recordings(folder, duration=1.0)
     (folder / "a" / "1.wav").unlink()
     with pytest.raises(FileNotFoundError, match=r"path must be an audio file, got one that is gone: .*1.wav"):
         recordings.data[2]
-    soundfile.write(folder / "b" / "3.wav", np.zeros(RATE), RATE)
+    write_audio(folder / "b" / "3.wav", np.zeros(RATE))
     encoder = ContrastiveRoomEncoder(segment_duration=0.5, max_epochs=0, n_classes=2, n_views=2, validation_fraction=0)
     encoder.fit(np.random.default_rng(0).standard_normal((8, RATE)), rir_groups=np.arange(8) // 4)
     with pytest.raises(ValueError, match=r"X must not be silent, got nothing but zeros in .*3.wav at 0.00 s"):

@@ -10,7 +10,7 @@ import torch
 from pytorch_metric_learning.losses import SupConLoss as OracleLoss
 from pytorch_metric_learning.reducers import SumReducer
 
-from roomacoustic_sk.losses import SupConLoss, retrieval
+from roomacoustic_sk.losses import SupConLoss, plateau_level, retrieval
 
 
 def value_and_gradient(loss, embeddings, labels):
@@ -39,7 +39,7 @@ def equation_2(z, labels, tau):
 
 @pytest.fixture
 def batch():
-    """24 rows in six classes of unequal size, two of them of a single row."""
+    """24 embeddings in six classes of unequal size, two of them with a single member."""
     generator = torch.Generator().manual_seed(0)
     z = torch.randn(24, 16, generator=generator, dtype=torch.float64)
     labels = torch.tensor([0] * 8 + [1] * 7 + [2] * 5 + [3] * 2 + [4] + [5])
@@ -90,7 +90,7 @@ def test_gradient_equals_finite_differences_of_equation_2(batch):
         assert gradient[row, column].item() == pytest.approx((shifted[0] - shifted[1]) / (2 * step), rel=1e-5)
 
 
-def test_loss_depends_neither_on_lengths_nor_on_the_order_of_the_rows(batch):
+def test_loss_depends_neither_on_norms_nor_on_order(batch):
     z, labels = batch
     expected = SupConLoss()(z, labels).item()
     lengths = torch.linspace(0.1, 50, len(z), dtype=torch.float64)[:, None]
@@ -142,11 +142,19 @@ def test_loss_of_identical_embeddings_is_the_chance_level(n_classes, n_views):
     assert SupConLoss()(z, labels).item() == pytest.approx(math.log(n_classes * n_views - 1), rel=1e-9)
 
 
-def test_loss_of_separated_classes_is_what_orthogonal_negatives_leave():
+def test_loss_of_orthogonal_classes_is_analytic():
     n_classes, n_views, tau = 6, 3, 0.1
     z = torch.eye(n_classes, dtype=torch.float64).repeat(n_views, 1)
     expected = math.log(n_views - 1 + (n_classes - 1) * n_views * math.exp(-1 / tau))
     assert SupConLoss(tau)(z, torch.arange(n_classes).repeat(n_views)).item() == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize(("n_classes", "n_views", "tau"), [(24, 3, 0.1), (4, 2, 1.0), (24, 3, 0.01)])
+def test_the_plateau_ends_2_percent_below_chance_level(n_classes, n_views, tau):
+    labels = torch.arange(n_classes).repeat(n_views)
+    chance = SupConLoss(tau)(torch.ones(len(labels), 2), labels).item()
+    best = SupConLoss(tau)(torch.eye(n_classes)[labels], labels).item()
+    assert plateau_level(n_classes, n_views, tau) == pytest.approx(0.98 * chance + 0.02 * best, rel=1e-5)
 
 
 def test_an_anchor_without_positives_is_left_out_but_stays_a_negative(batch):
@@ -157,15 +165,15 @@ def test_an_anchor_without_positives_is_left_out_but_stays_a_negative(batch):
     assert with_single.item() > SupConLoss(0.5)(z[:4], labels[:4]).item()
 
 
-@pytest.mark.parametrize("n_rows", [1, 4])
-def test_without_any_positive_loss_and_gradient_are_zero(n_rows):
-    z = torch.randn(n_rows, 16, generator=torch.Generator().manual_seed(4))
-    value, gradient = value_and_gradient(SupConLoss(), z, torch.arange(n_rows))
+@pytest.mark.parametrize("n_embeddings", [1, 4])
+def test_without_any_positive_loss_and_gradient_are_zero(n_embeddings):
+    z = torch.randn(n_embeddings, 16, generator=torch.Generator().manual_seed(4))
+    value, gradient = value_and_gradient(SupConLoss(), z, torch.arange(n_embeddings))
     assert value == 0
     assert torch.equal(gradient, torch.zeros_like(z))
 
 
-def test_in_a_batch_of_one_class_the_formula_stands_as_it_is(batch):
+def test_the_equation_holds_for_a_batch_of_one_class(batch):
     z, _ = batch
     labels = torch.zeros(len(z), dtype=torch.long)
     value = SupConLoss(0.1)(z, labels).item()
@@ -202,7 +210,7 @@ def test_loss_under_autocast_keeps_single_precision():
         ({"reduction": "none"}, ValueError, "reduction must be one of \\['mean', 'sum'\\], got 'none'"),
     ],
 )
-def test_bad_parameters_are_refused(parameters, error, message):
+def test_invalid_parameters_are_refused(parameters, error, message):
     with pytest.raises(error, match=message) as caught:
         SupConLoss(**parameters)
     assert str(caught.value).startswith("SupConLoss: ")
@@ -212,12 +220,12 @@ def test_bad_parameters_are_refused(parameters, error, message):
     ("embeddings", "labels"),
     [(torch.ones(4), torch.ones(4)), (torch.ones(4, 2), torch.ones(3)), (torch.ones(4, 2), torch.ones(4, 1))],
 )
-def test_misaligned_labels_and_embeddings_of_a_wrong_shape_are_refused(embeddings, labels):
+def test_misaligned_labels_and_embeddings_are_refused(embeddings, labels):
     with pytest.raises(ValueError, match="SupConLoss: embeddings and labels must be of shapes"):
         SupConLoss()(embeddings, labels)
 
 
-def test_retrieval_is_the_share_of_rows_nearest_to_one_of_their_label(batch):
+def test_retrieval_is_the_share_whose_nearest_neighbour_has_their_label(batch):
     z, labels = batch
     rows = [row / np.linalg.norm(row) for row in z.numpy()]
     others = [[j for j in range(len(rows)) if j != i] for i in range(len(rows))]
@@ -239,5 +247,5 @@ def test_retrieval_of_several_projections_is_their_mean_share(batch):
 def test_retrieval_is_1_for_classes_apart_and_0_beside_other_classes():
     labels = torch.arange(4).repeat(3)
     assert retrieval(torch.eye(4)[labels], labels) == 1
-    places = torch.eye(6)[torch.arange(6).repeat(2)]  # each place holds rows 0 to 5 twice, of classes that differ
+    places = torch.eye(6)[torch.arange(6).repeat(2)]  # two embeddings of different classes at each place
     assert retrieval(places, torch.arange(12) % 4) == 0

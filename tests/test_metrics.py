@@ -61,7 +61,7 @@ def test_relative_rmse_is_the_root_of_the_unexplained_variance(pair):
         assert relative_rmse(true, predicted) == pytest.approx(math.sqrt(1 - r2_score(true, predicted)), rel=1e-12)
 
 
-def test_the_constant_mean_has_a_relative_rmse_of_1_and_no_correlation(pair):
+def test_the_constant_mean_has_relative_rmse_1_and_correlation_0(pair):
     true = pair[0][:, 0]
     said = np.full_like(true, true.mean())
     assert relative_rmse(true, said) == pytest.approx(1.0)
@@ -77,7 +77,7 @@ def test_errors_of_several_targets_are_averaged(metric, pair):
 
 
 @pytest.mark.parametrize("unit", [1e-15, 1e-3, 1e6])
-def test_ratios_do_not_depend_on_the_unit_and_errors_scale_with_it(unit, pair):
+def test_ratios_are_free_of_units_and_errors_scale_with_them(unit, pair):
     true, predicted = pair[0][:, 0], pair[1][:, 0]
     for metric in (relative_rmse, pearson_r):
         assert metric(unit * true, unit * predicted) == pytest.approx(metric(true, predicted), rel=1e-9)
@@ -86,9 +86,9 @@ def test_ratios_do_not_depend_on_the_unit_and_errors_scale_with_it(unit, pair):
 
 
 @pytest.mark.parametrize("constant", [0.0, 0.1, 1.0, 12_345.678])
-@pytest.mark.parametrize("n_rows", [1, 3, 7, 100])
-def test_ratios_are_nan_where_the_truth_is_constant(constant, n_rows):
-    true, predicted = np.full(n_rows, constant), np.random.default_rng(0).normal(size=n_rows)
+@pytest.mark.parametrize("n_values", [1, 3, 7, 100])
+def test_ratios_are_nan_where_the_truth_is_constant(constant, n_values):
+    true, predicted = np.full(n_values, constant), np.random.default_rng(0).normal(size=n_values)
     assert math.isnan(relative_rmse(true, predicted))
     assert math.isnan(pearson_r(true, predicted))
 
@@ -99,7 +99,7 @@ def test_constant_estimates_do_not_correlate(constant):
     assert pearson_r(true, np.full(7, constant)) == 0.0
 
 
-def test_rounding_is_no_spread():
+def test_rounding_does_not_count_as_spread():
     true, rounded = np.random.default_rng(0).normal(size=7), np.full(7, 0.1)
     rounded[::2] = np.nextafter(0.1, 1.0)
     assert pearson_r(true, rounded) == 0.0
@@ -107,14 +107,14 @@ def test_rounding_is_no_spread():
     assert math.isnan(relative_rmse(rounded, true))
 
 
-def test_all_metrics_at_once_are_the_single_ones(pair):
+def test_all_metrics_at_once_agree_with_the_single_ones(pair):
     found = regression_metrics(*pair)
     assert found == {metric.__name__: metric(*pair) for metric in METRICS}
     assert all(type(value) is float for value in found.values())
 
 
 @pytest.mark.parametrize("metric", METRICS)
-def test_bad_input_is_refused(metric):
+def test_invalid_input_is_refused(metric):
     name = metric.__name__
     with pytest.raises(ValueError, match=rf"{name}: y_true and y_pred must be of one shape.*\(2,\).*\(3,\)"):
         metric([1.0, 2.0], [1.0, 2.0, 3.0])
@@ -133,7 +133,7 @@ def test_all_metrics_at_once_name_the_function_that_was_called():
         regression_metrics([1.0, 2.0], [1.0])
 
 
-def test_scorers_are_the_larger_the_better():
+def test_greater_scores_are_better():
     X, y = np.array([[0.0], [1.0], [2.0]]), np.array([0.0, 1.0, 2.0])
     good = LinearRegression().fit(X, [0.1, 0.9, 2.2])
     poor = LinearRegression().fit(X, [2.0, 1.0, 1.0])
@@ -145,7 +145,7 @@ def test_scorers_are_the_larger_the_better():
     assert bias_scorer(poor, X, y) == -abs(bias(y, poor.predict(X)))
 
 
-def test_the_bias_scorer_is_best_without_bias():
+def test_the_bias_score_is_greatest_without_bias():
     X, y = np.zeros((3, 1)), np.array([1.0, 2.0, 3.0])
     scores = [bias_scorer(DummyRegressor(strategy="constant", constant=c).fit(X, y), X, y) for c in (1.0, 2.0, 3.0)]
     assert scores == [-1.0, 0.0, -1.0]
@@ -161,5 +161,7 @@ def test_scorers_work_in_cross_validation_and_grid_search(pair):
     assert search.best_score_ == search.cv_results_["mean_test_score"].max()
 
 
-def test_public_names_exist():
-    assert all(hasattr(metrics, name) for name in metrics.__all__)
+def test_all_metrics_and_scorers_are_public():
+    functions = {name for name, value in vars(metrics).items() if getattr(value, "__module__", "") == metrics.__name__}
+    scorers = {name for name in vars(metrics) if name.endswith("_scorer") and name != "make_scorer"}
+    assert set(metrics.__all__) == {name for name in functions | scorers if not name.startswith("_")}

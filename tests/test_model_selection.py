@@ -15,7 +15,7 @@ RIR = np.arange(24) // 3
 X, Y = np.zeros((24, 1)), np.arange(24.0)
 
 
-def test_splits_by_room_are_those_of_the_splitter():
+def test_room_disjoint_splits_are_passed_through():
     ours = RoomDisjointSplit(GroupKFold(4), ROOM)
     for mine, theirs in zip(ours.split(X, groups=ROOM), GroupKFold(4).split(X, groups=ROOM), strict=True):
         np.testing.assert_array_equal(mine[0], theirs[0])
@@ -32,7 +32,7 @@ def test_a_room_in_both_parts_is_refused(cv, groups):
         next(RoomDisjointSplit(cv, ROOM).split(X, groups=groups))
 
 
-def test_searches_take_it_and_refuse_before_training():
+def test_searches_refuse_shared_rooms_before_training():
     class Untrainable(DummyRegressor):
         def fit(self, X, y):
             raise AssertionError
@@ -43,7 +43,7 @@ def test_searches_take_it_and_refuse_before_training():
     assert search.fit(X, Y, groups=ROOM).n_splits_ == 4
 
 
-def test_groups_reach_it_by_metadata_routing():
+def test_groups_are_routed_as_metadata():
     with sklearn.config_context(enable_metadata_routing=True):
         search = GridSearchCV(
             DummyRegressor(), {"strategy": ["mean", "median"]}, cv=RoomDisjointSplit(GroupKFold(4), ROOM)

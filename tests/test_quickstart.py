@@ -1,4 +1,4 @@
-"""The main job runs as the README says it does."""
+"""The quickstart runs as the README describes it."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 
 SCRIPT = Path(__file__).resolve().parents[1] / "examples" / "quickstart.py"
 
 
-def test_the_quickstart_prints_its_table_beside_both_floors_and_saves_the_picture(tmp_path):
+@pytest.mark.slow
+def test_the_quickstart_compares_with_baselines_and_saves_a_figure(tmp_path):
     command = [sys.executable, SCRIPT, "--size", "tiny", "--output", tmp_path / "out"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr[-2000:]

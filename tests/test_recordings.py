@@ -1,4 +1,4 @@
-"""Recordings of every kind: what passes, what is refused and when, and that they all read alike."""
+"""Recordings of every kind: accepted input, refusals, and equal samples from all of them."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
-import soundfile
 import zarr
 from scipy.sparse import csr_array
 from sklearn.utils import Bunch
+from toys import RATE, exactly, in_hdf5, in_zarr, write_audio
 
 from roomacoustic_sk._recordings import (
     RecordingsInMemory,
@@ -20,15 +20,10 @@ from roomacoustic_sk._recordings import (
     StoredRecordings,
     as_recordings,
     check_waveforms,
+    cut_segment,
 )
 from roomacoustic_sk.acoustics import clarity
 from roomacoustic_sk.datasets import load_recordings
-
-RATE = 16_000
-
-
-def exactly(message):
-    return f"^{re.escape(message)}$"
 
 
 def test_waveforms_pass_as_they_are_without_a_copy():
@@ -41,26 +36,26 @@ def test_waveforms_pass_as_they_are_without_a_copy():
 
 
 @pytest.mark.parametrize("kind", [list, tuple, iter])
-def test_sequences_of_rows_of_different_lengths_pass_as_a_list(kind):
+def test_sequences_of_different_lengths_pass_as_a_list(kind):
     checked = check_waveforms(kind([[0.1, 0.2], [0.3], np.array([0.4, 0.5, 0.6])]))
     assert [row.tolist() for row in checked] == [[0.1, 0.2], [0.3], [0.4, 0.5, 0.6]]
 
 
-def test_an_object_array_of_rows_passes_as_a_list():
+def test_an_object_array_passes_as_a_list():
     ragged = np.empty(2, dtype=object)
     ragged[:] = [np.ones(3), np.ones(2)]
     assert [len(row) for row in check_waveforms(ragged)] == [3, 2]
 
 
 @pytest.mark.parametrize("dtype", [np.int8, np.int16, np.int32])
-def test_integers_pass_where_the_level_does_not_matter(dtype):
+def test_integers_pass_where_they_are_allowed(dtype):
     X = np.full((2, 10), np.iinfo(dtype).min, dtype)
     assert check_waveforms(X, allow_integers=True) is X
     X[:, ::2] = 0  # the lowest integer has no positive counterpart, and must not be taken for silence
     assert check_waveforms(X, allow_integers=True) is X
 
 
-def test_silence_passes_where_it_may():
+def test_silence_passes_where_it_is_allowed():
     assert len(check_waveforms(np.zeros((2, 10)), allow_silent=True)) == 2
 
 
@@ -147,7 +142,7 @@ def test_messages_name_the_argument():
 
 
 @pytest.mark.parametrize("dtype", [np.int8, np.int16, np.int64, np.uint8, np.uint16])
-def test_integers_pass_where_they_may_and_silence_is_the_middle_of_unsigned_ones(dtype):
+def test_silence_of_unsigned_integers_is_their_middle(dtype):
     zero = 128 if dtype is np.uint8 else 32_768 if dtype is np.uint16 else 0
     rows = np.full((2, 10), zero, dtype)
     rows[0, 3] += 1
@@ -156,24 +151,24 @@ def test_integers_pass_where_they_may_and_silence_is_the_middle_of_unsigned_ones
     assert check_waveforms(rows[:1], allow_integers=True).dtype == dtype
 
 
-def test_truth_values_are_no_samples():
+def test_truth_values_are_refused():
     with pytest.raises(TypeError, match="X must hold floating-point or integer samples, got dtype bool"):
         check_waveforms(np.ones((2, 10), bool), allow_integers=True)
 
 
-def test_a_frame_with_a_column_of_arrays_is_a_list_of_rows():
+def test_a_frame_with_a_column_of_arrays_is_a_list_of_recordings():
     rows = check_waveforms(pd.DataFrame({"wave": [np.ones(3), np.ones(5)]}))
     assert [len(row) for row in rows] == [3, 5]
 
 
-def test_pandas_objects_hold_rows_as_arrays_do():
+def test_pandas_objects_are_taken_like_arrays():
     waveforms = np.random.default_rng(0).standard_normal((3, 8))
     assert np.array_equal(check_waveforms(pd.DataFrame(waveforms)), waveforms)
     ragged = check_waveforms(pd.Series([waveforms[0], waveforms[1, :5]]))
     assert [len(row) for row in ragged] == [8, 5]
 
 
-# --- Every kind reads alike ---------------------------------------------------------------------------------------
+# --- Equal samples from every kind ----------------------------------------------------------------------------------
 
 WAVES = np.random.default_rng(1).uniform(-0.5, 0.5, (5, 400)).astype(np.float32)
 
@@ -201,26 +196,14 @@ def in_memmap(folder):
     return np.memmap(folder / "waves.dat", np.float32, "r", shape=WAVES.shape)
 
 
-def in_zarr(folder):
-    stored = zarr.create_array(folder / "waves.zarr", shape=WAVES.shape, chunks=(2, 100), dtype="f4")
-    stored[:] = WAVES
-    return zarr.open_array(folder / "waves.zarr", mode="r")
-
-
-def in_hdf5(folder):
-    with h5py.File(folder / "waves.h5", "w") as file:
-        file.create_dataset("waves", data=WAVES, chunks=(2, 100))
-    return h5py.File(folder / "waves.h5")["waves"]
-
-
 def in_files(folder):
     for i, wave in enumerate(WAVES):
-        soundfile.write(folder / f"{i}.wav", wave, RATE, subtype="FLOAT")
+        write_audio(folder / f"{i}.wav", wave, subtype="FLOAT")
     return load_recordings(folder, duration=None).data
 
 
 def in_segments_of_files(folder):
-    soundfile.write(folder / "all.wav", WAVES.ravel(), RATE, subtype="FLOAT")
+    write_audio(folder / "all.wav", WAVES.ravel(), subtype="FLOAT")
     return load_recordings(folder, duration=400 / RATE).data
 
 
@@ -230,8 +213,8 @@ KINDS = {
     "float64": lambda folder: WAVES.astype(float),
     "pandas": lambda folder: pd.DataFrame(WAVES),
     "memmap": in_memmap,
-    "zarr": in_zarr,
-    "hdf5": in_hdf5,
+    "zarr": lambda folder: in_zarr(WAVES, folder),
+    "hdf5": lambda folder: in_hdf5(WAVES, folder),
     "rows": lambda folder: Rows(WAVES),
     "files": in_files,
     "segments": in_segments_of_files,
@@ -279,7 +262,7 @@ def test_stores_are_never_read_whole(kind, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["memmap", "zarr", "files", "segments"])
-def test_recordings_elsewhere_survive_pickling_and_a_change_of_directory(kind, tmp_path, monkeypatch):
+def test_files_and_stores_survive_pickling_and_a_change_of_directory(kind, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     recordings = as_recordings(KINDS[kind](tmp_path), RATE)
     again = pickle.loads(pickle.dumps(recordings))
@@ -288,7 +271,7 @@ def test_recordings_elsewhere_survive_pickling_and_a_change_of_directory(kind, t
     assert len(pickle.dumps(recordings)) < 20_000
 
 
-# --- One policy of checks -----------------------------------------------------------------------------------------
+# --- One policy of checks -------------------------------------------------------------------------------------------
 
 
 def spoilt(kind, folder, value):
@@ -303,14 +286,12 @@ def spoilt(kind, folder, value):
     if kind in ("float64", "list"):
         return waves if kind == "float64" else list(waves)
     if kind == "zarr":
-        stored = zarr.create_array(folder / "waves.zarr", shape=waves.shape, chunks=(2, 100), dtype="f4")
-        stored[:] = waves
-        return stored
+        return in_zarr(waves, folder)
     if kind == "files":
         for i, wave in enumerate(waves):
-            soundfile.write(folder / f"{i}.wav", wave, RATE, subtype="FLOAT")
+            write_audio(folder / f"{i}.wav", wave, subtype="FLOAT")
         return load_recordings(folder, duration=None).data
-    soundfile.write(folder / "all.wav", waves.ravel(), RATE, subtype="FLOAT")
+    write_audio(folder / "all.wav", waves.ravel(), subtype="FLOAT")
     return load_recordings(folder, duration=400 / RATE).data
 
 
@@ -325,7 +306,7 @@ def spoilt(kind, folder, value):
         ("dust", "X must not be silent, got no sample above 1e-15 in"),
     ],
 )
-def test_samples_are_checked_alike_before_anything_is_computed(kind, value, message, tmp_path):
+def test_every_kind_is_checked_for_invalid_samples(kind, value, message, tmp_path):
     with pytest.raises(ValueError, match=message) as caught:
         as_recordings(spoilt(kind, tmp_path, value), RATE).read(np.arange(5), np.zeros(5, dtype=int), 400)
     place = {"files": r"1\.wav", "segments": r"all\.wav.* 0\.0[23]"}.get(kind, "row 1")
@@ -333,7 +314,7 @@ def test_samples_are_checked_alike_before_anything_is_computed(kind, value, mess
 
 
 @pytest.mark.parametrize("kind", ["list", "zarr", "files", "segments"])
-def test_silence_passes_where_it_may_and_in_a_pause(kind, tmp_path):
+def test_allowed_silence_and_pauses_pass(kind, tmp_path):
     recordings = as_recordings(spoilt(kind, tmp_path, "silence"), RATE, allow_silent=True)
     read = recordings.read(np.array([1]), np.array([0]), 400, allow_silent=True)
     assert not read.any()
@@ -343,7 +324,7 @@ def test_silence_passes_where_it_may_and_in_a_pause(kind, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["zarr", "files"])
-def test_a_silent_recording_is_found_by_any_segment_of_it_and_a_pause_is_not(kind, tmp_path):
+def test_any_segment_of_a_silent_recording_is_refused_but_no_pause(kind, tmp_path):
     recordings = as_recordings(spoilt(kind, tmp_path, "silence"), RATE)
     with pytest.raises(ValueError, match="X must not be silent"):
         recordings.read(np.array([0, 1]), np.array([0, 30]), 100)
@@ -353,14 +334,14 @@ def test_a_silent_recording_is_found_by_any_segment_of_it_and_a_pause_is_not(kin
     assert not stored.read(np.array([2]), np.array([120]), 100).any()
 
 
-def test_recordings_of_several_lengths_are_no_array():
+def test_recordings_of_several_lengths_cannot_become_an_array():
     recordings = RecordingsInMemory([WAVES[0], WAVES[1, :7]], RATE)
     with pytest.raises(ValueError, match=r"of one length to become an array, got 7 to 400 samples. list\(...\) reads"):
         np.asarray(recordings)
 
 
-def test_a_bunch_or_a_file_of_fields_is_refused_by_its_fields(tmp_path):
-    in_hdf5(tmp_path)
+def test_a_bunch_or_file_is_refused_with_the_names_of_its_fields(tmp_path):
+    in_hdf5(WAVES, tmp_path)
     with pytest.raises(TypeError, match=r"got a Bunch with data, rir. Pass one of its fields"):
         as_recordings(Bunch(data=WAVES, rir=[0]), RATE)
     with h5py.File(tmp_path / "waves.h5") as file, pytest.raises(TypeError, match=r"got a File with waves. Pass one"):
@@ -376,7 +357,7 @@ def test_float64_stores_beyond_float32_are_too_loud():
         )
 
 
-def test_stores_of_another_kind_or_shape_are_refused(tmp_path):
+def test_stores_of_a_wrong_shape_type_or_rate_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"X must be a 2-D array .*, got a Array of shape \(5,\)"):
         as_recordings(zarr.zeros(5), RATE)
     with pytest.raises(TypeError, match="X must hold floating-point or integer samples, got dtype bool"):
@@ -392,7 +373,7 @@ def test_integers_in_a_store_are_pcm():
     assert as_recordings(stored, RATE).read(np.array([0]), np.array([1]), 2).tolist() == [[-1.0, 0.5]]
 
 
-# --- Segments -----------------------------------------------------------------------------------------------------
+# --- Segments -------------------------------------------------------------------------------------------------------
 
 
 def test_segments_cover_recordings_and_end_flush_with_them():
@@ -401,3 +382,15 @@ def test_segments_cover_recordings_and_end_flush_with_them():
         for size, indices, starts in Segmentation(length=10, shortest=4, hop=8).segments(np.array([25, 10, 7, 2]))
     }
     assert found == {4: [(3, 0)], 7: [(2, 0)], 10: [(0, 0), (0, 8), (0, 15), (1, 0)]}
+
+
+def test_unsigned_pcm_has_its_zero_in_the_middle():
+    segment = cut_segment(np.array([128, 0, 255, 192], np.uint8), 0, 4)
+    np.testing.assert_allclose(segment, [0, -1, 127 / 128, 0.5])
+
+
+def test_segments_are_float32_with_full_scale_1():
+    segment = cut_segment(np.array([0, -32_768, 16_384, 0], np.int16), 1, 2)
+    assert segment.dtype == np.float32
+    assert segment.tolist() == [-1.0, 0.5]
+    assert cut_segment(np.arange(3.0), 0, 7).tolist() == [0, 1, 2, 0, 1, 2, 0]

@@ -1,4 +1,4 @@
-"""What each sampling strategy promises, seen on the batches; what is held out; and labels that cannot serve."""
+"""Sampling strategies, seen in their batches; held-out labels; and unusable labels."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def grid(n_rirs=12, n_sources=10, keep=1.0, seed=0):
 
 
 def classes_of(batch, labels, n_classes, n_views):
-    """Split a batch in its classes, each checked to be one: lists of rows by label."""
+    """Split a batch into its classes, each checked for its size: indices by label."""
     assert len(batch) == n_classes * n_views
     classes = {label: batch[labels[batch] == label] for label in np.unique(labels[batch])}
     assert len(classes) == n_classes
-    assert all(len(rows) == n_views for rows in classes.values())
+    assert all(len(indices) == n_views for indices in classes.values())
     return classes
 
 
@@ -36,7 +36,7 @@ def same_batches(first, second):
 
 @pytest.mark.parametrize("keep", [1.0, 0.6])
 @pytest.mark.parametrize("sampling", ["soft", "hard", "position_independent"])
-def test_a_batch_has_n_classes_with_m_different_rows_each(sampling, keep):
+def test_a_batch_has_n_classes_of_m_different_recordings(sampling, keep):
     groups = grid(keep=keep)
     n_classes = 4 if keep == 1 else 3
     sampler = MultiviewBatchSampler(**groups, sampling=sampling, n_classes=n_classes, n_views=3, n_batches=20)
@@ -49,7 +49,7 @@ def test_a_batch_has_n_classes_with_m_different_rows_each(sampling, keep):
 
 
 @pytest.mark.parametrize("sampling", ["soft", "hard", "position_independent"])
-def test_labels_number_the_classes_that_the_loss_shall_tell_apart(sampling):
+def test_labels_number_the_classes_for_the_loss(sampling):
     groups = grid()
     sampler = MultiviewBatchSampler(**groups, sampling=sampling, n_classes=2, n_views=2, n_batches=1)
     expected = groups["room_groups"] if sampling == "position_independent" else groups["rir_groups"] - 100
@@ -61,8 +61,8 @@ def test_soft_views_of_a_class_come_from_different_sources():
     source = np.tile(np.repeat([0, 1, 2], [10, 1, 1]), 3)  # chance alone would draw source 0 again and again
     sampler = MultiviewBatchSampler(rir, source_groups=source, n_classes=3, n_views=3, n_batches=30, random_state=0)
     for batch in sampler:
-        for rows in classes_of(batch, rir, 3, 3).values():
-            assert set(source[rows]) == {0, 1, 2}
+        for indices in classes_of(batch, rir, 3, 3).values():
+            assert set(source[indices]) == {0, 1, 2}
 
 
 def test_soft_sampling_needs_no_source_labels():
@@ -72,7 +72,7 @@ def test_soft_sampling_needs_no_source_labels():
         np.testing.assert_array_equal(np.sort(batch), np.arange(12))
 
 
-def test_soft_sampling_draws_each_class_and_each_row_about_equally_often():
+def test_soft_sampling_draws_classes_and_recordings_equally_often():
     rir = np.repeat(np.arange(6), 5)
     sampler = MultiviewBatchSampler(rir, n_classes=3, n_views=2, n_batches=1000, random_state=0)
     times = np.bincount(np.concatenate(list(sampler)), minlength=30)
@@ -94,8 +94,8 @@ def test_hard_batches_have_the_same_sources_for_every_class(keep):
     )
     for batch in sampler:
         sources = [
-            tuple(np.sort(groups["source_groups"][rows]))
-            for rows in classes_of(batch, groups["rir_groups"], n_classes, n_views).values()
+            tuple(np.sort(groups["source_groups"][indices]))
+            for indices in classes_of(batch, groups["rir_groups"], n_classes, n_views).values()
         ]
         assert len(set(sources[0])) == n_views
         assert set(sources) == {sources[0]}
@@ -121,27 +121,27 @@ def test_hard_sampling_draws_among_repeated_recordings_of_a_cell():
 
 
 def most_different_rirs(cells):
-    """Return how many different RIRs one row from each cell can have at most, by trying them all."""
+    """Return the largest number of different responses in one recording from each cell, by trying them all."""
     return max(len(set(choice)) for choice in itertools.product(*cells))
 
 
 @pytest.mark.parametrize("keep", [1.0, 0.8, 0.5])
 @pytest.mark.parametrize("n_views", [2, 3, 4])
-def test_position_independent_views_come_from_different_rirs_wherever_the_room_has_them(keep, n_views):
+def test_position_independent_views_use_as_many_responses_as_possible(keep, n_views):
     groups = grid(n_rirs=18, n_sources=12, keep=keep)
     rir, source, room = groups["rir_groups"], groups["source_groups"], groups["room_groups"]
     sampler = MultiviewBatchSampler(
         **groups, sampling="position_independent", n_classes=3, n_views=n_views, n_batches=40, random_state=0
     )
     for batch in sampler:
-        for label, rows in classes_of(batch, room, 3, n_views).items():
-            cells = [np.unique(rir[(room == label) & (source == source[row])]) for row in rows]
-            assert len(set(rir[rows])) == most_different_rirs(cells)
+        for label, indices in classes_of(batch, room, 3, n_views).items():
+            cells = [np.unique(rir[(room == label) & (source == source[index])]) for index in indices]
+            assert len(set(rir[indices])) == most_different_rirs(cells)
             if keep == 1:
-                assert len(set(rir[rows])) == min(n_views, RIRS_PER_ROOM)
+                assert len(set(rir[indices])) == min(n_views, RIRS_PER_ROOM)
 
 
-def test_position_independent_views_are_matched_not_drawn_greedily():
+def test_position_independent_views_are_matched_not_greedy():
     # Source 0 was recorded through both RIRs of a room, source 1 through one: source 0 must yield it.
     room = np.array([0, 0, 0, 1, 1, 1])
     rir = np.array([0, 1, 0, 2, 3, 2])
@@ -159,14 +159,14 @@ def test_position_independent_views_are_matched_not_drawn_greedily():
         assert set(batch) == {1, 2, 4, 5}
 
 
-def test_position_independent_batches_have_the_same_sources_for_every_room():
+def test_position_independent_batches_share_sources_between_rooms():
     groups = grid(n_rirs=18, keep=0.6)
     sampler = MultiviewBatchSampler(
         **groups, sampling="position_independent", n_classes=4, n_views=3, n_batches=30, random_state=0
     )
     for batch in sampler:
         rooms = classes_of(batch, groups["room_groups"], 4, 3)
-        assert len({tuple(np.sort(groups["source_groups"][rows])) for rows in rooms.values()}) == 1
+        assert len({tuple(np.sort(groups["source_groups"][indices])) for indices in rooms.values()}) == 1
 
 
 def test_position_independent_rooms_with_a_single_rir_take_part():
@@ -182,13 +182,13 @@ def test_position_independent_rooms_with_a_single_rir_take_part():
         n_batches=10,
     )
     for batch in sampler:
-        rows = classes_of(batch, room, 2, 2)
-        assert set(rir[rows[0]]) == {0, 1}
-        assert set(rir[rows[1]]) == {2}
+        indices = classes_of(batch, room, 2, 2)
+        assert set(rir[indices[0]]) == {0, 1}
+        assert set(rir[indices[1]]) == {2}
 
 
 @pytest.mark.parametrize("sampling", ["soft", "hard", "position_independent"])
-def test_an_int_gives_the_same_batches_in_every_pass_and_a_random_state_goes_on(sampling):
+def test_only_an_int_seed_repeats_its_batches_in_every_pass(sampling):
     size = {"sampling": sampling, "n_classes": 3, "n_views": 2, "n_batches": 8}
     repeated = MultiviewBatchSampler(**grid(), **size, random_state=5)
     assert same_batches(repeated, repeated)
@@ -200,7 +200,7 @@ def test_an_int_gives_the_same_batches_in_every_pass_and_a_random_state_goes_on(
     assert not same_batches(first, second)
 
 
-def test_building_a_sampler_leaves_its_random_state_and_the_global_one_alone():
+def test_building_a_sampler_draws_no_random_numbers():
     random_state = np.random.RandomState(0)
     global_state = np.random.get_state()[1].copy()  # noqa: NPY002
     MultiviewBatchSampler(**grid(), n_classes=3, n_views=2, random_state=random_state)
@@ -210,7 +210,7 @@ def test_building_a_sampler_leaves_its_random_state_and_the_global_one_alone():
 
 @pytest.mark.parametrize("sampling", ["soft", "hard", "position_independent"])
 @pytest.mark.parametrize("dtype", [str, object])
-def test_string_labels_give_the_batches_that_numbers_give(sampling, dtype):
+def test_string_and_numeric_labels_give_the_same_batches(sampling, dtype):
     groups = grid()
     named = {key: np.array([f"label {value:04d}" for value in labels], dtype) for key, labels in groups.items()}
     size = {"sampling": sampling, "n_classes": 3, "n_views": 2, "n_batches": 5, "random_state": 0}
@@ -231,7 +231,7 @@ def test_the_largest_batch_can_always_be_drawn(sampling, keep):
         assert {len(batch) for batch in sampler} == {n_classes * n_views}
 
 
-def test_a_batch_is_found_where_only_one_choice_of_sources_gives_it():
+def test_the_only_possible_choice_of_sources_is_found():
     # RIRs 0 to 3 share sources 0 to 2; each of 400 more sources was recorded through some four other RIRs.
     rng = np.random.default_rng(0)
     pairs = [(rir, source) for rir in range(4) for source in range(3)]
@@ -242,7 +242,7 @@ def test_a_batch_is_found_where_only_one_choice_of_sources_gives_it():
         assert set(rir[batch]) == {0, 1, 2, 3}
 
 
-def test_two_classes_that_share_two_sources_are_found_behind_more_common_sources():
+def test_a_pair_of_classes_is_found_behind_more_common_sources():
     # Source 9 was recorded through RIRs 0 to 4, that share no other; RIRs 5 and 6 share sources 0 and 1.
     rir = np.array([0, 1, 2, 3, 4, 5, 5, 6, 6])
     source = np.array([9, 9, 9, 9, 9, 0, 1, 0, 1])
@@ -252,7 +252,7 @@ def test_two_classes_that_share_two_sources_are_found_behind_more_common_sources
 
 
 @pytest.mark.parametrize("sampling", ["soft", "hard"])
-def test_largest_batch_is_what_was_asked_for_or_what_the_labels_have(sampling):
+def test_largest_batch_is_the_requested_or_the_possible_size(sampling):
     groups = grid(n_rirs=12, n_sources=10)
     assert largest_batch(**groups, sampling=sampling, n_classes=5, n_views=4) == (5, 4)
     assert largest_batch(**groups, sampling=sampling, n_classes=24, n_views=4) == (12, 4)
@@ -269,7 +269,7 @@ def test_largest_batch_gives_up_classes_before_views():
     assert largest_batch(np.repeat([0, 1, 2, 3], [3, 2, 2, 2]), n_views=3) == (4, 2)
 
 
-def test_largest_batch_counts_sources_not_rows():
+def test_largest_batch_counts_sources_not_recordings():
     assert largest_batch([0, 0, 0, 1, 1, 1], source_groups=[0, 0, 1, 0, 1, 1]) == (2, 2)
 
 
@@ -308,7 +308,7 @@ MISSING = np.where(SOURCE == 2, np.nan, SOURCE)
         (RIR, ROOMS | {"room_groups": np.arange(20)}, "2 sources that 2 classes share"),
     ],
 )
-def test_labels_that_cannot_give_such_a_batch_are_refused(rir, others, message):
+def test_labels_without_such_a_batch_are_refused(rir, others, message):
     with pytest.raises(ValueError, match=message) as error:
         MultiviewBatchSampler(rir, **{"n_classes": 2, "n_views": 2} | others)
     assert str(error.value).startswith("MultiviewBatchSampler: ")
@@ -353,20 +353,20 @@ def test_at_least_two_sources_are_held_out():
     assert len(set(groups["source_groups"][held_out_of(groups, 0.05)])) == 2
 
 
-def test_without_source_labels_rows_of_every_rir_are_held_out():
+def test_without_sources_recordings_of_every_response_are_held_out():
     rir = np.repeat(np.arange(5), 10)
     held_out = held_out_of({"rir_groups": rir}, 0.3)
     np.testing.assert_array_equal(np.bincount(rir[held_out]), [3] * 5)
 
 
-def test_rirs_without_rows_to_spare_are_held_out_whole():
+def test_responses_with_few_recordings_are_held_out_whole():
     rir = np.repeat(np.arange(20), 3)
     held_out = held_out_of({"rir_groups": rir}, 0.2)
     assert len(set(rir[held_out])) == 4
     assert not set(rir[held_out]) & set(rir[~held_out])
 
 
-def test_rirs_are_held_out_whole_where_their_rows_are_one_recording():
+def test_responses_are_held_out_whole_on_request():
     rir = np.repeat(np.arange(10), 20)
     held_out = hold_out(
         {"rir_groups": rir}, 0.2, sampling="soft", random_state=np.random.RandomState(0), whole_rirs=True
@@ -392,7 +392,7 @@ def test_labels_too_few_for_validation_give_a_warning(groups, sampling):
         assert not held_out_of(groups, sampling=sampling).any()
 
 
-def test_labels_that_cannot_give_any_batch_are_refused_when_rows_are_held_out():
+def test_labels_without_any_batch_are_refused_by_hold_out():
     with pytest.raises(ValueError, match="2 sources that 2 classes share"):
         held_out_of({"rir_groups": RIR, "source_groups": np.arange(20)}, sampling="hard")
     with pytest.raises(ValueError, match="room_groups must be given"):

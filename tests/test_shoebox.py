@@ -52,10 +52,10 @@ def shoebox_of(path: TransmissionPath, max_order: int, **options) -> pra.ShoeBox
     return room
 
 
-# --- Image sources against pyroomacoustics ---------------------------------------------------------------------
+# --- Image sources against pyroomacoustics --------------------------------------------------------------------------
 
 
-def test_image_sources_are_those_of_pyroomacoustics():
+def test_image_sources_agree_with_pyroomacoustics():
     path = many_materials_path(0)
     room = shoebox_of(path, 5)
     room.image_source_model()
@@ -75,7 +75,7 @@ def test_image_sources_are_complete_within_their_range():
     assert_allclose(np.sort(np.concatenate([inner, outer])), np.sort(every[every < 30.0]))
 
 
-def test_ism_response_is_that_of_pyroomacoustics():
+def test_ism_response_agrees_with_pyroomacoustics():
     path = many_materials_path(2)
     response = IMAGES.simulate(path, spec(air_absorption=True), RNG)
     assert response.complete
@@ -87,10 +87,10 @@ def test_ism_response_is_that_of_pyroomacoustics():
     assert_allclose(label, reference, rtol=0.05)
 
 
-# --- Convergence ------------------------------------------------------------------------------------------------
+# --- Convergence ----------------------------------------------------------------------------------------------------
 
 
-def test_accepted_ism_responses_keep_their_labels_at_twice_the_duration(monkeypatch):
+def test_converged_ism_responses_keep_their_labels_when_longer(monkeypatch):
     for seed in range(3):
         path = many_materials_path(seed)
         accepted = IMAGES.simulate(path, spec(), RNG)
@@ -103,7 +103,7 @@ def test_accepted_ism_responses_keep_their_labels_at_twice_the_duration(monkeypa
         assert_allclose(*acoustics.clarity(both, 16000, truncation=None), atol=0.1)
 
 
-# --- Energy and decay against theory ----------------------------------------------------------------------------
+# --- Energy and decay against theory --------------------------------------------------------------------------------
 
 
 def test_diffuse_reflections_follow_the_cosine_law():
@@ -142,9 +142,10 @@ def test_rays_without_scattering_carry_the_energy_of_image_sources(absorption):
         assert_allclose(10 * np.log10(total_energy(path) / expected), 0, atol=0.15)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("absorption", [0.1, 0.2, 0.4])
 @pytest.mark.parametrize("scattering", [0.2, 0.5])
-def test_scattering_leaves_the_energy_as_revised_theory_has_it(absorption, scattering):
+def test_energy_with_scattering_agrees_with_revised_theory(absorption, scattering):
     """Barron and Lee (J. Acoust. Soc. Am. 84, 1988), Eq. 3, with Eyring's absorption area."""
     volume, area, excess = 90.0, -126.0 * np.log(1 - absorption), []
     for seed in range(8):
@@ -163,7 +164,7 @@ def test_response_has_the_energy_of_images_and_rays():
         assert_allclose(10 * np.log10(energy / total_energy(path)), 0, atol=0.5)
 
 
-# --- Methods --------------------------------------------------------------------------------------------------
+# --- Methods --------------------------------------------------------------------------------------------------------
 
 
 def test_responses_are_simulated_down_to_25_db_below_the_range():

@@ -2,39 +2,18 @@
 
 from __future__ import annotations
 
-import h5py
 import numpy as np
 import pytest
-import zarr
+from toys import CLIP, ENCODER, RATE, TRAINING, decaying_noise, in_hdf5, in_zarr
 
 from roomacoustic_sk import ContrastiveRoomEncoder, SupervisedRoomRegressor
 from roomacoustic_sk._recordings import as_recordings
-from roomacoustic_sk.features import DecaySlopeFeatures
+from roomacoustic_sk.features import RECORDINGS_AT_ONCE, DecaySlopeFeatures
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
-RATE = 16_000
-N_ROWS, SEGMENT, LONG = 24, 8_000, 20_000
-RIR, SOURCE = np.divmod(np.arange(N_ROWS), 6)
-RT60 = np.geomspace(0.1, 1.0, N_ROWS)
-QUICK = {"segment_duration": 0.5, "precision": "float32", "compile": False, "max_epochs": 1, "random_state": 0}
-
-
-def decaying_noise(n_times):
-    noise = np.random.default_rng(0).standard_normal((N_ROWS, n_times))
-    return (noise * 10 ** (-3 * (np.arange(n_times) % 4_000 / RATE) / RT60[:, None])).astype(np.float32)
-
-
-def in_zarr(X, folder, chunks):
-    stored = zarr.create_array(folder / "waves.zarr", shape=X.shape, chunks=chunks, dtype=X.dtype)
-    stored[:] = X
-    return zarr.open_array(folder / "waves.zarr", mode="r")
-
-
-def in_hdf5(X, folder, chunks):
-    with h5py.File(folder / "waves.h5", "w") as file:
-        file.create_dataset("waves", data=X, chunks=chunks, compression="gzip")
-    return h5py.File(folder / "waves.h5")["waves"]
+LONG = 20_000
+RIR, SOURCE = np.divmod(np.arange(24), 6)
+RT60_IN_STORE = np.geomspace(0.1, 1.0, 24)
+QUICK = TRAINING | {"compile": False, "batch_size": 4}
 
 
 class Watched:
@@ -57,77 +36,69 @@ class Watched:
 
 @pytest.fixture(params=[in_zarr, in_hdf5], ids=["zarr", "hdf5"])
 def store(request, tmp_path):
-    """Put recordings into a store in chunks of several rows, and watch it."""
+    """Put recordings into a store in chunks of several recordings, and watch it."""
     return lambda X, chunks=(5, 3_000): Watched(request.param(X, tmp_path, chunks))
 
 
-def encoder(**parameters):
-    parameters = {
-        "n_classes": 2,
-        "n_views": 2,
-        "steps_per_epoch": 3,
-        "validation_steps": 1,
-        "batch_size": 4,
-    } | parameters
-    return ContrastiveRoomEncoder(**QUICK, **parameters)
+def small_encoder(**parameters):
+    return ContrastiveRoomEncoder(**ENCODER | QUICK | {"n_classes": 2, "steps_per_epoch": 3} | parameters)
 
 
-@pytest.mark.parametrize("n_times", [SEGMENT, LONG])
-def test_an_encoder_is_trained_on_a_store_as_on_the_array(n_times, store):
-    X = decaying_noise(n_times)
+@pytest.mark.parametrize("n_times", [CLIP, LONG])
+def test_an_encoder_learns_the_same_from_a_store_and_an_array(n_times, store):
+    X = decaying_noise(RT60_IN_STORE, n_times)
     stored = store(X)
-    fitted = [encoder().fit(data, rir_groups=RIR, source_groups=SOURCE) for data in (X, stored)]
+    fitted = [small_encoder().fit(data, rir_groups=RIR, source_groups=SOURCE) for data in (X, stored)]
     assert fitted[1].history_.drop(columns="dur").equals(fitted[0].history_.drop(columns="dur"))
     assert fitted[1].n_features_in_ == n_times
     expected = fitted[0].transform(X)
-    for rows in (fitted[0].transform(stored), fitted[1].transform(stored), fitted[1].transform(X)):
-        np.testing.assert_array_equal(rows, expected)
-    assert max(stored.reads) <= 4 * SEGMENT  # a batch of transform, and of training
+    for found in (fitted[0].transform(stored), fitted[1].transform(stored), fitted[1].transform(X)):
+        np.testing.assert_array_equal(found, expected)
+    assert max(stored.reads) <= 4 * CLIP  # a batch of transform, and of training
 
 
-def test_an_encoder_learns_from_an_unlabelled_store_as_from_the_array(store):
-    X = decaying_noise(LONG)
+def test_an_encoder_learns_the_same_from_an_unlabelled_store(store):
+    X = decaying_noise(RT60_IN_STORE, LONG)
     stored = store(X)
-    expected, found = (encoder().fit(data).transform(X) for data in (X, stored))
+    expected, found = (small_encoder().fit(data).transform(X) for data in (X, stored))
     np.testing.assert_array_equal(found, expected)
 
 
-@pytest.mark.parametrize("n_times", [SEGMENT, LONG])
-def test_a_supervised_estimator_is_trained_on_a_store_as_on_the_array(n_times, store):
-    X = decaying_noise(n_times)
+@pytest.mark.parametrize("n_times", [CLIP, LONG])
+def test_supervised_training_on_a_store_and_an_array_agree(n_times, store):
+    X = decaying_noise(RT60_IN_STORE, n_times)
     stored = store(X)
     fitted = [
-        SupervisedRoomRegressor(**QUICK, batch_size=4, n_hidden=8).fit(data, RT60, source_groups=SOURCE)
+        SupervisedRoomRegressor(**QUICK, n_hidden=8).fit(data, RT60_IN_STORE, source_groups=SOURCE)
         for data in (X, stored)
     ]
-    assert max(stored.reads) <= 5 * SEGMENT  # batches of nearly equal size
+    assert max(stored.reads) <= 5 * CLIP  # batches of nearly equal size
     np.testing.assert_array_equal(fitted[1].predict(X), fitted[0].predict(X))
     np.testing.assert_array_equal(fitted[1].predict(stored), fitted[0].predict(X))
 
 
-def test_decay_slopes_of_a_store_are_those_of_the_array(store, monkeypatch):
-    monkeypatch.setattr("roomacoustic_sk.features.RECORDINGS_AT_ONCE", 4)
-    X = decaying_noise(LONG)
+def test_decay_slopes_of_a_store_and_an_array_agree(store):
+    X = decaying_noise(RT60_IN_STORE, LONG)
     stored = store(X)
     features = DecaySlopeFeatures(bands=[500, 2_000])
     np.testing.assert_array_equal(features.fit(stored).transform(stored), features.fit(X).transform(X))
-    assert max(stored.reads) <= 4 * LONG
+    assert max(stored.reads) <= RECORDINGS_AT_ONCE * LONG < stored.stored.size
 
 
-# --- What is read -------------------------------------------------------------------------------------------------
+# --- Reading --------------------------------------------------------------------------------------------------------
 
 
-def samples_read(stored, rows, starts, n_times):
+def samples_read(stored, indices, starts, n_times):
     recordings = as_recordings(stored, RATE)
     stored.reads.clear()
-    found = recordings.read(np.array(rows), np.array(starts), n_times)
-    expected = [stored.stored[row, start : start + n_times] for row, start in zip(rows, starts, strict=True)]
+    found = recordings.read(np.array(indices), np.array(starts), n_times)
+    expected = [stored.stored[index, start : start + n_times] for index, start in zip(indices, starts, strict=True)]
     np.testing.assert_array_equal(found, expected)
     return sorted(stored.reads)
 
 
-def test_neighbours_in_a_store_are_read_at_once_so_that_chunks_are_decoded_once(store):
-    stored = store(decaying_noise(LONG))
+def test_neighbours_in_a_store_are_read_together(store):
+    stored = store(decaying_noise(RT60_IN_STORE, LONG))
     assert samples_read(stored, [3, 1, 2, 4], [10, 10, 10, 10], 100) == [400]
     assert samples_read(stored, [7, 7, 7], [200, 0, 100], 100) == [300]  # one after the other
     assert samples_read(stored, [7, 8, 7, 8], [0, 100, 100, 0], 100) == [400]
@@ -135,15 +106,15 @@ def test_neighbours_in_a_store_are_read_at_once_so_that_chunks_are_decoded_once(
     assert samples_read(stored, [7, 7], [0, 0], 100) == [100]
 
 
-def test_no_sample_of_a_store_is_read_that_nobody_asked_for(store):
-    stored = store(decaying_noise(LONG))
+def test_only_requested_samples_of_a_store_are_read(store):
+    stored = store(decaying_noise(RT60_IN_STORE, LONG))
     assert samples_read(stored, [3, 5], [0, 0], 100) == [100, 100]
     assert samples_read(stored, [3, 4], [0, 1], 100) == [100, 100]
     assert samples_read(stored, [3, 3, 4], [0, 101, 0], 100) == [100, 100, 100]
 
 
 def test_recordings_of_a_store_are_taken_in_any_order(store):
-    X = decaying_noise(LONG)
+    X = decaying_noise(RT60_IN_STORE, LONG)
     stored = store(X)
     chosen = as_recordings(stored, RATE)[[9, 3, 8, 3]]
     np.testing.assert_array_equal(np.asarray(chosen), X[[9, 3, 8, 3]])

@@ -17,7 +17,7 @@ PARAMETERS = 10  # without self
 PARAMETERS_OF_A_LOADER = 26  # of a public function of datasets, whose options are all named
 
 MANY_PARAMETERS = {"__init__", "fit", "partial_fit"}
-"""An estimator lists its parameters in `__init__`; what `fit` takes belongs to the data."""
+"""An estimator lists its parameters in `__init__`; parameters of `fit` belong to the data."""
 
 MAY_TAKE_ANY_KEYWORDS = {
     "_validation.py:door.<locals>.opened": "passes on whatever the wrapped function takes",
@@ -133,7 +133,7 @@ def test_signatures_name_their_keywords():
     assert found - callbacks == set(MAY_TAKE_ANY_KEYWORDS)
 
 
-def test_no_function_is_told_the_name_of_its_caller():
+def test_no_function_takes_the_name_of_its_caller():
     told = []
     for _, file, name, function in every_function():
         positional, keywords = parameters(function)
@@ -142,7 +142,7 @@ def test_no_function_is_told_the_name_of_its_caller():
     assert told == []
 
 
-def test_only_warn_says_at_which_line_a_warning_is_shown():
+def test_only_warn_sets_the_stack_level():
     telling = []
     for path, file in zip(FILES, NAMES, strict=True):
         tree = ast.parse(path.read_text())
@@ -157,7 +157,7 @@ def says_level(call):
 
 
 @pytest.mark.parametrize("path", [path for path in FILES if path.name != "_validation.py"], ids=str)
-def test_warnings_are_given_by_warn_alone(path):
+def test_only_warn_gives_warnings(path):
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             assert "warnings" not in {alias.name for alias in node.names}, node.lineno
@@ -186,10 +186,75 @@ class A:
 '''
 
 
-def test_lines_and_parameters_are_counted_as_the_rules_say():
+def test_lines_and_parameters_are_counted_by_the_rules():
     found = dict(functions(ast.parse(SAMPLE)))
     assert list(found) == ["A.f", "A.f.<locals>.g"]
     assert code_lines(SAMPLE) == 13 - 3 - 1 - 1
     assert body_lines(found["A.f"]) == 4
     assert parameters(found["A.f"]) == (["x", "y"], ["caller"])
     assert found["A.f"].args.kwarg.arg == "kwargs"
+
+
+# --- The tests themselves -------------------------------------------------------------------------------------------
+
+TESTS = sorted(path for path in Path(__file__).parent.glob("*.py") if path.name != "test_table2.py")
+LINES_OF_A_TEST_FILE = 600
+CHARACTERS_OF_A_TEST_NAME = 69
+
+TESTS_OF_MORE_THAN_A_MODULE = {
+    "acoustics_oracles": "acoustics, against other libraries and measured rooms",
+    "checkpoints": "_torch/training and _torch/estimator: fits that were killed",
+    "docstrings": "all public names",
+    "grid_search": "examples/grid_search.py",
+    "imports": "all modules",
+    "quickstart": "examples/quickstart.py",
+    "sklearn": "all estimators, with the tools of scikit-learn",
+    "speed_page": "docs/speed.md",
+    "stores": "all estimators, on Zarr and HDF5",
+    "structure": "all modules, and the tests",
+}
+"""Test files that belong to no single module, and their subjects."""
+
+
+def subjects_of_tests():
+    """Return the names that a test file may have: modules, packages, and public functions of datasets."""
+    from roomacoustic_sk import datasets
+
+    modules = {part.lstrip("_") for path in FILES for part in path.relative_to(PACKAGE).with_suffix("").parts}
+    return modules | set(datasets.__all__)
+
+
+def is_fixture(node):
+    return any("fixture" in ast.unparse(decorator) for decorator in node.decorator_list)
+
+
+def top_level(path):
+    """Yield the functions and classes that a test file defines."""
+    yield from (node for node in ast.parse(path.read_text()).body if isinstance(node, DEFINITIONS))
+
+
+@pytest.mark.parametrize("path", TESTS, ids=lambda path: path.name)
+def test_test_files_and_names_of_tests_are_short(path):
+    assert len(path.read_text().splitlines()) <= LINES_OF_A_TEST_FILE
+    names = [node.name for node in top_level(path)]
+    assert [name for name in names if name.startswith("test_") and len(name) > CHARACTERS_OF_A_TEST_NAME] == []
+
+
+def test_every_test_file_belongs_to_a_module():
+    subjects = {path.stem.removeprefix("test_") for path in TESTS if path.stem.startswith("test_")}
+    experiments = {subject for subject in subjects if subject.startswith("experiments")}
+    assert subjects - experiments - subjects_of_tests() - set(TESTS_OF_MORE_THAN_A_MODULE) == set()
+
+
+def test_no_helper_is_defined_in_two_test_files():
+    helpers, fixtures = {}, {}
+    for path in TESTS:
+        for node in top_level(path):
+            if node.name.startswith("test_"):
+                continue
+            if is_fixture(node):  # the same name may stand for other data, the same code may not
+                fixtures.setdefault("\n".join(map(ast.unparse, node.body)), []).append(f"{path.name}:{node.name}")
+            else:
+                helpers.setdefault(node.name, []).append(path.name)
+    assert {name: files for name, files in helpers.items() if len(files) > 1} == {}
+    assert [places for places in fixtures.values() if len(places) > 1] == []

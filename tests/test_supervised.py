@@ -11,71 +11,65 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from skorch.callbacks import Callback
+from toys import (
+    CLIP,
+    SUPERVISED,
+    BatchWatcher,
+    decaying_noise,
+    fit_encoder,
+    outputs,
+    random_rt60,
+    same_weights,
+    weights,
+)
 
 from roomacoustic_sk import (
-    ContrastiveRoomEncoder,
     RoomRegressor,
     SupervisedRoomClassifier,
     SupervisedRoomRegressor,
 )
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
-CLIP = 8_000
-QUICK = {"segment_duration": 0.5, "max_epochs": 1, "precision": "float32", "n_hidden": 16, "random_state": 0}
 ESTIMATORS = [SupervisedRoomRegressor, SupervisedRoomClassifier]
 
 
-def decaying_noise(n_rows, seed=0, n_times=CLIP):
+def clips(n_recordings, seed=0, n_times=CLIP):
     """Return noise bursts that decay at a rate of their own, and the reverberation times."""
-    rng = np.random.default_rng(seed)
-    rt60 = np.exp(rng.uniform(np.log(0.1), np.log(1.0), n_rows))
-    time = np.arange(n_times) % 4_000 / 16_000
-    return (rng.standard_normal((n_rows, n_times)) * 10 ** (-3 * time / rt60[:, None])).astype(np.float32), rt60
+    rt60 = random_rt60(n_recordings, seed)
+    return decaying_noise(rt60, n_times, seed=seed), rt60
 
 
 @pytest.fixture(scope="module")
 def data():
     """Clips and reverberation times."""
-    return decaying_noise(60)
+    return clips(60)
 
 
 @pytest.fixture(scope="module")
 def encoder(data):
     """A contrastive encoder with its random initial weights."""
     X, _ = data
-    return ContrastiveRoomEncoder(segment_duration=0.5, max_epochs=0, n_classes=4, random_state=1).fit(
-        X, rir_groups=np.arange(60) // 3
-    )
+    return fit_encoder(X, {"rir_groups": np.arange(60) // 3}, network="bandwise", max_epochs=0, random_state=1)
 
 
-def targets(estimator, rt60):
+def targets_for(estimator, rt60):
     return rt60 if estimator is SupervisedRoomRegressor else np.where(rt60 > 0.3, "long", "short")
 
 
-class BatchWatcher(Callback):
-    """Keep the waveforms and targets of every batch."""
-
-    def on_train_begin(self, net, **kwargs):
-        self.seen = {True: [], False: []}
-
-    def on_batch_begin(self, net, batch=None, training=False, **kwargs):
-        self.seen[training].append((batch[0].numpy(), batch[1].numpy()))
-
-
 def test_reverberation_times_of_new_clips_are_estimated():
-    X, rt60 = decaying_noise(300)
-    model = SupervisedRoomRegressor(**QUICK | {"max_epochs": 8, "non_negative": True}).fit(X, rt60)
-    X, rt60 = decaying_noise(100, seed=1)
+    X, rt60 = clips(300)
+    model = SupervisedRoomRegressor(**SUPERVISED | {"max_epochs": 8, "non_negative": True}).fit(X, rt60)
+    X, rt60 = clips(100, seed=1)
     assert np.corrcoef(model.predict(X), rt60)[0, 1] > 0.9
     assert model.history_["valid_loss"].iloc[-1] < 0.5
 
 
 def test_classes_of_new_clips_are_estimated():
-    X, rt60 = decaying_noise(300)
-    model = SupervisedRoomClassifier(**QUICK | {"max_epochs": 8}).fit(X, targets(SupervisedRoomClassifier, rt60))
-    X, rt60 = decaying_noise(100, seed=1)
-    y = targets(SupervisedRoomClassifier, rt60)
+    X, rt60 = clips(300)
+    model = SupervisedRoomClassifier(**SUPERVISED | {"max_epochs": 8}).fit(
+        X, targets_for(SupervisedRoomClassifier, rt60)
+    )
+    X, rt60 = clips(100, seed=1)
+    y = targets_for(SupervisedRoomClassifier, rt60)
     assert model.classes_.tolist() == ["long", "short"]
     assert model.score(X, y) > 0.8
     probabilities = model.predict_proba(X)
@@ -86,24 +80,24 @@ def test_classes_of_new_clips_are_estimated():
 def test_several_targets_of_different_units_are_learned_at_once(data):
     X, rt60 = data
     y = np.stack([rt60, -20 * np.log10(rt60)], axis=1)
-    model = SupervisedRoomRegressor(**QUICK | {"max_epochs": 3}).fit(X, y)
+    model = SupervisedRoomRegressor(**SUPERVISED | {"max_epochs": 3}).fit(X, y)
     assert model.predict(X).shape == (60, 2)
-    assert SupervisedRoomRegressor(**QUICK).fit(X, y[:, :1]).predict(X).shape == (60, 1)
+    assert SupervisedRoomRegressor(**SUPERVISED).fit(X, y[:, :1]).predict(X).shape == (60, 1)
     assert model.predict(X)[:, 1].mean() == pytest.approx(y[:, 1].mean(), abs=y[:, 1].std())
 
 
 def test_estimates_scale_with_the_unit_of_the_targets(data):
     X, rt60 = data
-    in_s = SupervisedRoomRegressor(**QUICK).fit(X, rt60).predict(X)
-    in_ms = SupervisedRoomRegressor(**QUICK).fit(X, 1_000 * rt60 + 7).predict(X)
+    in_s = SupervisedRoomRegressor(**SUPERVISED).fit(X, rt60).predict(X)
+    in_ms = SupervisedRoomRegressor(**SUPERVISED).fit(X, 1_000 * rt60 + 7).predict(X)
     np.testing.assert_allclose(in_ms, 1_000 * in_s + 7, rtol=1e-4)
 
 
-def test_estimates_are_never_negative_where_they_must_not_be(data):
+def test_non_negative_estimates_never_go_below_zero(data):
     X, rt60 = data
     y = np.where(rt60 > 0.3, 10.0, -30.0)
     estimates = {
-        floor: SupervisedRoomRegressor(**QUICK | {"non_negative": floor, "max_epochs": 3}).fit(X, y).predict(X)
+        floor: SupervisedRoomRegressor(**SUPERVISED | {"non_negative": floor, "max_epochs": 3}).fit(X, y).predict(X)
         for floor in (True, False)
     }
     assert estimates[True].min() == pytest.approx(0, abs=1e-6)
@@ -119,37 +113,37 @@ def test_dropout_is_on_in_training_and_off_in_prediction(data):
         def on_grad_computed(self, net, **kwargs):
             modes.extend(m.training for m in net.module_.modules() if isinstance(m, torch.nn.Dropout))
 
-    model = SupervisedRoomRegressor(**QUICK, callbacks=[ModeWatcher()]).fit(X, rt60)
+    model = SupervisedRoomRegressor(**SUPERVISED, callbacks=[ModeWatcher()]).fit(X, rt60)
     assert modes
     assert all(modes)
     assert np.array_equal(model.predict(X), model.predict(X))
 
 
 @pytest.mark.parametrize("hold_out", ["source", "rir", "room"])
-def test_each_row_is_trained_with_its_own_target_once_an_epoch_and_what_is_held_out_is_so_whole(data, hold_out):
+def test_batches_keep_targets_aligned_and_hold_out_whole_labels(data, hold_out):
     X, _ = data
     y, wholes, others = np.arange(60.0), np.arange(60) // 4, np.arange(60) % 7
     labels = {f"{name}_groups": wholes if name == hold_out else others for name in ("source", "rir", "room")}
     watcher = BatchWatcher()
     # A list: of an array in memory the batches would be spectrograms.
-    SupervisedRoomRegressor(**QUICK, hold_out=hold_out, callbacks=[watcher]).fit(list(X), y, **labels)
-    rows = {}
+    SupervisedRoomRegressor(**SUPERVISED, hold_out=hold_out, callbacks=[watcher]).fit(list(X), y, **labels)
+    seen = {}
     for training, batches in watcher.seen.items():
         waveforms = np.concatenate([x for x, _ in batches])
-        row = np.array([np.flatnonzero((x == X).all(axis=1))[0] for x in waveforms])
+        indices = np.array([np.flatnonzero((x == X).all(axis=1))[0] for x in waveforms])
         standardised = np.concatenate([t for _, t in batches])[:, 0]
-        np.testing.assert_allclose(standardised, (row - y.mean()) / y.std(), rtol=1e-5)
-        assert len(np.unique(row)) == len(row)
-        rows[training] = row
-    assert len(rows[True]) + len(rows[False]) == 60
-    assert not set(wholes[rows[True]]) & set(wholes[rows[False]])
-    assert len(set(wholes[rows[False]])) == 3  # a fifth of 15
+        np.testing.assert_allclose(standardised, (indices - y.mean()) / y.std(), rtol=1e-5)
+        assert len(np.unique(indices)) == len(indices)
+        seen[training] = indices
+    assert len(seen[True]) + len(seen[False]) == 60
+    assert not set(wholes[seen[True]]) & set(wholes[seen[False]])
+    assert len(set(wholes[seen[False]])) == 3  # a fifth of 15
     assert max(len(x) for x, _ in watcher.seen[True]) <= 16
 
 
 def test_long_recordings_are_estimated_as_the_mean_of_their_segments(data):
     X, rt60 = data
-    model = SupervisedRoomRegressor(**QUICK).fit(X, rt60)
+    model = SupervisedRoomRegressor(**SUPERVISED).fit(X, rt60)
     long = np.concatenate([X[0], X[1], X[2, :1_000]])
     parts = model.predict(np.stack([X[0], X[1], long[-CLIP:]]))
     np.testing.assert_allclose(model.predict([long]), [parts.mean()], rtol=1e-5)
@@ -157,117 +151,94 @@ def test_long_recordings_are_estimated_as_the_mean_of_their_segments(data):
     np.testing.assert_allclose(first[1:], model.predict(X[5:6]), rtol=1e-5)
 
 
-def test_nothing_is_held_out_where_the_fraction_is_zero_or_there_is_one_source(data):
+def test_a_fraction_of_zero_or_a_single_source_holds_nothing_out(data):
     X, rt60 = data
-    model = SupervisedRoomRegressor(**QUICK | {"validation_fraction": 0}).fit(X, rt60)
+    model = SupervisedRoomRegressor(**SUPERVISED | {"validation_fraction": 0}).fit(X, rt60)
     assert model.history_["valid_loss"].isna().all()
     with pytest.warns(UserWarning, match="no validation: validation_fraction=0.2 leaves 0 of 60 rows"):
-        model = SupervisedRoomRegressor(**QUICK).fit(X, rt60, source_groups=np.zeros(60))
+        model = SupervisedRoomRegressor(**SUPERVISED).fit(X, rt60, source_groups=np.zeros(60))
     assert model.history_["valid_loss"].isna().all()
 
 
 @pytest.mark.filterwarnings("ignore:.*no validation")
-@pytest.mark.parametrize("n_rows", [2, 3, 5, 9])
-def test_a_few_rows_and_small_batches_do(n_rows, data):
+@pytest.mark.parametrize("n_recordings", [2, 3, 5, 9])
+def test_a_few_recordings_and_small_batches_suffice(n_recordings, data):
     X, rt60 = data
-    model = SupervisedRoomRegressor(**QUICK | {"batch_size": 2}).fit(X[:n_rows], rt60[:n_rows])
+    model = SupervisedRoomRegressor(**SUPERVISED | {"batch_size": 2}).fit(X[:n_recordings], rt60[:n_recordings])
     assert np.isfinite(model.predict(X)).all()
     with pytest.raises(ValueError, match="X must have at least two rows, got one sample"):
         model.fit(X[:1], rt60[:1])
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS)
-def test_the_same_seed_gives_the_same_model_to_the_bit(estimator, data):
+def test_a_seed_determines_the_model_to_the_last_bit(estimator, data):
     X, rt60 = data
-    y = targets(estimator, rt60)
+    y = targets_for(estimator, rt60)
     state = np.random.get_state()[1].copy(), torch.random.get_rng_state()  # noqa: NPY002 - the state to leave alone
 
-    def outputs(**parameters):
-        return estimator(**QUICK | parameters).fit(X, y)._outputs(X)
+    def fitted(**parameters):
+        return outputs(estimator(**SUPERVISED | parameters).fit(X, y), X)
 
-    assert np.array_equal(outputs(), outputs())
-    assert not np.array_equal(outputs(), outputs(random_state=1))
+    assert np.array_equal(fitted(), fitted())
+    assert not np.array_equal(fitted(), fitted(random_state=1))
     assert np.array_equal(np.random.get_state()[1], state[0])  # noqa: NPY002 - the state to leave alone
     assert torch.equal(torch.random.get_rng_state(), state[1])
 
 
-# Starting from an encoder
+# --- Starting from an encoder ---------------------------------------------------------------------------------------
 
 
-def weights(network):
-    return {key: value.clone() for key, value in network.state_dict().items()}
-
-
-def same(first, second):
-    return all(torch.equal(first[key], second[key]) for key in first)
-
-
-def test_a_frozen_encoder_keeps_its_weights_and_averages_and_only_the_head_learns(encoder, data):
+def test_a_frozen_encoder_stays_unchanged_while_the_head_learns(encoder, data):
     X, rt60 = data
     before = weights(encoder.network_)
-    model = SupervisedRoomRegressor(**QUICK | {"max_epochs": 3}, encoder=encoder, freeze_encoder=True).fit(X, rt60)
-    assert same(before, weights(model.network_))
+    model = SupervisedRoomRegressor(**SUPERVISED | {"max_epochs": 3}, encoder=encoder, freeze_encoder=True).fit(X, rt60)
+    assert same_weights(before, weights(model.network_))
     with torch.inference_mode():
         features = torch.from_numpy(encoder.transform(X))
-        expected = model._target.estimates(model.net_.module_[1:](features).numpy().astype(float))
-    np.testing.assert_allclose(model.predict(X), expected, rtol=1e-4)
+        standardised = model.net_.module_[1:](features).numpy()[:, 0]
+    np.testing.assert_allclose(model.predict(X), rt60.mean() + rt60.std() * standardised, rtol=1e-4)
     assert model.history_["train_loss"].is_monotonic_decreasing
 
 
-def test_an_encoder_that_is_not_frozen_is_tuned_and_the_given_one_left_alone(encoder, data):
+def test_fine_tuning_trains_a_copy_of_the_encoder(encoder, data):
     X, rt60 = data
     before = weights(encoder.network_)
-    untouched = SupervisedRoomRegressor(**QUICK | {"max_epochs": 0}, encoder=encoder).fit(X, rt60)
-    assert same(before, weights(untouched.network_))
-    model = SupervisedRoomRegressor(**QUICK, encoder=encoder).fit(X, rt60)
-    assert not same(before, weights(model.network_))
-    assert same(before, weights(encoder.network_))
+    untouched = SupervisedRoomRegressor(**SUPERVISED | {"max_epochs": 0}, encoder=encoder).fit(X, rt60)
+    assert same_weights(before, weights(untouched.network_))
+    model = SupervisedRoomRegressor(**SUPERVISED, encoder=encoder).fit(X, rt60)
+    assert not same_weights(before, weights(model.network_))
+    assert same_weights(before, weights(encoder.network_))
 
 
-def test_a_clone_keeps_an_encoder_that_is_wrapped_as_frozen(encoder, data):
+def test_a_clone_keeps_an_encoder_wrapped_in_frozen_estimator(encoder, data):
     X, rt60 = data
-    model = SupervisedRoomRegressor(**QUICK, encoder=FrozenEstimator(encoder))
+    model = SupervisedRoomRegressor(**SUPERVISED, encoder=FrozenEstimator(encoder))
     np.testing.assert_array_equal(clone(model).fit(X, rt60).predict(X), model.fit(X, rt60).predict(X))
 
 
-def test_encoders_that_cannot_serve_are_refused(encoder, data):
+def test_unusable_encoders_are_refused(encoder, data):
     X, rt60 = data
     unfitted = clone(encoder)
     with pytest.raises(ValueError, match=r"encoder must be a fitted ContrastiveRoomEncoder.*FrozenEstimator"):
-        SupervisedRoomRegressor(**QUICK, encoder=unfitted).fit(X, rt60)
+        SupervisedRoomRegressor(**SUPERVISED, encoder=unfitted).fit(X, rt60)
     with pytest.raises(ValueError, match="sample_rate must be the encoder's, 16000 Hz, got 8000 Hz"):
-        SupervisedRoomRegressor(**QUICK, encoder=encoder, sample_rate=8_000).fit(X, rt60)
+        SupervisedRoomRegressor(**SUPERVISED, encoder=encoder, sample_rate=8_000).fit(X, rt60)
     with pytest.raises(ValueError, match="encoder must be given where freeze_encoder is True, got None"):
-        SupervisedRoomClassifier(**QUICK, freeze_encoder=True).fit(X, rt60 > 0.3)
+        SupervisedRoomClassifier(**SUPERVISED, freeze_encoder=True).fit(X, rt60 > 0.3)
 
 
 def test_an_encoder_keeps_its_segment_length(encoder, data):
-    X, rt60 = decaying_noise(20, n_times=2 * CLIP)
-    model = SupervisedRoomRegressor(**QUICK | {"segment_duration": 1.0}, encoder=encoder).fit(X, rt60)
+    X, rt60 = clips(20, n_times=2 * CLIP)
+    model = SupervisedRoomRegressor(**SUPERVISED | {"segment_duration": 1.0}, encoder=encoder).fit(X, rt60)
     assert model.segment_length_ == CLIP
 
 
-# Fitted state
-
-
-@pytest.mark.parametrize("estimator", ESTIMATORS)
-def test_warm_start_goes_on_where_the_last_fit_ended(estimator, data):
-    X, rt60 = data
-    y = targets(estimator, rt60)
-    model = estimator(**QUICK | {"max_epochs": 2}, warm_start=True).fit(X, y)
-    learned = weights(model.network_)
-    model.set_params(max_epochs=0).fit(X, y)
-    assert same(learned, weights(model.network_))
-    model.set_params(max_epochs=1).fit(X, y)
-    assert model.n_iter_ == 3
-    assert model.history_["epoch"].tolist() == [1, 2, 3]
-    assert not same(learned, weights(model.network_))
-    assert model.set_params(warm_start=False).fit(X, y).n_iter_ == 1
+# --- Fitted state ---------------------------------------------------------------------------------------------------
 
 
 def test_warm_start_keeps_the_standardisation_of_the_targets(data):
     X, rt60 = data
-    model = SupervisedRoomRegressor(**QUICK, warm_start=True).fit(X, rt60)
+    model = SupervisedRoomRegressor(**SUPERVISED, warm_start=True).fit(X, rt60)
     before = model.predict(X)
     model.set_params(max_epochs=0).fit(X, 100 * rt60)
     assert np.array_equal(model.predict(X), before)
@@ -276,7 +247,7 @@ def test_warm_start_keeps_the_standardisation_of_the_targets(data):
 def test_warm_start_refuses_other_targets_and_networks(data):
     X, rt60 = data
     y = np.stack([rt60, rt60], axis=1)
-    one, two = (SupervisedRoomRegressor(**QUICK, warm_start=True).fit(X, targets) for targets in (rt60, y))
+    one, two = (SupervisedRoomRegressor(**SUPERVISED, warm_start=True).fit(X, targets) for targets in (rt60, y))
     with pytest.raises(
         ValueError, match=r"y must be of the shape that the first fit had, \(n_rows,\), .* got \(60, 2\)"
     ):
@@ -287,7 +258,7 @@ def test_warm_start_refuses_other_targets_and_networks(data):
         ValueError, match=r"n_hidden must stay as it was to go on with a fitted estimator \(16\), got 8"
     ):
         one.set_params(n_hidden=8).fit(X, rt60)
-    classifier = SupervisedRoomClassifier(**QUICK, warm_start=True).fit(X, rt60 > 0.3)
+    classifier = SupervisedRoomClassifier(**SUPERVISED, warm_start=True).fit(X, rt60 > 0.3)
     with pytest.raises(ValueError, match=r"y must be among the first fit's classes, \[False, True\], .* got 'a'"):
         classifier.fit(X, np.where(rt60 > 0.3, "a", "b"))
 
@@ -295,14 +266,14 @@ def test_warm_start_refuses_other_targets_and_networks(data):
 @pytest.mark.parametrize("estimator", ESTIMATORS)
 def test_models_can_be_pickled_without_their_training_data(estimator, data):
     X, rt60 = data
-    model = estimator(**QUICK).fit(X, targets(estimator, rt60))
+    model = estimator(**SUPERVISED).fit(X, targets_for(estimator, rt60))
     dump = pickle.dumps(model)
     assert np.array_equal(pickle.loads(dump).predict(X), model.predict(X))
-    half = pickle.dumps(estimator(**QUICK).fit(X[::2], targets(estimator, rt60[::2])))
+    half = pickle.dumps(estimator(**SUPERVISED).fit(X[::2], targets_for(estimator, rt60[::2])))
     assert abs(len(dump) - len(half)) < 1_000
 
 
-# What is refused
+# --- What is refused ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -316,28 +287,28 @@ def test_models_can_be_pickled_without_their_training_data(estimator, data):
     ],
 )
 @pytest.mark.parametrize("estimator", ESTIMATORS)
-def test_bad_data_are_refused(estimator, data, change, message):
-    model = estimator(**QUICK)
+def test_invalid_data_are_refused(estimator, data, change, message):
+    model = estimator(**SUPERVISED)
     with pytest.raises(ValueError, match=message):
         model.fit(*change(*data))
     with pytest.raises(NotFittedError):
         model.predict(data[0])
 
 
-def test_bad_labels_and_targets_are_refused(data):
+def test_invalid_labels_and_targets_are_refused(data):
     X, rt60 = data
     with pytest.raises(ValueError, match=r"source_groups must be 1-D with one label a row \(60 rows\)"):
-        SupervisedRoomRegressor(**QUICK).fit(X, rt60, source_groups=[1, 2])
+        SupervisedRoomRegressor(**SUPERVISED).fit(X, rt60, source_groups=[1, 2])
     with pytest.raises(ValueError, match=r"rir_groups must be 1-D with one label a row \(60 rows\)"):
-        SupervisedRoomRegressor(**QUICK).fit(X, rt60, rir_groups=[1, 2])
+        SupervisedRoomRegressor(**SUPERVISED).fit(X, rt60, rir_groups=[1, 2])
     with pytest.raises(ValueError, match="rir_groups must be given where hold_out='rir', got None"):
-        SupervisedRoomRegressor(**QUICK, hold_out="rir").fit(X, rt60, source_groups=np.arange(60))
+        SupervisedRoomRegressor(**SUPERVISED, hold_out="rir").fit(X, rt60, source_groups=np.arange(60))
     with pytest.raises(ValueError, match=r"hold_out must be one of .'source', 'rir', 'room'., got 'speaker'"):
-        SupervisedRoomRegressor(**QUICK, hold_out="speaker").fit(X, rt60)
+        SupervisedRoomRegressor(**SUPERVISED, hold_out="speaker").fit(X, rt60)
     with pytest.raises(ValueError, match="Unknown label type: continuous"):
-        SupervisedRoomClassifier(**QUICK).fit(X, rt60)
+        SupervisedRoomClassifier(**SUPERVISED).fit(X, rt60)
     with pytest.raises(ValueError, match="y must have at least two classes, got one class, 'small'"):
-        SupervisedRoomClassifier(**QUICK).fit(X, np.full(60, "small"))
+        SupervisedRoomClassifier(**SUPERVISED).fit(X, np.full(60, "small"))
 
 
 @pytest.mark.parametrize(
@@ -362,10 +333,10 @@ def test_bad_labels_and_targets_are_refused(data):
         ({"segment_duration": 0.1}, ValueError, "segment_duration must be at least 0.5 s for this network, got 0.1 s"),
     ],
 )
-def test_each_bad_parameter_is_named(data, parameters, error, message):
+def test_invalid_parameters_are_named(data, parameters, error, message):
     X, rt60 = data
     with pytest.raises(error, match=f"SupervisedRoomRegressor: {message}"):
-        SupervisedRoomRegressor(**QUICK | parameters).fit(X, rt60)
+        SupervisedRoomRegressor(**SUPERVISED | parameters).fit(X, rt60)
 
 
 def test_the_head_is_the_papers_and_its_parameters_are_counted(data):

@@ -1,4 +1,4 @@
-"""Synthetic speech has the rhythm, the pitch, the spectrum and the pauses of speech, and says that it is synthetic."""
+"""Synthetic speech has the rhythm, the pitch, the spectrum and the pauses of speech, and is marked as synthetic."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def voiced_pitches(segment: NDArray[np.float32]) -> NDArray[np.float64]:
     return RATE / lag[periodic & loud]
 
 
-def test_it_comes_as_from_load_speech_and_says_that_it_is_synthetic(speech: Bunch) -> None:
+def test_fields_are_those_of_load_speech_and_marked_synthetic(speech: Bunch) -> None:
     assert speech.segments.shape == (48, 64000)
     assert speech.segments.dtype == np.float32
     assert speech.synthetic is True
@@ -96,7 +96,7 @@ def test_voices_that_speak_faster_fluctuate_faster(speech: Bunch) -> None:
     assert np.corrcoef(rates, centroids)[0, 1] > 0.5
 
 
-def test_it_has_pauses_in_which_a_decay_is_heard(speech: Bunch) -> None:
+def test_pauses_are_long_enough_to_hear_a_decay(speech: Bunch) -> None:
     levels = frame_levels(speech.segments)
     quiet = levels < -30
     assert 0.1 < quiet.mean() < 0.35
@@ -106,7 +106,7 @@ def test_it_has_pauses_in_which_a_decay_is_heard(speech: Bunch) -> None:
     assert (levels > -60).all()  # but no digital silence
 
 
-def test_each_voice_keeps_to_its_own_pitch(speech: Bunch) -> None:
+def test_each_voice_has_its_own_pitch(speech: Bunch) -> None:
     for k, voice in enumerate(speech.voices):
         pitches = np.concatenate([voiced_pitches(segment) for segment in speech.segments[k::8]])
         assert len(pitches) > 100
@@ -159,13 +159,13 @@ def test_formants_move(speech: Bunch) -> None:
     assert np.percentile(centroid, 90) - np.percentile(centroid, 10) > 300
 
 
-def test_the_same_seed_gives_the_same_speech_and_another_other_speech() -> None:
+def test_a_seed_determines_the_speech() -> None:
     first, again, other = (make_speech(2, 4, duration=1.0, random_state=seed) for seed in (0, 0, 1))
     np.testing.assert_array_equal(first.segments, again.segments)
     assert np.abs(np.corrcoef(first.segments, other.segments)[:4, 4:]).max() < 0.5
 
 
-def test_no_segment_comes_twice() -> None:
+def test_no_two_segments_are_alike() -> None:
     segments = make_speech(1, 8, duration=1.0, random_state=0).segments
     assert np.abs(np.corrcoef(segments) - np.eye(8)).max() < 0.5
 
@@ -176,7 +176,7 @@ def test_more_segments_begin_with_the_same_ones() -> None:
 
 
 @pytest.mark.parametrize("rate", [8000, 22050, 44100])
-def test_it_can_be_made_at_other_rates(rate: int) -> None:
+def test_speech_can_be_made_at_other_rates(rate: int) -> None:
     speech = make_speech(2, 4, duration=1.5, sample_rate=rate, random_state=0)
     assert speech.segments.shape == (4, round(1.5 * rate))
     assert np.isfinite(speech.segments).all()
@@ -207,7 +207,7 @@ def test_voices_can_be_split() -> None:
         ({"sample_rate": 4000}, "sample_rate"),
     ],
 )
-def test_wrong_parameters_are_named(wrong: dict[str, float], message: str) -> None:
+def test_invalid_parameters_are_named(wrong: dict[str, float], message: str) -> None:
     with pytest.raises(ValueError, match=f"make_speech: {message}"):
         make_speech(**wrong)  # type: ignore[arg-type]
 

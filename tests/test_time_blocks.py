@@ -1,4 +1,4 @@
-"""The fast layout of convolutions along time gives what torch's own modules give, forward and backward."""
+"""The fast layout of convolutions along time agrees with torch's own modules, forward and backward."""
 
 from __future__ import annotations
 
@@ -7,22 +7,18 @@ import copy
 import pytest
 import torch
 from torch import nn
+from toys import ENCODER
 
+from roomacoustic_sk import ContrastiveRoomEncoder
 from roomacoustic_sk._torch.time_blocks import scratch, time_blocks
 from roomacoustic_sk.networks import RoomCNN
 
-
-@pytest.fixture(autouse=True)
-def same_weights():
-    """Let networks begin with the same weights in every run."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        yield
+pytestmark = pytest.mark.usefixtures("seeded_torch")
 
 
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("n_frames", [190, 191, 499, 500, 1021])
-def test_blocks_along_time_are_those_of_torch(n_frames, training):
+def test_time_blocks_agree_with_torchs_modules(n_frames, training):
     blocks = RoomCNN().blocks[:4].double().train(training)
     for block in blocks:  # no mean of 0 and no deviation of 1, so that folding them in wrongly would show
         nn.init.normal_(block[2].weight, 1.0, 0.3)
@@ -44,13 +40,13 @@ def test_blocks_along_time_are_those_of_torch(n_frames, training):
         torch.testing.assert_close(ours, theirs)
 
 
-def test_gradients_are_those_of_finite_differences():
+def test_gradients_agree_with_finite_differences():
     blocks = RoomCNN(n_channels=2).blocks[:2].double()
     x = torch.randn(2, 1, 2, 14).double().requires_grad_()
     assert torch.autograd.gradcheck(lambda x: time_blocks(x, blocks), (x,))
 
 
-def test_the_papers_network_gives_in_single_precision_what_its_modules_give():
+def test_the_papers_network_agrees_with_its_modules_in_float32():
     encoder = RoomCNN(8_000).eval()
     waveforms = torch.randn(4, 8_000)
     with torch.inference_mode():
@@ -59,13 +55,13 @@ def test_the_papers_network_gives_in_single_precision_what_its_modules_give():
         torch.testing.assert_close(encoder(waveforms), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_the_first_blocks_are_computed_in_single_precision_where_the_others_are_not():
+def test_the_first_blocks_stay_in_float32_under_autocast():
     blocks, x = RoomCNN().blocks[:4], torch.randn(2, 1, 17, 400)
     with torch.autocast("cpu", torch.bfloat16):
         assert time_blocks(x.bfloat16(), blocks).dtype == torch.float32
 
 
-def test_two_passes_forward_before_two_backward_do_not_share_memory():
+def test_two_forward_passes_before_backward_share_no_memory():
     blocks = RoomCNN().blocks[:4].double()
     first, second = torch.randn(2, 3, 1, 17, 300).double()
     expected = [torch.autograd.grad(blocks(x).sin().sum(), blocks.parameters()) for x in (first, second)]
@@ -76,7 +72,7 @@ def test_two_passes_forward_before_two_backward_do_not_share_memory():
             torch.testing.assert_close(found, expected)
 
 
-def test_a_graph_whose_memory_has_been_used_again_raises():
+def test_backward_through_reused_memory_raises():
     blocks, x = RoomCNN().blocks[:4], torch.randn(3, 1, 17, 300)
     with scratch.kept():
         loss = time_blocks(x, blocks).sin().sum()
@@ -108,12 +104,12 @@ def test_memory_does_not_grow_from_step_to_step():
         assert sum(map(len, scratch.free.values())) <= kept[-1]
 
 
-def test_memory_is_given_back_to_the_system():
+def test_memory_is_freed_by_the_outermost_user():
     blocks = RoomCNN().blocks[:4]
     with scratch.kept():
         with scratch.kept():
             time_blocks(torch.randn(3, 1, 17, 300), blocks).sum().backward()
-        assert scratch.free  # the outer user goes on with it
+        assert scratch.free  # the outer user still needs it
     assert not scratch.free
 
 
@@ -122,4 +118,13 @@ def test_a_network_used_on_its_own_leaves_no_memory_behind():
     network(x).sum().backward()
     with torch.inference_mode():
         network.eval()(x)
+    assert not scratch.free
+
+
+def test_fit_and_transform_free_their_memory(bursts):
+    X, groups = bursts
+    encoder = ContrastiveRoomEncoder(**ENCODER | {"network": "paper", "segment_duration": 0.25})
+    encoder.fit(X, **groups)
+    assert not scratch.free
+    encoder.transform(X)
     assert not scratch.free

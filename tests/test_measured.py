@@ -8,31 +8,30 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+from toys import RATE as SAMPLE_RATE
+from toys import exponential, write_audio
+from toys import noise as white_noise
 
 from roomacoustic_sk.acoustics import DecayRangeWarning
 from roomacoustic_sk.datasets._measured import load_measured_rirs
 
-SAMPLE_RATE = 16000
-
 
 def response(rt: float, *, duration: float = 1.0, sample_rate: int = SAMPLE_RATE, noise: float = -90.0) -> np.ndarray:
     """An exponential decay over noise at a level in dB re its peak."""
-    decay = 10 ** (-3 * np.arange(round(duration * sample_rate)) / sample_rate / rt)
-    return decay + 10 ** (noise / 20) * np.random.default_rng(0).standard_normal(len(decay))
+    decay = exponential(rt, duration, sample_rate)
+    return decay + white_noise(len(decay), level=noise)
 
 
-def write(path: Path, samples: np.ndarray, sample_rate: int = SAMPLE_RATE) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    soundfile.write(path, 0.5 * samples, sample_rate, subtype="PCM_24")
-    return path
+def write_response(path: Path, samples: np.ndarray, sample_rate: int = SAMPLE_RATE) -> Path:
+    return write_audio(path, 0.5 * samples, sample_rate, subtype="PCM_24")
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Three responses of two rooms, in three formats and rates."""
-    write(tmp_path / "hall" / "near.wav", response(0.8))
-    write(tmp_path / "hall" / "far.flac", response(0.9, sample_rate=48000), 48000)
-    write(tmp_path / "office" / "1.wav", response(0.3, sample_rate=44100), 44100)
+    write_response(tmp_path / "hall" / "near.wav", response(0.8))
+    write_response(tmp_path / "hall" / "far.flac", response(0.9, sample_rate=48000), 48000)
+    write_response(tmp_path / "office" / "1.wav", response(0.3, sample_rate=44100), 44100)
     return tmp_path
 
 
@@ -72,7 +71,7 @@ def test_a_folder_gives_labelled_responses_by_room(folder: Path) -> None:
 
 def test_files_directly_in_the_folder_are_of_one_room_named_after_it(tmp_path: Path) -> None:
     for i in range(2):
-        write(tmp_path / "chapel" / f"{i}.wav", response(0.5))
+        write_response(tmp_path / "chapel" / f"{i}.wav", response(0.5))
     assert load_measured_rirs(tmp_path / "chapel").room.tolist() == ["chapel", "chapel"]
 
 
@@ -96,13 +95,13 @@ def test_a_table_brings_rooms_and_geometry_from_a_frame_or_a_csv_file(folder: Pa
         assert rooms.table["condition"].tolist()[1:] == ["empty", "full"]
 
 
-def test_states_of_a_room_are_one_room_unless_told_apart(folder: Path, table: pd.DataFrame) -> None:
+def test_states_of_a_room_are_one_room_by_default(folder: Path, table: pd.DataFrame) -> None:
     rooms = load_measured_rirs(table, root=folder, room_columns=("room", "condition"))
     assert rooms.room.tolist() == ["office", "hall/empty", "hall/full"]
     assert load_measured_rirs(table.drop(columns="room"), root=folder).room.tolist() == ["office", "hall", "hall"]
 
 
-def test_the_result_has_the_shape_of_simulated_rooms(folder: Path) -> None:
+def test_fields_are_those_of_simulated_rooms(folder: Path) -> None:
     from roomacoustic_sk.datasets import simulate_rooms
 
     simulated = simulate_rooms(1, 1, materials=0.5, random_state=0)
@@ -113,9 +112,9 @@ def test_the_result_has_the_shape_of_simulated_rooms(folder: Path) -> None:
         assert measured[name].shape == (3,)
 
 
-def test_a_response_without_t30_has_t20_and_says_so(tmp_path: Path) -> None:
-    write(tmp_path / "1.wav", response(0.5))
-    write(tmp_path / "2.wav", response(0.5, noise=-35))
+def test_a_response_without_t30_gets_t20_with_its_range(tmp_path: Path) -> None:
+    write_response(tmp_path / "1.wav", response(0.5))
+    write_response(tmp_path / "2.wav", response(0.5, noise=-35))
     rooms = load_measured_rirs(tmp_path)
     assert rooms.target["rt60_range"].tolist() == ["T30", "T20"]
     assert rooms.target["rt60"].to_numpy() == pytest.approx([0.5, 0.5], rel=0.05)
@@ -127,7 +126,7 @@ def test_a_response_without_t30_has_t20_and_says_so(tmp_path: Path) -> None:
 
 
 def test_one_warning_names_the_files_without_labels(folder: Path) -> None:
-    write(folder / "yard" / "hiss.wav", 0.1 * np.random.default_rng(0).standard_normal(SAMPLE_RATE))
+    write_response(folder / "yard" / "hiss.wav", 0.1 * np.random.default_rng(0).standard_normal(SAMPLE_RATE))
     with pytest.warns(DecayRangeWarning) as record:
         rooms = load_measured_rirs(folder)
     assert len(record) == 1
@@ -141,7 +140,7 @@ def test_one_warning_names_the_files_without_labels(folder: Path) -> None:
 
 
 def test_a_channel_must_be_chosen_where_there_are_several(folder: Path) -> None:
-    write(folder / "stereo.wav", np.stack([response(0.4), response(0.7)], axis=1))
+    write_response(folder / "stereo.wav", np.stack([response(0.4), response(0.7)], axis=1))
     with pytest.raises(ValueError, match=r"one channel, got 2 in .*stereo\.wav\. Pass channel=0"):
         load_measured_rirs(folder)
     for channel, rt60 in enumerate([0.4, 0.7]):
@@ -152,14 +151,14 @@ def test_a_channel_must_be_chosen_where_there_are_several(folder: Path) -> None:
         load_measured_rirs(table, root=folder, channel=2)
 
 
-def test_progress_shows_only_where_asked(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_progress_is_shown_only_on_request(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
     load_measured_rirs(folder)
     assert capfd.readouterr().err == ""
     load_measured_rirs(folder, verbose=1)
     assert "3/3" in capfd.readouterr().err
 
 
-# --- Bad input --------------------------------------------------------------------------------------------------
+# --- Bad input ------------------------------------------------------------------------------------------------------
 
 
 def test_a_broken_file_is_named(folder: Path) -> None:
@@ -173,10 +172,10 @@ def test_a_broken_file_is_named(folder: Path) -> None:
     bad.write_bytes((folder / "hall" / "near.wav").read_bytes()[:20000])
     with pytest.raises(ValueError, match=r"load_measured_rirs: .*bad\.wav.*truncated"):
         load_measured_rirs(table, root=folder)
-    write(bad, np.zeros(SAMPLE_RATE))
+    write_response(bad, np.zeros(SAMPLE_RATE))
     with pytest.raises(ValueError, match=r"must not be silent, got nothing but zeros in .*bad\.wav"):
         load_measured_rirs(table, root=folder)
-    write(bad, response(0.3, duration=0.05))
+    write_response(bad, response(0.3, duration=0.05))
     with pytest.raises(ValueError, match=r"longer than 0\.05 s, got 0\.050 s in .*bad\.wav"):
         load_measured_rirs(table, root=folder)
     soundfile.write(bad, np.array([1.0, np.nan] * 4000), SAMPLE_RATE, subtype="FLOAT")
@@ -191,7 +190,7 @@ def test_an_empty_or_missing_folder_is_refused(tmp_path: Path) -> None:
         load_measured_rirs(tmp_path / "nowhere")
 
 
-def test_a_table_that_is_none_is_refused(folder: Path, table: pd.DataFrame) -> None:
+def test_invalid_tables_are_refused(folder: Path, table: pd.DataFrame) -> None:
     with pytest.raises(ValueError, match=r"path in each of its column 'file', got 3 rows with columns \['room'"):
         load_measured_rirs(table.drop(columns="file"), root=folder)
     with pytest.raises(ValueError, match=r"at least one row .*got 0 rows"):
@@ -208,7 +207,7 @@ def test_a_table_that_is_none_is_refused(folder: Path, table: pd.DataFrame) -> N
         load_measured_rirs(table.assign(volume_m3=[60, -3, 900]), root=folder)
 
 
-def test_rooms_that_cannot_be_told_apart_are_refused(folder: Path, table: pd.DataFrame) -> None:
+def test_invalid_room_columns_are_refused(folder: Path, table: pd.DataFrame) -> None:
     with pytest.raises(ValueError, match=r"room_columns must be among the columns .*got \['hall'\]"):
         load_measured_rirs(table, root=folder, room_columns=("hall",))
     with pytest.raises(
@@ -219,7 +218,7 @@ def test_rooms_that_cannot_be_told_apart_are_refused(folder: Path, table: pd.Dat
         load_measured_rirs(table, root=folder, room_columns="room")
 
 
-def test_bad_rates_and_ranges_are_refused(folder: Path) -> None:
+def test_invalid_rates_and_ranges_are_refused(folder: Path) -> None:
     with pytest.raises(ValueError, match="load_measured_rirs: sample_rate"):
         load_measured_rirs(folder, sample_rate=0)
     with pytest.raises(ValueError, match="load_measured_rirs: decay_ranges must be one of"):
@@ -228,7 +227,7 @@ def test_bad_rates_and_ranges_are_refused(folder: Path) -> None:
         load_measured_rirs(folder, decay_ranges="T30")
 
 
-# --- Real rooms -------------------------------------------------------------------------------------------------
+# --- Real rooms -----------------------------------------------------------------------------------------------------
 
 
 def test_the_documented_rooms_load_with_their_labels(shared_data: Path) -> None:
