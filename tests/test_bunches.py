@@ -170,7 +170,7 @@ def test_invalid_indices_are_refused(rooms: Bunch, indices: Any, error: type[Exc
 def test_objects_without_entries_are_refused() -> None:
     with pytest.raises(TypeError, match=r"take: bunch must be a Bunch, got an array"):
         take(np.ones((2, 3)), [0])  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=r"take: bunch must have one label an entry in a field rir, .* with data, x"):
+    with pytest.raises(ValueError, match=r"take: bunch must have one label per entry in a field rir, .* with data, x"):
         take(Bunch(data=np.ones((2, 3)), x=1), [0])
 
 
@@ -202,7 +202,7 @@ def test_a_split_without_a_speaker_in_each_part_is_refused() -> None:
     speech = Bunch(segments=np.ones((4, 2)), speaker=np.array([0, 0, 1, 1]))
     with pytest.raises(ValueError, match="fractions must give each part a speaker"):
         split_by_speaker(speech, (0.9, 0.1))
-    with pytest.raises(ValueError, match="fractions must be at least one and sum to at most 1"):
+    with pytest.raises(ValueError, match="fractions must have at least one value and sum to at most 1"):
         split_by_speaker(speech, (0.9, 0.2))
     with pytest.raises(ValueError, match="fractions must be a number above 0"):
         split_by_speaker(speech, (1.0, 0.0))
@@ -231,7 +231,7 @@ def test_lazy_clips_are_split_by_speaker(lazy: Bunch) -> None:
 def test_a_split_names_missing_fields(rooms: Bunch) -> None:
     with pytest.raises(ValueError, match=r"^split_by_speaker: speech must have a field speaker, got a Bunch with rirs"):
         split_by_speaker(rooms)
-    with pytest.raises(ValueError, match=r"^split_by_speaker: speech must have one label an entry in a field rir"):
+    with pytest.raises(ValueError, match=r"^split_by_speaker: speech must have one label per entry in a field rir"):
         split_by_speaker(Bunch(segments=np.ones((2, 3))))
     with pytest.raises(ValueError, match=r"^split_by_speaker: speech\.segments must have one item for each of the 2"):
         split_by_speaker(Bunch(segments=[[1.0]], speaker=["a", "b"]), (0.5, 0.5))
@@ -364,10 +364,16 @@ def test_a_single_bunch_is_returned_with_its_values(rooms: Bunch, speech: Bunch,
     ("change", "message"),
     [
         ({"sample_rate": 8000}, "bunches must have the same sampling rate, got 16000 Hz, 8000 Hz. Load or simulate"),
-        ({"room": np.array(["a", "b"])}, "bunches must have labels of one kind in room, got whole numbers in some"),
+        (
+            {"room": np.array(["a", "b"])},
+            "bunches must have labels of one kind in room, got whole numbers in only some",
+        ),
         ({"segments": np.ones((2, 4))}, r"bunches must have segments of one length, got shapes \(2, 3\) and \(2, 4\)"),
         ({"target": np.ones((2, 1))}, "bunches must have target of one kind, got a frame or series in some of them"),
-        ({"window": "hann"}, "bunches must be equal in window, which has not one item an entry, got different ones"),
+        (
+            {"window": "hann"},
+            "bunches must have equal window, which does not have one item per entry, got different ones",
+        ),
         ({"speaker": np.arange(3)}, r"bunches\[1\]\.speaker must have one item for each of the 2 entries, got 3"),
         ({"extra": 1}, "bunches must have the same fields, got extra in some of them only"),
     ],
@@ -389,11 +395,11 @@ def test_incompatible_bunches_are_refused(change: dict[str, Any], message: str) 
 @pytest.mark.parametrize(
     ("bunches", "options", "error", "message"),
     [
-        ([], {}, ValueError, "bunches must be at least one, got none"),
+        ([], {}, ValueError, "bunches must contain at least one Bunch, got none"),
         (Bunch(rir=[0]), {}, TypeError, "bunches must be a list of Bunches, got a Bunch"),
         (3, {}, TypeError, "bunches must be a list of Bunches, got 3"),
         ([Bunch(rir=[0]), 3], {}, TypeError, r"bunches\[1\] must be a Bunch, got 3"),
-        ([Bunch(rir=[0]), Bunch(data=[0])], {}, ValueError, r"bunches\[1\] must have one label an entry in a field"),
+        ([Bunch(rir=[0]), Bunch(data=[0])], {}, ValueError, r"bunches\[1\] must have one label per entry in a field"),
         ([Bunch(rir=[0])], {"shared": "rir"}, ValueError, "shared must be a list of some of .*, got 'rir'"),
         (
             [Bunch(rir=[0])],

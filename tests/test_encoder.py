@@ -135,7 +135,10 @@ def test_parameters_set_after_fit_are_checked_by_transform(trained, bursts, para
 def test_short_recordings_are_repeated_with_a_warning(trained, bursts):
     X = bursts[0][:3]
     recordings = [X[0, :5_000], X[1], X[2, :3_000]]
-    message = r"2 of 3 rows of X are shorter than the 0.5 s needed \(3000 to 8000 samples\): they were repeated"
+    message = (
+        r"2 of 3 recordings in X are shorter than the 0.5 s needed \(the shortest has 3000 of 8000 samples\) "
+        "and were repeated"
+    )
     with pytest.warns(UserWarning, match=message):
         found = trained.transform(recordings)
     repeated = np.stack([np.tile(recording, 3)[:CLIP] for recording in recordings])
@@ -159,7 +162,7 @@ def test_short_clips_are_repeated_for_the_papers_network(bursts):
     X, groups = bursts
     encoder = fit_encoder(X, groups, network="paper", segment_duration=0.25)
     assert encoder.segment_length_ == 4_000
-    with pytest.warns(UserWarning, match=r"2 of 2 rows of X are shorter than the 0.25 s needed"):
+    with pytest.warns(UserWarning, match=r"2 of 2 recordings in X are shorter than the 0.25 s needed"):
         found = encoder.transform(list(X[:2, :2_500]))
     np.testing.assert_allclose(found, encoder.transform(list(np.tile(X[:2, :2_500], 2)[:, :4_000])), atol=2e-6)
 
@@ -167,7 +170,10 @@ def test_short_clips_are_repeated_for_the_papers_network(bursts):
 def test_short_recordings_are_repeated_in_training_with_a_warning(bursts):
     X, groups = bursts
     recordings = [recording[:5_000] if i < 7 else recording for i, recording in enumerate(X)]
-    with pytest.warns(UserWarning, match=r"7 of 80 rows of X are shorter than the 0.5 s needed \(5000 to 8000 samples"):
+    with pytest.warns(
+        UserWarning,
+        match=r"7 of 80 recordings in X are shorter than the 0.5 s needed \(the shortest has 5000 of 8000 samples",
+    ):
         encoder = fit_encoder(recordings, groups)
     repeated = np.stack([np.resize(recording, CLIP) for recording in recordings])
     assert np.array_equal(encoder.transform(X), fit_encoder(repeated, groups).transform(X))
@@ -176,7 +182,7 @@ def test_short_recordings_are_repeated_in_training_with_a_warning(bursts):
 def test_segments_are_shortened_to_the_longest_recording(bursts):
     X, groups = bursts
     with pytest.warns(
-        UserWarning, match=r"segment_duration reduced from 4 s to 0.5 s: the longest recording has 0.5 s"
+        UserWarning, match=r"segment_duration reduced from 4 s to 0.5 s: the longest recording is 0.5 s long"
     ):
         encoder = fit_encoder(X, groups, segment_duration=4.0)
     assert encoder.segment_length_ == CLIP
@@ -271,14 +277,14 @@ def test_without_labels_views_are_different_segments():
 
 def test_without_labels_segments_are_at_most_half_a_recording():
     with pytest.warns(
-        UserWarning, match="reduced from 4 s to 0.5 s: segments of unlabelled recordings differ .* has 1 s"
+        UserWarning, match="reduced from 4 s to 0.5 s: segments of an unlabelled recording must start .* is 1 s long"
     ):
         encoder = fit_encoder(numbered_recordings(20, 2 * CLIP), {}, segment_duration=4.0)
     assert encoder.segment_length_ == CLIP
 
 
 def test_unlabelled_recordings_of_one_segment_give_a_warning(bursts):
-    message = "X should have recordings longer than 0.5 s where there are no rir_groups, .*, got 0.5 s at most"
+    message = "X should have recordings longer than 0.5 s if there are no rir_groups, .*, got at most 0.5 s"
     with pytest.warns(UserWarning, match=message):
         encoder = fit_encoder(bursts[0], {})
     assert encoder.segment_length_ == CLIP
@@ -416,7 +422,7 @@ def test_warnings_point_at_the_users_line_through_scikit_learn_too(bursts):
     X, groups = bursts
     encoder = fit_encoder(X, groups, max_epochs=0)
     for call in (encoder.transform, Pipeline([("enc", encoder)]).transform, lambda X: cross_validate_once(encoder, X)):
-        with pytest.warns(UserWarning, match="ContrastiveRoomEncoder: 80 of 80 rows of X are shorter") as seen:
+        with pytest.warns(UserWarning, match="ContrastiveRoomEncoder: 80 of 80 recordings in X are shorter") as seen:
             call(list(X[:, :1000]))
         assert {warning.filename for warning in seen} == {__file__}
 
@@ -435,13 +441,13 @@ def cross_validate_once(encoder, X):
         (lambda X: np.where(np.arange(CLIP) == 9, np.nan, X), ValueError, "X must be finite, got NaN .* in rows"),
         (lambda X: [*X[:2], np.full(CLIP, np.inf), *X[3:]], ValueError, "X must be finite, got NaN .* in row 2"),
         (lambda X: X * (np.arange(80) != 3)[:, None], ValueError, "X must not be silent, got .* zeros in row 3"),
-        (lambda X: X.T, ValueError, r"X must be of shape \(n_rows, n_times\), got \(8000, 80\).*Pass X.T"),
+        (lambda X: X.T, ValueError, r"X must be of shape \(n_recordings, n_times\), got \(8000, 80\).*Pass X.T"),
         (lambda X: X[0], ValueError, r"X must be a 2-D array.*Reshape your data with X.reshape\(1, -1\)"),
         (lambda X: X[:, None], ValueError, "X must be a 2-D array"),
-        (lambda X: X[:0], ValueError, "X must have at least one row"),
+        (lambda X: X[:0], ValueError, "X must have at least one waveform"),
         (lambda X: X > 0, TypeError, "X must hold floating-point or integer samples, got dtype bool"),
         (lambda X: 0 * X.astype(np.uint8) + 128, ValueError, "X must not be silent"),
-        (lambda X: [*X[:-1], X[-1, :0]], ValueError, "X must have samples in every row, got row 79 without any"),
+        (lambda X: [*X[:-1], X[-1, :0]], ValueError, "X must have samples in every waveform, got row 79 without any"),
     ],
 )
 def test_invalid_waveforms_are_refused_by_fit_and_transform(trained, bursts, change, error, message):
@@ -459,21 +465,21 @@ RIR, SOURCE = np.tile(np.arange(N_RIRS), 20), np.repeat(np.arange(20), N_RIRS)
 @pytest.mark.parametrize(
     ("parameters", "groups", "message"),
     [
-        ({}, {"rir_groups": RIR[:-1]}, r"rir_groups must be 1-D with one label a row \(80 rows\), got .*\(79,\)"),
-        ({}, {"rir_groups": RIR, "source_groups": SOURCE[:40]}, "source_groups must be 1-D with one label a row"),
-        ({}, {"rir_groups": RIR, "room_groups": RIR[:, None]}, "room_groups must be 1-D with one label a row"),
+        ({}, {"rir_groups": RIR[:-1]}, r"rir_groups must be 1-D with 80 labels, got .*\(79,\)"),
+        ({}, {"rir_groups": RIR, "source_groups": SOURCE[:40]}, "source_groups must be 1-D with"),
+        ({}, {"rir_groups": RIR, "room_groups": RIR[:, None]}, "room_groups must be 1-D with"),
         ({}, {"rir_groups": np.where(RIR == 0, np.nan, RIR)}, "rir_groups must not have missing labels, got some in"),
-        ({}, {"source_groups": SOURCE}, "rir_groups must be given where source_groups is, got None"),
-        ({}, {"room_groups": RIR, "source_groups": SOURCE}, "rir_groups must be given where source_groups and"),
-        ({}, {"rir_groups": np.zeros(80)}, "rir_groups must name at least two RIRs to tell apart, got one RIR"),
-        ({}, {"rir_groups": np.arange(80)}, "at least 2 RIRs with 2 different rows each"),
+        ({}, {"source_groups": SOURCE}, "rir_groups must be given together with source_groups, got None"),
+        ({}, {"room_groups": RIR, "source_groups": SOURCE}, "rir_groups must be given together with source_groups and"),
+        ({}, {"rir_groups": np.zeros(80)}, "rir_groups must contain at least two different RIRs, got one RIR"),
+        ({}, {"rir_groups": np.arange(80)}, "at least 2 RIRs with 2 different recordings each"),
         ({"sampling": "hard"}, {"rir_groups": RIR}, "source_groups must be given for sampling='hard', got None"),
         (
             {"sampling": "position_independent"},
             {"rir_groups": RIR, "source_groups": SOURCE},
             "room_groups must be given for sampling='position_independent', got None",
         ),
-        ({"sampling": "hard"}, {"rir_groups": RIR, "source_groups": np.arange(80)}, "sources that 2 classes share"),
+        ({"sampling": "hard"}, {"rir_groups": RIR, "source_groups": np.arange(80)}, "sources shared by 2 classes"),
     ],
 )
 @pytest.mark.parametrize("validation_fraction", [0, 0.2])
@@ -489,7 +495,10 @@ def test_an_rir_in_two_rooms_is_refused(bursts):
     X, groups = bursts
     room = groups["rir_groups"] // 2
     fit_encoder(X, groups | {"room_groups": room})
-    message = r"room_groups must name one room for each RIR, got 2 rooms for RIR 0 \(0, 1\). Are the two mixed up"
+    message = (
+        r"room_groups must name one room for each RIR, got 2 rooms for RIR 0 \(0, 1\). "
+        "Are rir_groups and room_groups swapped"
+    )
     with pytest.raises(ValueError, match=message):
         fit_encoder(X, {"rir_groups": room, "room_groups": groups["rir_groups"]})
 
@@ -497,7 +506,7 @@ def test_an_rir_in_two_rooms_is_refused(bursts):
 def test_missing_targets_give_a_warning_before_training(bursts):
     X, groups = bursts
     for y in (np.where(np.arange(80) < 3, np.nan, 1.0), np.where(np.arange(160) < 6, np.nan, 1.0).reshape(80, 2)):
-        with pytest.warns(UserWarning, match="y has missing targets in 3 of 80 rows.*drop these rows"):
+        with pytest.warns(UserWarning, match="y has missing targets for 3 of 80 recordings.*drop these recordings"):
             ContrastiveRoomEncoder(**ENCODER).fit(X, y, **groups)
 
 
@@ -507,7 +516,7 @@ def test_sampling_that_needs_labels_is_refused_without_them():
 
 
 def test_one_recording_without_labels_is_refused(bursts):
-    with pytest.raises(ValueError, match="at least two RIRs to tell apart, got one sample and no rir_groups"):
+    with pytest.raises(ValueError, match="at least two different RIRs, got one sample and no rir_groups"):
         ContrastiveRoomEncoder(**ENCODER).fit(bursts[0][:1])
 
 

@@ -138,7 +138,7 @@ def test_a_resumed_training_may_have_new_batches_and_a_new_schedule(room_grid):
 def test_resuming_with_another_network_is_refused(room_grid):
     X, _, groups = room_grid
     encoder = ContrastiveRoomEncoder(**ENCODER | {"network": "bandwise"}, warm_start=True).fit(X, **groups)
-    message = r"network must stay as it was to go on with a fitted estimator \('bandwise'\), got 'paper'"
+    message = r"network must be unchanged to resume from a fitted estimator \('bandwise'\), got 'paper'"
     with pytest.raises(ValueError, match=message):
         encoder.set_params(network="paper").fit(X, **groups)
     with pytest.raises(ValueError, match=message):

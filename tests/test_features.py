@@ -82,7 +82,9 @@ def test_slopes_depend_neither_on_n_jobs_nor_on_other_recordings(tmp_path):
 
 def test_short_recordings_are_repeated_with_a_warning():
     X = bursts([0.3, 0.5], 0.25)
-    with pytest.warns(UserWarning, match="DecaySlopeFeatures: 2 of 2 rows of X are shorter than the 0.4 s needed"):
+    with pytest.warns(
+        UserWarning, match="DecaySlopeFeatures: 2 of 2 recordings in X are shorter than the 0.4 s needed"
+    ):
         found = DecaySlopeFeatures().fit(X).transform(X)
     np.testing.assert_allclose(found, DecaySlopeFeatures().fit_transform(np.hstack([X, X])[:, :6_400]), rtol=1e-6)
 

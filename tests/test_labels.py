@@ -31,9 +31,9 @@ def test_labels_of_any_kind_pass(labels):
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        ([0, 1], "g must be 1-D with one label a row (3 rows), got an array of shape (2,) and dtype int64."),
-        ([["a"]] * 3, "g must be 1-D with one label a row (3 rows), got an array of shape (3, 1) and dtype <U1."),
-        (None, "g must be 1-D with one label a row (3 rows), got an array of shape () and dtype object."),
+        ([0, 1], "g must be 1-D with 3 labels, got an array of shape (2,) and dtype int64."),
+        ([["a"]] * 3, "g must be 1-D with 3 labels, got an array of shape (3, 1) and dtype <U1."),
+        (None, "g must be 1-D with 3 labels, got an array of shape () and dtype object."),
         ([0, np.nan, 1], "g must not have missing labels, got some in row 1."),
         (["a", None, None], "g must not have missing labels, got some in rows 1, 2."),
         (np.array(["a", np.nan, "b"], dtype=object), "g must not have missing labels, got some in row 1."),
@@ -77,7 +77,10 @@ def test_labels_are_coded_in_sorted_order_and_parts_are_recoded():
 def test_a_response_in_two_rooms_is_refused_on_request():
     arguments = 4, [0, 0, 1, 1], None, ["x", "y", "x", "x"]
     assert GroupLabels.checked(*arguments).room.tolist() == [0, 1, 0, 0]
-    message = r"room_groups must name one room for each RIR, got 2 rooms for RIR 0 \('x', 'y'\). Are the two mixed up"
+    message = (
+        r"room_groups must name one room for each RIR, got 2 rooms for RIR 0 \('x', 'y'\). "
+        "Are rir_groups and room_groups swapped"
+    )
     with pytest.raises(ValueError, match=message):
         GroupLabels.checked(*arguments, one_room_each=True)
 
@@ -85,9 +88,9 @@ def test_a_response_in_two_rooms_is_refused_on_request():
 def test_labels_that_cannot_be_held_out_are_refused():
     labels = GroupLabels.checked(4, [0, 0, 1, 1])
     assert labels.to_hold_out("source").tolist() == [0, 1, 2, 3]
-    with pytest.raises(ValueError, match=r"rir_groups must have at least 3 different labels where hold_out='rir'"):
+    with pytest.raises(ValueError, match=r"rir_groups must have at least 3 different labels if hold_out='rir'"):
         labels.to_hold_out("rir")
-    with pytest.raises(ValueError, match=r"room_groups must be given where hold_out='room', got None"):
+    with pytest.raises(ValueError, match=r"room_groups must be given if hold_out='room', got None"):
         labels.to_hold_out("room")
 
 

@@ -86,7 +86,9 @@ def test_an_abandoned_download_resumes_in_the_next_call(server: Server, tmp_path
     part = tmp_path / "dev-clean.tar.gz.part"
     part.write_bytes(server.archive[:1000])
     server.failures = 5
-    with pytest.raises(ConnectionError, match=r"fetch_librispeech: .*503.*goes on from the 0\.0 MB that are here"):
+    with pytest.raises(
+        ConnectionError, match=r"fetch_librispeech: .*503.*to resume from the 0\.0 MB downloaded so far"
+    ):
         fetch(server, tmp_path)
     assert files_below(tmp_path) == ["dev-clean.tar.gz.part"]
     fetch(server, tmp_path)
@@ -175,7 +177,7 @@ def test_a_missing_archive_is_requested_only_once(server: Server, tmp_path: Path
 
 
 def test_an_unreachable_server_is_one_clear_error(tmp_path: Path) -> None:
-    with pytest.raises(ConnectionError, match=r"fetch_librispeech: .* must be within reach") as caught:
+    with pytest.raises(ConnectionError, match=r"fetch_librispeech: .* must be reachable") as caught:
         fetch_librispeech("dev-clean", data_home=tmp_path, base_url="http://127.0.0.1:9", attempts=2, verbose=0)
     assert isinstance(caught.value.__cause__, requests.RequestException)
 

@@ -62,11 +62,11 @@ def test_an_encoder_learns_from_files_without_reading_them_all_at_once(folder: P
 
 
 def test_unreadable_sources_are_named(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"source must have files of 9 s at least, got 3.5 s at most"):
+    with pytest.raises(ValueError, match=r"source must contain files of at least 9 s, got at most 3.5 s"):
         load_recordings(folder, duration=9.0)
     with pytest.raises(FileNotFoundError, match="load_recordings: "):
         load_recordings(folder / "nowhere")
-    with pytest.raises(ValueError, match="source must be a folder or name files, got a list of 0 items"):
+    with pytest.raises(ValueError, match="source must be a folder or a list of files, got a list of 0 items"):
         load_recordings([])
     (folder / "a" / "1.wav").write_bytes(b"no audio at all")
     with pytest.raises(ValueError, match=r"load_recordings: path must be a readable audio file, got .*1.wav"):
@@ -84,7 +84,7 @@ def test_a_file_cut_after_its_header_was_read_is_named(folder: Path) -> None:
 def test_a_missing_or_silent_file_is_named(folder: Path) -> None:
     recordings = load_recordings(folder, duration=1.0)
     (folder / "a" / "1.wav").unlink()
-    with pytest.raises(FileNotFoundError, match=r"path must be an audio file, got one that is gone: .*1.wav"):
+    with pytest.raises(FileNotFoundError, match=r"path must be an audio file, got one that no longer exists: .*1.wav"):
         recordings.data[2]
     write_audio(folder / "b" / "3.wav", np.zeros(RATE))
     encoder = ContrastiveRoomEncoder(segment_duration=0.5, max_epochs=0, n_classes=2, n_views=2, validation_fraction=0)

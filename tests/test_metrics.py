@@ -116,11 +116,11 @@ def test_all_metrics_at_once_agree_with_the_single_ones(pair):
 @pytest.mark.parametrize("metric", METRICS)
 def test_invalid_input_is_refused(metric):
     name = metric.__name__
-    with pytest.raises(ValueError, match=rf"{name}: y_true and y_pred must be of one shape.*\(2,\).*\(3,\)"):
+    with pytest.raises(ValueError, match=rf"{name}: y_true and y_pred must have the same shape.*\(2,\).*\(3,\)"):
         metric([1.0, 2.0], [1.0, 2.0, 3.0])
-    with pytest.raises(ValueError, match="must be of one shape"):
+    with pytest.raises(ValueError, match="must have the same shape"):
         metric(np.ones((4, 1)), np.ones(4))  # would broadcast to 4 x 4
-    with pytest.raises(ValueError, match="must be of one shape"):
+    with pytest.raises(ValueError, match="must have the same shape"):
         metric([], [])
     with pytest.raises(ValueError, match=f"{name}: y_true must be finite, got NaN or infinity in 1 of its values"):
         metric([1.0, np.nan], [1.0, 2.0])
@@ -129,7 +129,7 @@ def test_invalid_input_is_refused(metric):
 
 
 def test_all_metrics_at_once_name_the_function_that_was_called():
-    with pytest.raises(ValueError, match=r"^regression_metrics: y_true and y_pred must be of one shape"):
+    with pytest.raises(ValueError, match=r"^regression_metrics: y_true and y_pred must have the same shape"):
         regression_metrics([1.0, 2.0], [1.0])
 
 

@@ -28,7 +28,9 @@ def test_room_disjoint_splits_are_passed_through():
     ("cv", "groups"), [(GroupKFold(8), RIR), (KFold(3, shuffle=True, random_state=0), None), (5, None)]
 )
 def test_a_room_in_both_parts_is_refused(cv, groups):
-    with pytest.raises(ValueError, match=r"cv must not put a room into training and test, got room \w in both parts"):
+    with pytest.raises(
+        ValueError, match=r"cv must not put a room into both training and test, got room \w in both sets"
+    ):
         next(RoomDisjointSplit(cv, ROOM).split(X, groups=groups))
 
 
@@ -52,7 +54,7 @@ def test_groups_are_routed_as_metadata():
 
 
 def test_labels_of_a_wrong_length_are_refused():
-    with pytest.raises(ValueError, match=r"room_groups must be 1-D with one label a row \(24 rows\)"):
+    with pytest.raises(ValueError, match=r"room_groups must be 1-D with 24 labels"):
         next(RoomDisjointSplit(2, ROOM[:-1]).split(X))
 
 

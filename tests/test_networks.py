@@ -313,7 +313,9 @@ def test_pooled_room_cnn_refuses_clips_shorter_than_half_a_second():
 
 
 def test_room_cnn_refuses_clips_of_another_length_than_its_own():
-    with pytest.raises(ValueError, match=r"RoomCNN: waveforms must have 64000 samples.*got 32000.*PooledRoomCNN takes"):
+    with pytest.raises(
+        ValueError, match=r"RoomCNN: waveforms must have 64000 samples.*got 32000.*PooledRoomCNN accepts"
+    ):
         RoomCNN()(noise_clips(2, 32_000))
 
 
@@ -470,7 +472,7 @@ def test_unusable_networks_are_refused(bursts):
         (
             lambda n: Weightless(n, parts=(1, 2)),
             ValueError,
-            "network must have parts that make up its 4 features, got",
+            "network must have parts whose lengths sum to its 4 features, got",
         ),
         (lambda n: Weightless, TypeError, r"network must build a torch.nn.Module, got a type"),
         (lambda n: None, TypeError, r"network must build a torch.nn.Module, got None"),

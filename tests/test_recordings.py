@@ -80,27 +80,29 @@ def silent(*rows):
         (
             X[0],
             ValueError,
-            "X must be a 2-D array (n_rows, n_times) or a list of 1-D arrays, got an array of shape (10,) and dtype "
+            "X must be a 2-D array (n_waveforms, n_times) or a list of 1-D arrays, "
+            "got an array of shape (10,) and dtype "
             "float64. Reshape your data with X.reshape(1, -1) if it is one recording.",
         ),
         (
             X[None],
             ValueError,
-            "X must be a 2-D array (n_rows, n_times) or a list of 1-D arrays, got an array of shape (1, 6, 10) and "
+            "X must be a 2-D array (n_waveforms, n_times) or a list of 1-D arrays, "
+            "got an array of shape (1, 6, 10) and "
             "dtype float64.",
         ),
         ([X, X], ValueError, "X must hold 1-D arrays, got an array of shape (6, 10) and dtype float64 in row 0."),
         ([X[0], 3.0], ValueError, "X must hold 1-D arrays, got an array of shape () and dtype float64 in row 1."),
-        (None, TypeError, "X must be a 2-D array (n_rows, n_times) or a list of 1-D arrays, got None."),
-        (3.0, TypeError, "X must be a 2-D array (n_rows, n_times) or a list of 1-D arrays, got 3.0."),
-        (X[:0], ValueError, "X must have at least one row, got none."),
-        ([], ValueError, "X must have at least one row, got none."),
+        (None, TypeError, "X must be a 2-D array (n_waveforms, n_times) or a list of 1-D arrays, got None."),
+        (3.0, TypeError, "X must be a 2-D array (n_waveforms, n_times) or a list of 1-D arrays, got 3.0."),
+        (X[:0], ValueError, "X must have at least one waveform, got none."),
+        ([], ValueError, "X must have at least one waveform, got none."),
         (
             X[:2, :0],
             ValueError,
-            "X must have samples in every row, got 0 feature(s) (shape=(2, 0)) while a minimum of 1 is required.",
+            "X must have samples in every waveform, got 0 feature(s) (shape=(2, 0)) while a minimum of 1 is required.",
         ),
-        ([X[0], X[0, :0]], ValueError, "X must have samples in every row, got row 1 without any."),
+        ([X[0], X[0, :0]], ValueError, "X must have samples in every waveform, got row 1 without any."),
         (with_value(np.nan, 4), ValueError, "X must be finite, got NaN or infinity in row 4."),
         (with_value(np.inf, 0, 2), ValueError, "X must be finite, got NaN or infinity in rows 0, 2."),
         (list(with_value(-np.inf, 1)), ValueError, "X must be finite, got NaN or infinity in row 1."),
@@ -124,7 +126,7 @@ def silent(*rows):
         (
             csr_array(X),
             TypeError,
-            "X must be a 2-D array (n_rows, n_times) or a list of 1-D arrays, got a sparse one. Waveforms are "
+            "X must be a 2-D array (n_waveforms, n_times) or a list of 1-D arrays, got a sparse matrix. Waveforms are "
             "dense: pass X.toarray().",
         ),
         (X > 0, TypeError, "X must hold floating-point samples, got dtype bool."),
@@ -249,7 +251,7 @@ def test_every_kind_looks_like_an_array(recordings):
         part, expected = recordings[key], WAVES[key if not isinstance(key, tuple) else key[0]]
         assert type(part) is type(recordings)
         np.testing.assert_array_equal(list(part), expected)
-    with pytest.raises(IndexError, match="rows must be asked for"):
+    with pytest.raises(IndexError, match="recordings must be indexed"):
         recordings[5]
     np.testing.assert_array_equal(np.asarray(recordings), WAVES)
 
@@ -258,7 +260,7 @@ def test_every_kind_looks_like_an_array(recordings):
 def test_stores_are_never_read_whole(kind, tmp_path):
     recordings = as_recordings(KINDS[kind](tmp_path), RATE)
     assert isinstance(recordings, StoredRecordings)
-    assert repr(recordings) == "<StoredRecordings of shape (5, 400), read when asked for>"
+    assert repr(recordings) == "<StoredRecordings of shape (5, 400), read on demand>"
 
 
 @pytest.mark.parametrize("kind", ["memmap", "zarr", "files", "segments"])
@@ -336,7 +338,7 @@ def test_any_segment_of_a_silent_recording_is_refused_but_no_pause(kind, tmp_pat
 
 def test_recordings_of_several_lengths_cannot_become_an_array():
     recordings = RecordingsInMemory([WAVES[0], WAVES[1, :7]], RATE)
-    with pytest.raises(ValueError, match=r"of one length to become an array, got 7 to 400 samples. list\(...\) reads"):
+    with pytest.raises(ValueError, match=r"the same length to form an array, got 7 to 400 samples. list\(...\) reads"):
         np.asarray(recordings)
 
 
@@ -362,7 +364,7 @@ def test_stores_of_a_wrong_shape_type_or_rate_are_refused(tmp_path):
         as_recordings(zarr.zeros(5), RATE)
     with pytest.raises(TypeError, match="X must hold floating-point or integer samples, got dtype bool"):
         as_recordings(zarr.zeros((5, 5), dtype=bool), RATE)
-    with pytest.raises(ValueError, match="X must have at least one row, got none"):
+    with pytest.raises(ValueError, match="X must have at least one waveform, got none"):
         as_recordings(zarr.zeros((0, 5)), RATE)
     with pytest.raises(ValueError, match="X must be at sample_rate=8000 Hz, got recordings at 16000 Hz"):
         as_recordings(RecordingsInMemory(WAVES, RATE), 8_000)

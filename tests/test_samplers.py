@@ -284,7 +284,7 @@ MISSING = np.where(SOURCE == 2, np.nan, SOURCE)
         (RIR, {"sampling": "hard"}, "source_groups must be given for sampling='hard', got None.*sampling=\"soft\""),
         (RIR, {"sampling": "position_independent"}, "source_groups must be given"),
         (RIR, ROOMS, "room_groups must be given"),
-        (RIR, {"source_groups": SOURCE[:-1]}, r"source_groups must be 1-D with one label a row \(20 rows\), got.*19"),
+        (RIR, {"source_groups": SOURCE[:-1]}, r"source_groups must be 1-D with 20 labels, got.*19"),
         (RIR, ROOMS | {"room_groups": RIR[1:]}, "room_groups must be 1-D"),
         (RIR.reshape(4, 5), {}, "rir_groups must be 1-D"),
         (3, {}, "rir_groups must be 1-D"),
@@ -296,16 +296,24 @@ MISSING = np.where(SOURCE == 2, np.nan, SOURCE)
         (RIR, {"n_views": 1}, "n_views must be a whole number of at least 2, got 1"),
         (RIR, {"n_batches": 0}, "n_batches must be a whole number of at least 1, got 0"),
         (RIR, {"n_classes": 5}, "n_classes must be at most the 4 classes"),
-        (RIR, {"n_views": 6}, "rir_groups must have at least 2 RIRs with 6 different rows each.*got 0 such RIRs of 4"),
-        (np.arange(20), {}, "at least 2 RIRs with 2 different rows each.*got 0 such RIRs of 20.*two recordings each"),
-        (RIR, {"source_groups": np.zeros(20)}, "got 0 such RIRs of 4"),
+        (
+            RIR,
+            {"n_views": 6},
+            "rir_groups must have at least 2 RIRs with 6 different recordings each.*got 0 such RIRs out of 4",
+        ),
+        (
+            np.arange(20),
+            {},
+            "at least 2 RIRs with 2 different recordings each.*got 0 such RIRs out of 20.*two recordings each",
+        ),
+        (RIR, {"source_groups": np.zeros(20)}, "got 0 such RIRs out of 4"),
         (
             RIR,
             {"sampling": "hard", "source_groups": np.arange(20)},
-            "2 sources that 2 classes share.*got 1 classes that share as many, of 4 classes and 20 sources",
+            "2 sources shared by 2 classes.*got 1 classes that share this many, out of 4 classes and 20 sources",
         ),
-        (RIR, {"sampling": "hard", "source_groups": np.zeros(20)}, "2 sources that 2 classes share.*and 1 sources"),
-        (RIR, ROOMS | {"room_groups": np.arange(20)}, "2 sources that 2 classes share"),
+        (RIR, {"sampling": "hard", "source_groups": np.zeros(20)}, "2 sources shared by 2 classes.*and 1 sources"),
+        (RIR, ROOMS | {"room_groups": np.arange(20)}, "2 sources shared by 2 classes"),
     ],
 )
 def test_labels_without_such_a_batch_are_refused(rir, others, message):
@@ -323,7 +331,7 @@ def test_sizes_must_be_whole_numbers(value):
 def test_one_rir_is_too_few():
     with pytest.raises(ValueError, match="n_classes must be at most the 1 classes"):
         MultiviewBatchSampler(np.zeros(10), n_classes=2, n_views=2)
-    with pytest.raises(ValueError, match=r"at least 2 RIRs with 2 different rows each.*got 1 such RIRs of 1"):
+    with pytest.raises(ValueError, match=r"at least 2 RIRs with 2 different recordings each.*got 1 such RIRs out of 1"):
         largest_batch(np.zeros(10))
 
 
@@ -393,7 +401,7 @@ def test_labels_too_few_for_validation_give_a_warning(groups, sampling):
 
 
 def test_labels_without_any_batch_are_refused_by_hold_out():
-    with pytest.raises(ValueError, match="2 sources that 2 classes share"):
+    with pytest.raises(ValueError, match="2 sources shared by 2 classes"):
         held_out_of({"rir_groups": RIR, "source_groups": np.arange(20)}, sampling="hard")
     with pytest.raises(ValueError, match="room_groups must be given"):
         held_out_of({"rir_groups": RIR, "source_groups": SOURCE}, sampling="position_independent")

@@ -242,7 +242,7 @@ def test_one_material_rooms_decay_as_in_eyring_and_kuttruff(absorption, toleranc
         ({"height": (3, np.inf)}, "length, width and height must be finite"),
         ({"height": 0.9}, r"height must be above 2 \* wall_distance = 1 m, got 0.9 m. Make the rooms larger"),
         ({"wall_distance": 1.5}, r"must be above 2 \* wall_distance = 3 m, got 3 m"),
-        ({"source_distance": 9}, "source_distance must be at most 2.77 m, .* got 9 m. Make the rooms larger"),
+        ({"source_distance": 9}, "source_distance must be at most 2.77 m .* got 9 m. Make the rooms larger"),
         ({"materials": "marzipan"}, "materials must be names of pyroomacoustics' database, got 'marzipan'"),
         ({"materials": ["marble_floor", 1.2]}, "materials .* above 0 and at most 1, got 1.2"),
         ({"materials": []}, "materials must have at least one to choose from, got none"),
@@ -292,7 +292,8 @@ def test_a_method_name_ignores_arguments_of_the_other_method():
 )
 def test_flat_arguments_beside_a_method_object_are_refused(method, name, value, owner):
     message = (
-        rf"^simulate_rooms: {name} must be None beside a method object, got {value}\. Pass method={owner}\({name}="
+        rf"^simulate_rooms: {name} must be None together with a method object, got {value}\. "
+        rf"Pass method={owner}\({name}="
     )
     with pytest.raises(ValueError, match=message):
         simulate_rooms(method=method, **{name: value})

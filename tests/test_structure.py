@@ -197,7 +197,7 @@ def test_lines_and_parameters_are_counted_by_the_rules():
 
 # --- The tests themselves -------------------------------------------------------------------------------------------
 
-TESTS = sorted(path for path in Path(__file__).parent.glob("*.py") if path.name != "test_table2.py")
+TESTS = sorted(Path(__file__).parent.glob("*.py"))
 LINES_OF_A_TEST_FILE = 600
 CHARACTERS_OF_A_TEST_NAME = 69
 

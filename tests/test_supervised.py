@@ -166,7 +166,7 @@ def test_a_few_recordings_and_small_batches_suffice(n_recordings, data):
     X, rt60 = data
     model = SupervisedRoomRegressor(**SUPERVISED | {"batch_size": 2}).fit(X[:n_recordings], rt60[:n_recordings])
     assert np.isfinite(model.predict(X)).all()
-    with pytest.raises(ValueError, match="X must have at least two rows, got one sample"):
+    with pytest.raises(ValueError, match="X must have at least two recordings, got one sample"):
         model.fit(X[:1], rt60[:1])
 
 
@@ -221,9 +221,9 @@ def test_unusable_encoders_are_refused(encoder, data):
     unfitted = clone(encoder)
     with pytest.raises(ValueError, match=r"encoder must be a fitted ContrastiveRoomEncoder.*FrozenEstimator"):
         SupervisedRoomRegressor(**SUPERVISED, encoder=unfitted).fit(X, rt60)
-    with pytest.raises(ValueError, match="sample_rate must be the encoder's, 16000 Hz, got 8000 Hz"):
+    with pytest.raises(ValueError, match="sample_rate must match the encoder's, 16000 Hz, got 8000 Hz"):
         SupervisedRoomRegressor(**SUPERVISED, encoder=encoder, sample_rate=8_000).fit(X, rt60)
-    with pytest.raises(ValueError, match="encoder must be given where freeze_encoder is True, got None"):
+    with pytest.raises(ValueError, match="encoder must be given if freeze_encoder is True, got None"):
         SupervisedRoomClassifier(**SUPERVISED, freeze_encoder=True).fit(X, rt60 > 0.3)
 
 
@@ -249,17 +249,15 @@ def test_warm_start_refuses_other_targets_and_networks(data):
     y = np.stack([rt60, rt60], axis=1)
     one, two = (SupervisedRoomRegressor(**SUPERVISED, warm_start=True).fit(X, targets) for targets in (rt60, y))
     with pytest.raises(
-        ValueError, match=r"y must be of the shape that the first fit had, \(n_rows,\), .* got \(60, 2\)"
+        ValueError, match=r"y must have the same shape as in the first fit, \(n_recordings,\), .* got \(60, 2\)"
     ):
         one.fit(X, y)
-    with pytest.raises(ValueError, match=r"y must be of the shape that the first fit had, \(n_rows, 2\)"):
+    with pytest.raises(ValueError, match=r"y must have the same shape as in the first fit, \(n_recordings, 2\)"):
         two.fit(X, rt60)
-    with pytest.raises(
-        ValueError, match=r"n_hidden must stay as it was to go on with a fitted estimator \(16\), got 8"
-    ):
+    with pytest.raises(ValueError, match=r"n_hidden must be unchanged to resume from a fitted estimator \(16\), got 8"):
         one.set_params(n_hidden=8).fit(X, rt60)
     classifier = SupervisedRoomClassifier(**SUPERVISED, warm_start=True).fit(X, rt60 > 0.3)
-    with pytest.raises(ValueError, match=r"y must be among the first fit's classes, \[False, True\], .* got 'a'"):
+    with pytest.raises(ValueError, match=r"y must contain only classes of the first fit, \[False, True\], .* got 'a'"):
         classifier.fit(X, np.where(rt60 > 0.3, "a", "b"))
 
 
@@ -297,11 +295,11 @@ def test_invalid_data_are_refused(estimator, data, change, message):
 
 def test_invalid_labels_and_targets_are_refused(data):
     X, rt60 = data
-    with pytest.raises(ValueError, match=r"source_groups must be 1-D with one label a row \(60 rows\)"):
+    with pytest.raises(ValueError, match=r"source_groups must be 1-D with 60 labels"):
         SupervisedRoomRegressor(**SUPERVISED).fit(X, rt60, source_groups=[1, 2])
-    with pytest.raises(ValueError, match=r"rir_groups must be 1-D with one label a row \(60 rows\)"):
+    with pytest.raises(ValueError, match=r"rir_groups must be 1-D with 60 labels"):
         SupervisedRoomRegressor(**SUPERVISED).fit(X, rt60, rir_groups=[1, 2])
-    with pytest.raises(ValueError, match="rir_groups must be given where hold_out='rir', got None"):
+    with pytest.raises(ValueError, match="rir_groups must be given if hold_out='rir', got None"):
         SupervisedRoomRegressor(**SUPERVISED, hold_out="rir").fit(X, rt60, source_groups=np.arange(60))
     with pytest.raises(ValueError, match=r"hold_out must be one of .'source', 'rir', 'room'., got 'speaker'"):
         SupervisedRoomRegressor(**SUPERVISED, hold_out="speaker").fit(X, rt60)
