@@ -220,6 +220,7 @@ def test_the_fits_of_a_search_share_a_folder(clips, tmp_path):
     np.testing.assert_array_equal(search.cv_results_["mean_test_score"], plain.cv_results_["mean_test_score"])
 
 
+@pytest.mark.slow
 def test_a_killed_process_leaves_a_checkpoint_that_can_be_read(tmp_path):
     code = """
 import os, signal, sys, numpy as np

@@ -296,7 +296,7 @@ def test_reduced_batches_give_a_warning(bursts):
         encoder = fit_encoder(X, groups, n_classes=24, n_views=3)
     assert [str(warning.message) for warning in caught] == [
         f"ContrastiveRoomEncoder: batches for {purpose} reduced from 24 classes x 3 views to 4 x 3: the group labels "
-        "have no more for sampling='soft'."
+        "do not allow more with sampling='soft'."
         for purpose in ("training", "validation")
     ]
     assert (encoder.n_classes_, encoder.n_views_) == (4, 3)
@@ -414,7 +414,7 @@ def test_a_fitted_encoder_keeps_its_sampling_rate(bursts):
     encoder = fit_encoder(X, groups, max_epochs=1).set_params(sample_rate=48_000)
     with pytest.raises(ValueError, match="sample_rate must be that of the fit, 16000 Hz, got 48000 Hz"):
         encoder.transform(X)
-    with pytest.raises(ValueError, match="sample_rate must stay as it was"):
+    with pytest.raises(ValueError, match="sample_rate must be unchanged"):
         encoder.set_params(warm_start=True).fit(X, **groups)
 
 

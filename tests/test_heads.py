@@ -308,7 +308,8 @@ def test_without_enough_to_hold_out_the_training_loss_decides(head, n_items, fra
     if fraction:
         n_held_out = round(fraction * n_items)
         message = (
-            f"{head.__name__}: no validation: validation_fraction={fraction} holds out {n_held_out} of {n_items} rows"
+            f"{head.__name__}: no validation: validation_fraction={fraction} holds out {n_held_out} of {n_items} "
+            "recordings"
         )
         said = pytest.warns(UserWarning, match=message)
     with said:

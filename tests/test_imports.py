@@ -164,7 +164,7 @@ HEAVY = ("torch", "skorch", "matplotlib", "pyroomacoustics", "soundfile", "pooch
         ("from roomacoustic_sk.datasets import simulate_rooms", HEAVY),
         ("from roomacoustic_sk.features import DecaySlopeFeatures", HEAVY),
         ("import roomacoustic_sk", (*HEAVY, "sklearn", "pandas", "numpy")),
-        ("from roomacoustic_sk import ContrastiveRoomEncoder", HEAVY[2:]),
+        pytest.param("from roomacoustic_sk import ContrastiveRoomEncoder", HEAVY[2:], marks=pytest.mark.slow),
     ],
 )
 def test_imports_load_no_unneeded_libraries(line, unwanted):
@@ -172,6 +172,7 @@ def test_imports_load_no_unneeded_libraries(line, unwanted):
     subprocess.run([sys.executable, "-c", program], check=True, timeout=120)
 
 
+@pytest.mark.slow
 def test_public_names_are_loaded_lazily():
     program = """
 import roomacoustic_sk, sys

@@ -203,7 +203,7 @@ def test_raised_responses_are_counted():
     assert_array_equal(rooms.proof["n_rays"], 400 * 2 ** rooms.proof["n_raised"])
 
 
-@pytest.mark.parametrize("n_jobs", [1, 2])
+@pytest.mark.parametrize("n_jobs", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_errors_of_hopeless_rooms_name_the_function_in_any_process(n_jobs):
     message = r"^simulate_rooms: room \d must be complete within 100 draws, got none\. Raise max_rays"
     with pytest.raises(RuntimeError, match=message):

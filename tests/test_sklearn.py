@@ -431,7 +431,7 @@ def test_estimators_have_an_html_view_and_survive_copies(make, room_grid):
 
 def test_arrays_of_another_length_are_refused_and_lists_accepted(encoder, room_grid):
     X, _, _ = room_grid
-    message = "X has 16000 features, but ContrastiveRoomEncoder is expecting 8000 features.*not 16000 Hz.*list"
+    message = "X has 16000 features, but ContrastiveRoomEncoder is expecting 8000 features.*not at 16000 Hz.*list"
     long = np.hstack([X, X])
     with pytest.raises(ValueError, match=message):
         encoder.transform(long)

@@ -208,6 +208,7 @@ def test_invalid_parameters_are_named(corpus: Path, wrong: dict[str, object], me
         load_speech(corpus, **wrong)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_real_librispeech_gives_many_segments_of_all_speakers(shared_data: Path) -> None:
     speech = load_speech(shared_data / "LibriSpeech", duration=4.0, n_segments=1000, random_state=0)
     assert speech.segments.shape == (1000, 64000)

@@ -155,7 +155,7 @@ def test_a_fraction_of_zero_or_a_single_source_holds_nothing_out(data):
     X, rt60 = data
     model = SupervisedRoomRegressor(**SUPERVISED | {"validation_fraction": 0}).fit(X, rt60)
     assert model.history_["valid_loss"].isna().all()
-    with pytest.warns(UserWarning, match="no validation: validation_fraction=0.2 leaves 0 of 60 rows"):
+    with pytest.warns(UserWarning, match="no validation: validation_fraction=0.2 leaves 0 of 60 recordings"):
         model = SupervisedRoomRegressor(**SUPERVISED).fit(X, rt60, source_groups=np.zeros(60))
     assert model.history_["valid_loss"].isna().all()
 
