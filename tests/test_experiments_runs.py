@@ -33,7 +33,7 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def run(folder, one_thread):
+def run(folder):
     """Run a study in this process; return its results."""
 
     def run_study(name, *options):
