@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -49,10 +50,17 @@ class Decay(NamedTuple):
     end: End
 
 
-def cut_at_onset(response: NDArray[Any]) -> Array:
-    """Let a response begin where it first rises above 20 dB below its peak (A.3.4), and cut zeros at its end."""
+def cut_at_onset(response: NDArray[Any], sample_rate: int) -> Array:
+    """Let a response begin where it first rises above 20 dB below its peak (A.3.4), and cut zeros at its end.
+
+    Of several sounds in a file the first counts that is within 10 dB of the loudest: fainter ones in front of it,
+    with a pause of 0.1 s behind them, are harmonic distortion of a sweep, or noise.
+    """
     magnitude = np.abs(response)
-    onset = int(np.argmax(magnitude >= 0.1 * magnitude.max()))
+    peak = magnitude.max()
+    loud = int(np.argmax(magnitude >= 0.316 * peak))
+    audible = np.flatnonzero(magnitude[: loud + 1] >= 0.1 * peak)
+    onset = int(audible[np.flatnonzero(np.diff(audible, prepend=-np.inf) > 0.1 * sample_rate)[-1]])
     n_zeros = 0 if magnitude[-1] else int(np.argmax(magnitude[::-1] > 0))
     return response[onset : len(response) - n_zeros].astype(np.float64)
 
@@ -109,6 +117,87 @@ def end_of_record(power: Array) -> End:
     last, before = power[-fifth:].sum(), power[-2 * fifth : -fifth].sum()
     ratio = min(last / max(before, TINY), 0.99)
     return End(len(power), 0.0, 0.0, PLAIN_MARGIN * last * ratio / (1 - ratio))
+
+
+class Blocks(NamedTuple):
+    """Levels of consecutive parts of a squared response."""
+
+    edges: list[int]  # samples, one more than there are blocks
+    levels: Array  # dB
+
+
+def growing_blocks(power: Array, n_block: int) -> Blocks:
+    """Average over blocks, each at least a tenth as long as the time before it.
+
+    So the steep start of a decay and its slow end are both resolved, and long noise is averaged well.
+    """
+    edges = [0]
+    while edges[-1] < len(power):
+        edges.append(edges[-1] + max(n_block, edges[-1] // 10))
+    if len(edges) > 2:
+        edges.pop()  # the last block takes in what is left
+    edges[-1] = len(power)
+    means = np.add.reduceat(power, edges[:-1]) / np.diff(edges)
+    return Blocks(edges, 10 * np.log10(np.maximum(means, TINY)))
+
+
+def lower_hull(times: list[float], levels: list[float]) -> list[int]:
+    """Return which points are corners of the lower convex hull (Andrew, 1979)."""
+    corners: list[int] = []
+    for i, (time, level) in enumerate(zip(times, levels, strict=True)):
+        while len(corners) > 1:
+            first, last = corners[-2:]
+            rise, run = level - levels[first], time - times[first]
+            if (levels[last] - levels[first]) * run < rise * (times[last] - times[first]):
+                break
+            corners.pop()
+        corners.append(i)
+    return corners
+
+
+def before_next_sound(levels: Array) -> int:
+    """Return how many blocks there are before the level, once it has fallen, rises again."""
+    lowest = np.minimum.accumulate(levels)
+    risen = (levels > lowest + RISE) & (lowest < np.maximum.accumulate(levels) - DEPTH)
+    return int(np.argmin(levels[: np.argmax(risen)])) + 1 if risen.any() else len(levels)
+
+
+def trusted_length(power: Array, n_block: int) -> int:
+    """Return for how long a response can be the decay of one sound over stationary noise.
+
+    Both are sums of exponentials, and so is what they make together: its level is convex over time. A level that
+    rises again is another sound; one that falls faster than before was faded, gated, expanded, or cut.
+    """
+    edges, levels = growing_blocks(power, n_block)
+    if len(levels) < 4:
+        return len(power)
+    levels[0] = levels[1:].max()  # the direct sound is no decay
+    n_blocks = before_next_sound(levels)
+    start = int(np.flatnonzero(levels[:n_blocks] >= levels[:n_blocks].max() - EARLY)[-1])
+    centres = [0.5 * (a + b) for a, b in itertools.pairwise(edges)]
+    spread = np.sqrt(n_block / np.diff(edges))
+    bends = np.abs(np.diff(levels, 2)) / spread[1:-1]
+    deviation = max(DEVIATION, float(np.median(bends)) / 1.65)  # of Gaussian second differences
+    tolerance = BEND + DEVIATIONS * deviation * spread
+    while n_blocks - start > 2:
+        part = slice(start, n_blocks)
+        corners = lower_hull(centres[part], levels[part].tolist())
+        hull = np.interp(centres[part], [centres[start + i] for i in corners], levels[part][corners])
+        excess = levels[part] - hull - tolerance[part]
+        corner = int(np.argmax(excess))
+        if excess[corner] <= 0:
+            break
+        n_blocks = start + max(corner, 1)
+    return edges[n_blocks]
+
+
+BROAD = 0.01
+RISE = 6.0
+DEPTH = 15.0
+EARLY = 10.0
+BEND = 2.5
+DEVIATION = 1.1
+DEVIATIONS = 2.5
 
 
 def end_at_noise(power: Array, n_block: int) -> End:
@@ -169,6 +258,8 @@ def integrate(response: Array, band: Band, sample_rate: int, truncation: str | N
         end = end_of_record(power)
     else:
         duration = 0.01 if band.sos is None else 0.01 + 0.8 / band.centre  # s; Lundeby: 10 to 50 ms
+        n_trust = int(max(duration, BROAD if band.sos is None else 16 * np.sqrt(2) / band.centre) * sample_rate)
+        power = power[: trusted_length(power, n_trust)]
         end = end_at_noise(power, int(duration * sample_rate))
     return Decay(np.cumsum((power[: end.sample] - end.noise)[::-1])[::-1] + end.missing, end)
 

@@ -144,7 +144,7 @@ def _check(rirs: Any, sample_rate: Any, bands: Any, truncation: Any) -> _Batch:
 def _integrated(batch: _Batch) -> Iterator[_Curve]:
     """Integrate the responses one after the other, each in all bands."""
     for recording in batch.recordings:
-        response = cut_at_onset(recording)
+        response = cut_at_onset(recording, batch.sample_rate)
         for band in batch.bands:
             yield _Curve(response, band, batch.sample_rate, batch.truncation)
 

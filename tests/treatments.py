@@ -138,7 +138,8 @@ def gate(response: Array, sample_rate: int, rng: Generator) -> Array:
     """Mute what is below a threshold, with a release of 5 to 100 ms."""
     is_open = _envelope(response, sample_rate) > _threshold(response, rng)
     release = np.exp(-1 / (rng.uniform(0.005, 0.1) * sample_rate))
-    return response * np.clip(lfilter([1 - release], [1, -release], is_open.astype(float)), 0, 1)
+    released = lfilter([1 - release], [1, -release], is_open.astype(float))
+    return response * np.maximum(is_open, released)  # it opens at once
 
 
 def gated_noise(response: Array, sample_rate: int, rng: Generator) -> Array:
