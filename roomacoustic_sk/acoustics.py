@@ -240,7 +240,7 @@ def _share(batch: _Batch, limit: float, *, argument: str = "limit") -> _Paramete
 
     def share(curve: _Curve) -> float:
         early, late = curve.early_and_late(n_early)
-        energy, end = curve.decay
+        energy, end, _ = curve.decay
         return early / (early + late) if end.floor <= max(late, 0.01 * energy[0]) else np.nan
 
     return _Parameter("definition", f"the energy after {limit:g} s", share)
@@ -250,7 +250,7 @@ def _centre(batch: _Batch) -> _Parameter:
     """Make the parameter that is the mean arrival time, the integral of the decay curve over its first value, in s."""
 
     def centre(curve: _Curve) -> float:
-        energy, end = curve.decay
+        energy, end, _ = curve.decay
         if not 0.01 * energy[0] >= end.floor:
             return np.nan
         return float(energy[1:].sum() / energy[0] / batch.sample_rate)
@@ -324,7 +324,7 @@ class DecayCurves:
         batch = self._batch
         curves = np.full((len(batch.lengths), len(batch.bands), max(batch.lengths)), np.nan)
         for place, curve in zip(np.ndindex(curves.shape[:2]), self._each(), strict=True):
-            energy, end = curve.decay
+            energy, end, _ = curve.decay
             if end.floor < np.inf:
                 with np.errstate(divide="ignore"):
                     curves[place][: end.sample] = 10 * np.log10(np.maximum(energy, 0) / energy[0])
