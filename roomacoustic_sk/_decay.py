@@ -46,6 +46,13 @@ DEVIATION, DEVIATIONS = 1.1, 2.5
 BANDWIDTH_TIME = 16
 """Product of bandwidth and duration of the shortest block that levels are compared over (ISO 3382-2:2008, 7.3)."""
 
+FLATTENED = 0.7
+"""Ratio of the slopes of the last 20 dB and of the whole decay below which the last may be noise that was faded.
+
+A decay may flatten, in coupled rooms, but then it meets stationary noise. Where it meets none, faded noise looks the
+same, and a decay that is straight has a ratio of 0.8 to 1.1.
+"""
+
 SHARE = 0.25
 """Share of the energy of a file that one response must have: four takes in a row are still read, speech is not.
 
@@ -64,6 +71,7 @@ SHORTEST_PERIODS = 4.5
 HIDDEN = "hidden by noise"
 CUT_OFF = "cut off by the end of the response"
 DISTURBED = "cut off where the decay is disturbed (faded, gated, joined)"
+FLAT = "not to be told from noise that fades"
 NO_DECAY = "no decay found above the noise"
 NO_RESPONSE = "no impulse response: the sound does not decay once (speech, music, noise, a sweep?)"
 RINGING = "ringing of a filter, no reverberation"
@@ -271,6 +279,7 @@ def end_at_noise(sums: Array, n_block: int, reason: str) -> End:
     n_tenth = max(n_times // 10, 1)
     noise = (sums[-1] - sums[n_times - n_tenth]) / n_tenth
     n_block, dynamic, slope, crossing = max(min(n_block, n_tenth), 1), np.inf, np.nan, np.inf
+    whole, foot = np.nan, 0  # slope of the whole decay, sample where its last 20 dB begin
     for _ in range(6):
         levels = to_levels(np.diff(sums[::n_block]), n_block)
         noise_level = 10 * np.log10(max(noise, TINY))
@@ -284,6 +293,7 @@ def end_at_noise(sums: Array, n_block: int, reason: str) -> End:
         if fall >= 0:
             break  # what was found before holds
         slope, previous = fall / n_block, crossing  # dB a sample
+        whole, foot = slope if np.isnan(whole) else whole, start * n_block
         crossing = (start + 0.5) * n_block + (noise_level - level) / slope
         if abs(crossing - previous) < -0.1 / slope:  # 0.1 dB of decay
             break
@@ -292,7 +302,10 @@ def end_at_noise(sums: Array, n_block: int, reason: str) -> End:
         noise = (sums[-1] - sums[behind]) / (n_times - behind)
     if np.isnan(slope):
         return End(n_times, 0.0, 0.0, np.inf, NO_DECAY)
-    return _with_missing_energy(sums, noise, slope, crossing, reason)
+    end = _with_missing_energy(sums, noise, slope, crossing, reason)
+    if end.sample == n_times and slope > FLATTENED * whole:
+        return end._replace(floor=max(end.floor, sums[-1] - sums[foot]), reason=FLAT)
+    return end
 
 
 def _with_missing_energy(sums: Array, noise: float, slope: float, crossing: float, reason: str) -> End:
