@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,7 +28,7 @@ to the level of a block is weaker than three times what is there, and the decay 
 """
 
 DEPTH = 15.0
-"""How far, in dB, a response must have fallen before a rise is another sound: reflections may outdo the direct sound."""
+"""How far, in dB, a response must have fallen before a rise is another sound, and no strong reflection."""
 
 EARLY = 10.0
 """Depth, in dB, down to which a decay may bend either way: early reflections are no sum of exponentials."""
@@ -41,7 +40,7 @@ The noise that a fade leaves is then found within 2.5 dB, and with `COMPENSATED_
 """
 
 DEVIATION, DEVIATIONS = 1.1, 2.5
-"""Standard deviation, in dB, of the level of noise over a block with 16 = bandwidth x duration; how many are allowed."""
+"""Standard deviation, in dB, of the level of noise over a block of `BANDWIDTH_TIME`; how many of them are allowed."""
 
 BANDWIDTH_TIME = 16
 """Product of bandwidth and duration of the shortest block that levels are compared over (ISO 3382-2:2008, 7.3)."""
@@ -66,7 +65,7 @@ SHORTEST = 0.08
 """Reverberation time in s below which a broadband decay may be a filter: 20 Hz, second order, rings for 0.078 s."""
 
 SHORTEST_PERIODS = 4.5
-"""The same in periods of an octave band. An octave filter rings for 7.5, but run backwards it adds nothing to a decay."""
+"""The same in periods of an octave band. Its filter rings for 7.5, but run backwards it adds nothing to a decay."""
 
 HIDDEN = "hidden by noise"
 CUT_OFF = "cut off by the end of the response"
@@ -252,10 +251,10 @@ def trusted_length(sums: Array, n_block: int) -> int:
     levels[0] = levels[1:].max()  # the direct sound is no decay
     spread = np.sqrt(n_block / np.diff(edges))
     bends = np.abs(np.diff(levels, 2)) / spread[1:-1]  # their median is 1.65 standard deviations of a level
-    tolerance = BEND + DEVIATIONS * max(DEVIATION, float(np.median(bends)) / 1.65) * spread
+    tolerance: Array = BEND + DEVIATIONS * max(DEVIATION, float(np.median(bends)) / 1.65) * spread
     n_blocks = before_next_sound(levels, tolerance)
     start = int(np.flatnonzero(levels[:n_blocks] >= levels[:n_blocks].max() - EARLY)[-1])
-    centres = 0.5 * (edges[1:] + edges[:-1])
+    centres: Array = 0.5 * (edges[1:] + edges[:-1])
     part = slice(start, n_blocks)
     return int(edges[start + before_bend(centres[part], levels[part], tolerance[part])])
 
@@ -264,7 +263,8 @@ def is_one_decay(sums: Array, n_trusted: int, n_block: int, sample_rate: int) ->
     """Tell whether the part before a rise can be a response: it is most of the sound, and it begins with its peak."""
     if sums[n_trusted] < SHARE * sums[-1]:
         return False
-    return int(np.argmax(np.diff(sums[: n_trusted + 1 : n_block], append=sums[n_trusted]))) * n_block <= BUILD_UP * sample_rate
+    energies = np.diff(sums[: n_trusted + 1 : n_block], append=sums[n_trusted])
+    return int(np.argmax(energies)) * n_block <= BUILD_UP * sample_rate
 
 
 def end_at_noise(sums: Array, n_block: int, reason: str) -> End:
@@ -325,14 +325,31 @@ def _with_missing_energy(sums: Array, noise: float, slope: float, crossing: floa
     return End(end, noise, missing, COMPENSATED_MARGIN * max(missing, unexplained), HIDDEN)
 
 
-def end_of_decay(sums: Array, band: Band, sample_rate: int) -> End:
-    """Find where the decay meets the noise in what can be decay and noise of a squared response."""
+def running_sum(power: Array) -> Array:
+    """Sum up a power from its beginning, for the energy between any two samples."""
+    return np.concatenate([[0.0], np.cumsum(power)])
+
+
+def decays_once(response: Array, sample_rate: int) -> bool:
+    """Tell whether a sound can be an impulse response, from the whole spectrum."""
+    sums, n_block = running_sum(response**2), int(0.01 * sample_rate)
+    return is_one_decay(sums, trusted_length(sums, n_block), n_block, sample_rate)
+
+
+def end_of_decay(response: Array, sums: Array, band: Band, sample_rate: int) -> End:
+    """Find where the decay meets the noise in what can be decay and noise of a squared response.
+
+    A band of speech may look like one decay. So where another sound follows, the whole spectrum has a say.
+    """
     n_times = len(sums) - 1
     duration = 0.01 if band.sos is None else 0.01 + 0.8 / band.centre  # s; Lundeby: 10 to 50 ms
     coarse = duration if band.sos is None else max(duration, BANDWIDTH_TIME / band.width)
     n_coarse = int(coarse * sample_rate)
     n_trusted = trusted_length(sums, n_coarse)
-    if not is_one_decay(sums, n_trusted, n_coarse, sample_rate):
+    is_one = is_one_decay(sums, n_trusted, n_coarse, sample_rate)
+    if is_one and n_trusted < n_times and band.sos is not None:
+        is_one = decays_once(response, sample_rate)
+    if not is_one:
         return End(n_times, 0.0, 0.0, np.inf, NO_RESPONSE)
     reason = CUT_OFF if n_trusted == n_times else DISTURBED
     return end_at_noise(sums[: n_trusted + 1], int(duration * sample_rate), reason)
@@ -345,8 +362,8 @@ def integrate(response: Array, band: Band, sample_rate: int, truncation: str | N
     if truncation is None:
         end = end_of_record(power)
         return Decay(np.cumsum(power[::-1])[::-1], end, peak)
-    sums = np.concatenate([[0.0], np.cumsum(power)])
-    end = end_of_decay(sums, band, sample_rate)
+    sums = running_sum(power)
+    end = end_of_decay(response, sums, band, sample_rate)
     n = end.sample
     energy = sums[n] + end.missing - end.noise * n - sums[:n]
     if end.noise:
@@ -373,15 +390,34 @@ def is_ringing(decay: Decay, response: Array, band: Band, sample_rate: int, trun
     return not decay_time(mid, -5.0, -25.0) > 0.5 * time
 
 
-def decay_time(decay: Decay, upper: float, lower: float) -> float:
-    """Extrapolate the line through the curve between two levels (dB re total) to 60 dB; in samples."""
+def levels_between(decay: Decay, upper: float, lower: float) -> Array:
+    """Return the curve in dB between two levels re total energy; nothing where it cannot be trusted so far down."""
     first, last = decay.energy[0] * 10 ** (upper / 10), decay.energy[0] * 10 ** (lower / 10)
     if not last >= decay.end.floor:
-        return np.nan
+        return np.empty(0)
     start, stop = _first(decay.energy <= first), _first(decay.energy <= last)
-    if stop - start < 2:
+    return 10 * np.log10(decay.energy[start:stop])
+
+
+def decay_time(decay: Decay, upper: float, lower: float) -> float:
+    """Extrapolate the line through the curve between two levels (dB re total) to 60 dB; in samples."""
+    levels = levels_between(decay, upper, lower)
+    return -60 / line(levels)[1] if len(levels) >= 2 else np.nan
+
+
+def nonlinearity(decay: Decay, upper: float, lower: float) -> float:
+    """Return the share of the variance of the levels that their line leaves over, in per mille (ISO 3382-2, B.2)."""
+    levels = levels_between(decay, upper, lower)
+    if len(levels) < 2:
         return np.nan
-    return -60 / line(10 * np.log10(decay.energy[start:stop]))[1]
+    mean, slope = float(levels.mean()), line(levels)[1]
+    explained = slope**2 * len(levels) * (len(levels) ** 2 - 1) / 12
+    return max(1000 * (1 - explained / float(((levels - mean) ** 2).sum())), 0.0)
+
+
+def curvature(decay: Decay) -> float:
+    """Return by how much T30 exceeds T20, in per cent (ISO 3382-2, B.3)."""
+    return 100 * (decay_time(decay, -5.0, -35.0) / decay_time(decay, -5.0, -25.0) - 1)
 
 
 def early_and_late(response: Array, band: Band, decay: Decay, n_early: int, sample_rate: int) -> tuple[float, float]:

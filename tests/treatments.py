@@ -268,7 +268,9 @@ def hum(response: Array, sample_rate: int, rng: Generator) -> Array:
     """Add mains hum with harmonics, perhaps from an instant on."""
     seconds = np.arange(len(response)) / sample_rate
     mains = float(rng.choice([50, 60]))
-    tones = sum(np.sin(2 * np.pi * mains * k * seconds + rng.uniform(0, 6)) * rng.uniform(0, 1) / k for k in (1, 2, 3, 5))
+    tones = sum(
+        np.sin(2 * np.pi * mains * k * seconds + rng.uniform(0, 6)) * rng.uniform(0, 1) / k for k in (1, 2, 3, 5)
+    )
     starts = int(rng.uniform(0, 0.8) * len(response)) if rng.random() < 0.5 else 0
     tones[:starts] = 0
     return response + np.abs(response).max() * 10 ** (-rng.uniform(25, 70) / 20) * tones
