@@ -39,11 +39,14 @@ BEND = 2.5
 The noise that a fade leaves is then found within 2.5 dB, and with `COMPENSATED_MARGIN` that costs a few per cent.
 """
 
-DEVIATION, DEVIATIONS = 1.1, 2.5
+DEVIATION, DEVIATIONS = 1.1, 3.0
 """Standard deviation, in dB, of the level of noise over a block of `BANDWIDTH_TIME`; how many of them are allowed."""
 
 BANDWIDTH_TIME = 16
 """Product of bandwidth and duration of the shortest block that levels are compared over (ISO 3382-2:2008, 7.3)."""
+
+INTO_BEND = 5.0
+"""How far, in dB, below the beginning of these last 20 dB the decay is believed all the same: they bend gradually."""
 
 FLATTENED = 0.7
 """Ratio of the slopes of the last 20 dB and of the whole decay below which the last may be noise that was faded.
@@ -222,7 +225,7 @@ def before_next_sound(levels: Array, tolerance: Array) -> int:
     return int(np.argmin(levels[: np.argmax(risen)])) + 1 if risen.any() else len(levels)
 
 
-def before_bend(centres: Array, levels: Array, tolerance: Array) -> int:
+def before_bend(centres: NDArray[Any], levels: Array, tolerance: Array) -> int:
     """Return how many blocks there are before the level falls faster than it has fallen before.
 
     The corner of such a fall is the level that rises most above the lower convex hull; what is left may have another.
@@ -254,7 +257,7 @@ def trusted_length(sums: Array, n_block: int) -> int:
     tolerance: Array = BEND + DEVIATIONS * max(DEVIATION, float(np.median(bends)) / 1.65) * spread
     n_blocks = before_next_sound(levels, tolerance)
     start = int(np.flatnonzero(levels[:n_blocks] >= levels[:n_blocks].max() - EARLY)[-1])
-    centres: Array = 0.5 * (edges[1:] + edges[:-1])
+    centres: NDArray[Any] = 0.5 * (edges[1:] + edges[:-1])
     part = slice(start, n_blocks)
     return int(edges[start + before_bend(centres[part], levels[part], tolerance[part])])
 
@@ -304,7 +307,8 @@ def end_at_noise(sums: Array, n_block: int, reason: str) -> End:
         return End(n_times, 0.0, 0.0, np.inf, NO_DECAY)
     end = _with_missing_energy(sums, noise, slope, crossing, reason)
     if end.sample == n_times and slope > FLATTENED * whole:
-        return end._replace(floor=max(end.floor, sums[-1] - sums[foot]), reason=FLAT)
+        bend = min(foot + int(-INTO_BEND / slope), n_times)
+        return end._replace(floor=max(end.floor, sums[-1] - sums[bend]), reason=FLAT)
     return end
 
 
