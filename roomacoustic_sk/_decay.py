@@ -21,10 +21,10 @@ gave T20 within 4.7 % and T30 within 3.3 % of the truth in 95 of 100 cases; at 1
 """
 
 RISE = 3.0
-"""By how much, in dB, a level must rise again to be another sound.
+"""By how much, in dB, on top of the tolerance of its convexity, a level must rise again to be another sound.
 
-Blocks of noise with the DEVIATION below stay within 5 dB of each other over 50 blocks. A sound that adds less than 6 dB
-to the level of a block is weaker than three times what is there, and the decay behind it is still found.
+With that tolerance it is 9 dB in the shortest blocks and 6 dB in long ones, where the extremes of stationary noise are
+6 dB and less apart.
 """
 
 DEPTH = 15.0
@@ -45,9 +45,6 @@ DEVIATION, DEVIATIONS = 1.1, 3.0
 BANDWIDTH_TIME = 16
 """Product of bandwidth and duration of the shortest block that levels are compared over (ISO 3382-2:2008, 7.3)."""
 
-INTO_BEND = 5.0
-"""How far, in dB, below the beginning of these last 20 dB the decay is believed all the same: they bend gradually."""
-
 FLATTENED = 0.7
 """Ratio of the slopes of the last 20 dB and of the whole decay below which the last may be noise that was faded.
 
@@ -55,10 +52,13 @@ A decay may flatten, in coupled rooms, but then it meets stationary noise. Where
 same, and a decay that is straight has a ratio of 0.8 to 1.1.
 """
 
-SHARE = 0.25
-"""Share of the energy of a file that one response must have: four takes in a row are still read, speech is not.
+INTO_BEND = 5.0
+"""How far, in dB, below the beginning of such last 20 dB the decay is believed all the same: it bends gradually."""
 
-First syllables hold at most 0.18 of the energy of a second of speech, single responses at least 0.6.
+SHARE = 0.25
+"""Share of the energy of a file that one response must have: three takes in a row are still read, speech is not.
+
+The first sound of 4 s of speech holds 0.1 of the energy or less as a rule, that of a single response 0.6 to 1.
 """
 
 BUILD_UP = 0.2
@@ -74,7 +74,7 @@ HIDDEN = "hidden by noise"
 CUT_OFF = "cut off by the end of the response"
 DISTURBED = "cut off where the decay is disturbed (faded, gated, joined)"
 FLAT = "not to be told from noise that fades"
-NO_DECAY = "no decay found above the noise"
+NO_DECAY = "no decay found above the noise or before the end"
 NO_RESPONSE = "no impulse response: the sound does not decay once (speech, music, noise, a sweep?)"
 RINGING = "ringing of a filter, no reverberation"
 
