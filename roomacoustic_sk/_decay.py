@@ -70,10 +70,17 @@ SHORTEST = 0.08
 SHORTEST_PERIODS = 4.5
 """The same in periods of an octave band. Its filter rings for 7.5, but run backwards it adds nothing to a decay."""
 
+NONLINEAR = 80.0
+"""Non-linearity, in per mille, above which a decay is no line at all, and a reverberation time means nothing.
+
+ISO 3382-2, B.2, doubts results above 10. Measured responses, one ear of a dummy head included, reach 40.
+"""
+
 HIDDEN = "hidden by noise"
 CUT_OFF = "cut off by the end of the response"
 DISTURBED = "cut off where the decay is disturbed (faded, gated, joined)"
 FLAT = "not to be told from noise that fades"
+BENT = "no straight decay"
 NO_DECAY = "no decay found above the noise or before the end"
 NO_RESPONSE = "no impulse response: the sound does not decay once (speech, music, noise, a sweep?)"
 RINGING = "ringing of a filter, no reverberation"

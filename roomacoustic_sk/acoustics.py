@@ -16,8 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from roomacoustic_sk._decay import (
+    BENT,
     HIDDEN,
     NO_RESPONSE,
+    NONLINEAR,
     RINGING,
     WHOLE_SPECTRUM,
     Array,
@@ -229,7 +231,9 @@ def _decay_time(batch: _Batch, levels: tuple[float, float], *, name: str = "reve
     upper, lower = levels
 
     def time(curve: _Curve) -> float:
-        return np.nan if curve.is_ringing else decay_time(curve.decay, upper, lower) / batch.sample_rate
+        if curve.is_ringing or (upper < 0 and nonlinearity(curve.decay, upper, lower) > NONLINEAR):
+            return np.nan  # the early decay is bent by reflections anyway
+        return decay_time(curve.decay, upper, lower) / batch.sample_rate
 
     return _Parameter(name, f"the decay from {upper:g} to {lower:g} dB", time)
 
@@ -290,13 +294,18 @@ def _diagnosis(batch: _Batch, levels: tuple[float, float]) -> list[_Parameter]:
         noise = curve.decay.end.noise
         return float(10 * np.log10(curve.decay.peak / noise)) if noise > 0 else np.nan
 
+    def reason(curve: _Curve) -> str:
+        if not np.isnan(time.evaluate(curve)):
+            return ""
+        return BENT if nonlinearity(curve.decay, *levels) > NONLINEAR else curve.reason
+
     evaluated: dict[str, Callable[[_Curve], Any]] = {
         "nonlinearity": lambda curve: nonlinearity(curve.decay, *levels),
         "curvature": lambda curve: curvature(curve.decay),
         "usable_range": usable_range,
         "crossing_time": crossing_time,
         "peak_to_noise": peak_to_noise,
-        "reason": lambda curve: curve.reason if np.isnan(time.evaluate(curve)) else "",
+        "reason": reason,
     }
     return [_Parameter(name, "", evaluate) for name, evaluate in evaluated.items()]
 
@@ -589,7 +598,8 @@ def reverberation_time(
     Notes
     -----
     ISO 3382-1:2009, 3.4 and 5.3.3: least-squares line through the decay curve, extrapolated to 60 dB. The range must
-    end 4 dB above the compensated noise floor, or, without truncation, 10 dB above what the end cuts off.
+    end 4 dB above the compensated noise floor, or, without truncation, 10 dB above what the end cuts off. Levels that
+    leave the line by more than 80 per mille of their variance (ISO 3382-2:2008, B.2) are no decay.
 
     Examples
     --------
