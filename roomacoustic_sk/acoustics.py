@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 
 from roomacoustic_sk._decay import (
     BENT,
-    HIDDEN,
     NO_RESPONSE,
     NONLINEAR,
     RINGING,
     WHOLE_SPECTRUM,
     Array,
     Band,
+    crossing,
     curvature,
     cut_at_onset,
     decay_time,
@@ -32,6 +32,8 @@ from roomacoustic_sk._decay import (
     is_ringing,
     nonlinearity,
     octave_band,
+    peak_to_noise,
+    usable_range,
 )
 from roomacoustic_sk._recordings import check_waveforms
 from roomacoustic_sk._validation import (
@@ -282,29 +284,18 @@ def _diagnosis(batch: _Batch, levels: tuple[float, float]) -> list[_Parameter]:
     """Make what tells how far a reverberation time can be relied on, without warnings (ISO 3382-2, Annex B)."""
     time = _decay_time(batch, levels)
 
-    def usable_range(curve: _Curve) -> float:
-        total, floor = curve.decay.energy[0], curve.decay.end.floor
-        return float(10 * np.log10(total / floor)) if 0 < floor < np.inf else np.nan if floor else np.inf
-
-    def crossing_time(curve: _Curve) -> float:
-        end = curve.decay.end
-        return end.sample / batch.sample_rate if end.reason == HIDDEN else np.nan
-
-    def peak_to_noise(curve: _Curve) -> float:
-        noise = curve.decay.end.noise
-        return float(10 * np.log10(curve.decay.peak / noise)) if noise > 0 else np.nan
-
     def reason(curve: _Curve) -> str:
         if not np.isnan(time.evaluate(curve)):
             return ""
-        return BENT if nonlinearity(curve.decay, *levels) > NONLINEAR else curve.reason
+        is_bent = not curve.is_ringing and nonlinearity(curve.decay, *levels) > NONLINEAR
+        return BENT if is_bent else curve.reason
 
     evaluated: dict[str, Callable[[_Curve], Any]] = {
         "nonlinearity": lambda curve: nonlinearity(curve.decay, *levels),
         "curvature": lambda curve: curvature(curve.decay),
-        "usable_range": usable_range,
-        "crossing_time": crossing_time,
-        "peak_to_noise": peak_to_noise,
+        "usable_range": lambda curve: usable_range(curve.decay),
+        "crossing_time": lambda curve: crossing(curve.decay) / batch.sample_rate,
+        "peak_to_noise": lambda curve: peak_to_noise(curve.decay),
         "reason": reason,
     }
     return [_Parameter(name, "", evaluate) for name, evaluate in evaluated.items()]
@@ -599,7 +590,7 @@ def reverberation_time(
     -----
     ISO 3382-1:2009, 3.4 and 5.3.3: least-squares line through the decay curve, extrapolated to 60 dB. The range must
     end 4 dB above the compensated noise floor, or, without truncation, 10 dB above what the end cuts off. Levels that
-    leave the line by more than 80 per mille of their variance (ISO 3382-2:2008, B.2) are no decay.
+    leave the line by more than 150 per mille of their variance (ISO 3382-2:2008, B.2) are no decay.
 
     Examples
     --------
