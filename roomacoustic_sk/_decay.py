@@ -406,20 +406,29 @@ def levels_between(decay: Decay, upper: float, lower: float) -> Array:
     return 10 * np.log10(decay.energy[start:stop])
 
 
+def fit_line(decay: Decay, upper: float, lower: float) -> tuple[float, float]:
+    """Fit a line to the curve between two levels (dB re total).
+
+    Returns how long it takes to fall by 60 dB, in samples, and the share of the variance of the levels that it leaves
+    over, in per mille (ISO 3382-2, B.2).
+    """
+    levels = levels_between(decay, upper, lower)
+    n = len(levels)
+    if n < 2:
+        return np.nan, np.nan
+    slope = line(levels)[1]
+    explained = slope**2 * (n * n - 1) / 12
+    return -60 / slope, max(1000 * (1 - explained / float(levels.var())), 0.0)
+
+
 def decay_time(decay: Decay, upper: float, lower: float) -> float:
     """Extrapolate the line through the curve between two levels (dB re total) to 60 dB; in samples."""
-    levels = levels_between(decay, upper, lower)
-    return -60 / line(levels)[1] if len(levels) >= 2 else np.nan
+    return fit_line(decay, upper, lower)[0]
 
 
 def nonlinearity(decay: Decay, upper: float, lower: float) -> float:
     """Return the share of the variance of the levels that their line leaves over, in per mille (ISO 3382-2, B.2)."""
-    levels = levels_between(decay, upper, lower)
-    if len(levels) < 2:
-        return np.nan
-    mean, slope = float(levels.mean()), line(levels)[1]
-    explained = slope**2 * len(levels) * (len(levels) ** 2 - 1) / 12
-    return max(1000 * (1 - explained / float(((levels - mean) ** 2).sum())), 0.0)
+    return fit_line(decay, upper, lower)[1]
 
 
 def curvature(decay: Decay) -> float:

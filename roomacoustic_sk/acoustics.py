@@ -26,8 +26,8 @@ from roomacoustic_sk._decay import (
     crossing,
     curvature,
     cut_at_onset,
-    decay_time,
     early_and_late,
+    fit_line,
     integrate,
     is_ringing,
     nonlinearity,
@@ -173,8 +173,8 @@ def _warn(batch: _Batch, lacking: NDArray[np.bool_], reasons: NDArray[np.str_], 
     hidden = "cut off by the end of the response" if batch.truncation is None else "hidden by noise or cut off"
     others = ""
     for reason in (NO_RESPONSE, RINGING):
-        rows = np.flatnonzero((lacking & (reasons == reason)).any(axis=1))
-        others += f" In {name_rows(rows)}: {reason}." if len(rows) else ""
+        if (rows := np.flatnonzero((lacking & (reasons == reason)).any(axis=1))).size:
+            others += f" In {name_rows(rows)}: {reason}."
     warn(f"{name and f'{name} is '}NaN in {where}, where {needs} is {hidden}.{others}", DecayRangeWarning)
 
 
@@ -233,9 +233,10 @@ def _decay_time(batch: _Batch, levels: tuple[float, float], *, name: str = "reve
     upper, lower = levels
 
     def time(curve: _Curve) -> float:
-        if curve.is_ringing or (upper < 0 and nonlinearity(curve.decay, upper, lower) > NONLINEAR):
-            return np.nan  # the early decay is bent by reflections anyway
-        return decay_time(curve.decay, upper, lower) / batch.sample_rate
+        samples, left_over = fit_line(curve.decay, upper, lower)
+        if curve.is_ringing or (upper < 0 and left_over > NONLINEAR):  # reflections bend the early decay anyway
+            return np.nan
+        return samples / batch.sample_rate
 
     return _Parameter(name, f"the decay from {upper:g} to {lower:g} dB", time)
 
@@ -287,8 +288,7 @@ def _diagnosis(batch: _Batch, levels: tuple[float, float]) -> list[_Parameter]:
     def reason(curve: _Curve) -> str:
         if not np.isnan(time.evaluate(curve)):
             return ""
-        is_bent = not curve.is_ringing and nonlinearity(curve.decay, *levels) > NONLINEAR
-        return BENT if is_bent else curve.reason
+        return curve.reason if curve.is_ringing or not nonlinearity(curve.decay, *levels) > NONLINEAR else BENT
 
     evaluated: dict[str, Callable[[_Curve], Any]] = {
         "nonlinearity": lambda curve: nonlinearity(curve.decay, *levels),
