@@ -16,14 +16,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from roomacoustic_sk._decay import (
+    BENT,
+    NO_RESPONSE,
+    NONLINEAR,
+    RINGING,
     WHOLE_SPECTRUM,
     Array,
     Band,
+    crossing,
+    curvature,
     cut_at_onset,
-    decay_time,
     early_and_late,
+    fit_line,
     integrate,
+    is_ringing,
+    nonlinearity,
     octave_band,
+    peak_to_noise,
+    usable_range,
 )
 from roomacoustic_sk._recordings import check_waveforms
 from roomacoustic_sk._validation import (
@@ -92,10 +102,16 @@ class _Curve:
 
     def __init__(self, response: Array, band: Band, sample_rate: int, truncation: str | None) -> None:
         self.decay = integrate(response, band, sample_rate, truncation)
+        self.is_ringing = is_ringing(self.decay, response, band, sample_rate, truncation)
         self._band, self._sample_rate = band, sample_rate
         # In bands, early and late sound are windowed before they are filtered (A.3), so the response is needed again.
         self._response = np.empty(0) if band.sos is None else response
         self._energies: dict[int, tuple[float, float]] = {}
+
+    @property
+    def reason(self) -> str:
+        """What hides the end of the decay, or all of it."""
+        return RINGING if self.is_ringing else self.decay.end.reason
 
     def early_and_late(self, n_early: int) -> tuple[float, float]:
         """Energy before and after a sample, computed once for all parameters that ask for it."""
@@ -144,18 +160,22 @@ def _check(rirs: Any, sample_rate: Any, bands: Any, truncation: Any) -> _Batch:
 def _integrated(batch: _Batch) -> Iterator[_Curve]:
     """Integrate the responses one after the other, each in all bands."""
     for recording in batch.recordings:
-        response = cut_at_onset(recording)
+        response = cut_at_onset(recording, batch.sample_rate)
         for band in batch.bands:
             yield _Curve(response, band, batch.sample_rate, batch.truncation)
 
 
-def _warn(batch: _Batch, lacking: NDArray[np.bool_], needs: str, *, name: str = "") -> None:
+def _warn(batch: _Batch, lacking: NDArray[np.bool_], reasons: NDArray[np.str_], needs: str, *, name: str = "") -> None:
     """Name the rows (and bands) where noise hides what a parameter needs, or the end of the response cuts it off."""
     where = name_rows(np.flatnonzero(lacking.any(axis=1)))
     if not batch.is_broadband:
         where += f" ({', '.join(f'{batch.bands[j].centre:g}' for j in np.flatnonzero(lacking.any(axis=0)))} Hz)"
     hidden = "cut off by the end of the response" if batch.truncation is None else "hidden by noise or cut off"
-    warn(f"{name and f'{name} is '}NaN in {where}, where {needs} is {hidden}.", DecayRangeWarning)
+    others = ""
+    for reason in (NO_RESPONSE, RINGING):
+        if (rows := np.flatnonzero((lacking & (reasons == reason)).any(axis=1))).size:
+            others += f" In {name_rows(rows)}: {reason}."
+    warn(f"{name and f'{name} is '}NaN in {where}, where {needs} is {hidden}.{others}", DecayRangeWarning)
 
 
 def _shaped(batch: _Batch, values: Array) -> Any:
@@ -168,11 +188,11 @@ def _shaped(batch: _Batch, values: Array) -> Any:
 
 
 class _Parameter(NamedTuple):
-    """What is evaluated of each curve, and the part of it that is needed, for the warning."""
+    """What is evaluated of each curve, and the part of it that is needed, for the warning; none without one."""
 
     name: str
     needs: str
-    evaluate: Callable[[_Curve], float]
+    evaluate: Callable[[_Curve], Any]
 
 
 def _check_decay_range(decay_range: Any) -> tuple[float, float]:
@@ -213,7 +233,10 @@ def _decay_time(batch: _Batch, levels: tuple[float, float], *, name: str = "reve
     upper, lower = levels
 
     def time(curve: _Curve) -> float:
-        return decay_time(curve.decay, upper, lower) / batch.sample_rate
+        samples, left_over = fit_line(curve.decay, upper, lower)
+        if curve.is_ringing or (upper < 0 and left_over > NONLINEAR):  # reflections bend the early decay anyway
+            return np.nan
+        return samples / batch.sample_rate
 
     return _Parameter(name, f"the decay from {upper:g} to {lower:g} dB", time)
 
@@ -240,7 +263,7 @@ def _share(batch: _Batch, limit: float, *, argument: str = "limit") -> _Paramete
 
     def share(curve: _Curve) -> float:
         early, late = curve.early_and_late(n_early)
-        energy, end = curve.decay
+        energy, end, _ = curve.decay
         return early / (early + late) if end.floor <= max(late, 0.01 * energy[0]) else np.nan
 
     return _Parameter("definition", f"the energy after {limit:g} s", share)
@@ -250,12 +273,32 @@ def _centre(batch: _Batch) -> _Parameter:
     """Make the parameter that is the mean arrival time, the integral of the decay curve over its first value, in s."""
 
     def centre(curve: _Curve) -> float:
-        energy, end = curve.decay
+        energy, end, _ = curve.decay
         if not 0.01 * energy[0] >= end.floor:
             return np.nan
         return float(energy[1:].sum() / energy[0] / batch.sample_rate)
 
     return _Parameter("centre_time", "the decay from 0 to -20 dB", centre)
+
+
+def _diagnosis(batch: _Batch, levels: tuple[float, float]) -> list[_Parameter]:
+    """Make what tells how far a reverberation time can be relied on, without warnings (ISO 3382-2, Annex B)."""
+    time = _decay_time(batch, levels)
+
+    def reason(curve: _Curve) -> str:
+        if not np.isnan(time.evaluate(curve)):
+            return ""
+        return curve.reason if curve.is_ringing or not nonlinearity(curve.decay, *levels) > NONLINEAR else BENT
+
+    evaluated: dict[str, Callable[[_Curve], Any]] = {
+        "nonlinearity": lambda curve: nonlinearity(curve.decay, *levels),
+        "curvature": lambda curve: curvature(curve.decay),
+        "usable_range": lambda curve: usable_range(curve.decay),
+        "crossing_time": lambda curve: crossing(curve.decay) / batch.sample_rate,
+        "peak_to_noise": lambda curve: peak_to_noise(curve.decay),
+        "reason": reason,
+    }
+    return [_Parameter(name, "", evaluate) for name, evaluate in evaluated.items()]
 
 
 def _first_range(curves: Sequence[_Curve], ranges: dict[str, _Parameter]) -> tuple[float, str | None]:
@@ -305,11 +348,13 @@ class DecayCurves:
     def _evaluate(self, *parameters: _Parameter) -> list[Any]:
         """Evaluate parameters of every curve, and warn of the responses where they are NaN."""
         batch, is_named = self._batch, self._curves is not None or len(parameters) > 1
-        values = np.array([[parameter.evaluate(curve) for parameter in parameters] for curve in self._each()])
-        values = values.T.reshape(len(parameters), len(batch.lengths), len(batch.bands))
-        for parameter, lacking in zip(parameters, np.isnan(values), strict=True):
-            if lacking.any():
-                _warn(batch, lacking, parameter.needs, name=parameter.name if is_named else "")
+        rows = [(curve.reason, *(parameter.evaluate(curve) for parameter in parameters)) for curve in self._each()]
+        reasons, *values = (
+            np.array(column).reshape(len(batch.lengths), len(batch.bands)) for column in zip(*rows, strict=True)
+        )
+        for parameter, value in zip(parameters, values, strict=True):
+            if parameter.needs and np.isnan(value).any():
+                _warn(batch, np.isnan(value), reasons, parameter.needs, name=parameter.name if is_named else "")
         return [_shaped(batch, value) for value in values]
 
     @door
@@ -323,14 +368,15 @@ class DecayCurves:
         """
         batch = self._batch
         curves = np.full((len(batch.lengths), len(batch.bands), max(batch.lengths)), np.nan)
+        reasons = np.empty(curves.shape[:2], dtype=object)
         for place, curve in zip(np.ndindex(curves.shape[:2]), self._each(), strict=True):
-            energy, end = curve.decay
+            reasons[place], (energy, end, _) = curve.decay.end.reason, curve.decay
             if end.floor < np.inf:
                 with np.errstate(divide="ignore"):
                     curves[place][: end.sample] = 10 * np.log10(np.maximum(energy, 0) / energy[0])
         lacking = np.isnan(curves[:, :, 0])
         if lacking.any():
-            _warn(batch, lacking, "the decay", name="" if self._curves is None else "the decay curve")
+            _warn(batch, lacking, reasons, "the decay", name="" if self._curves is None else "the decay curve")
         return _shaped(batch, curves)
 
     @door
@@ -543,7 +589,8 @@ def reverberation_time(
     Notes
     -----
     ISO 3382-1:2009, 3.4 and 5.3.3: least-squares line through the decay curve, extrapolated to 60 dB. The range must
-    end 4 dB above the compensated noise floor, or, without truncation, 10 dB above what the end cuts off.
+    end 4 dB above the compensated noise floor, or, without truncation, 10 dB above what the end cuts off. Levels that
+    leave the line by more than 150 per mille of their variance (ISO 3382-2:2008, B.2) are no decay.
 
     Examples
     --------
@@ -895,6 +942,7 @@ def room_parameters(
     direct_window: float = 0.0025,
     bands: Sequence[float] | None = None,
     truncation: str | None = "lundeby",
+    diagnostics: bool = False,
 ) -> dict[str, Any]:
     """All parameters at once, from one decay curve of each response.
 
@@ -916,12 +964,19 @@ def room_parameters(
         Centre frequencies of octave bands in Hz; None for the whole spectrum.
     truncation : {"lundeby", None}, default="lundeby"
         How the noise is treated, as in `decay_curves`; None for responses without noise.
+    diagnostics : bool, default=False
+        Whether to tell how far the reverberation time can be relied on, too; see Returns.
 
     Returns
     -------
     dict of str to float or ndarray
         ``reverberation_time`` and ``early_decay_time`` in s, ``clarity`` in dB, ``definition`` (0 to 1),
         ``centre_time`` in s and ``direct_to_reverberant_ratio`` in dB, each as the function of that name gives it.
+        With `diagnostics` also, of the same curve: ``nonlinearity`` [per mille] of the evaluated range and
+        ``curvature`` [%] (ISO 3382-2:2008, Annex B: up to 10 and 5 where the decay is straight), ``usable_range``
+        [dB] (how far below its beginning the curve is trusted), ``crossing_time`` [s] (from the onset to the noise) and
+        ``peak_to_noise`` [dB], both NaN where the decay meets no noise, and ``reason``: why the reverberation time is
+        NaN, empty where it is not.
 
     Raises
     ------
@@ -959,12 +1014,19 @@ def room_parameters(
         _centre(batch),
         _direct(batch, direct_window),
     ]
+    if diagnostics:
+        parameters += _diagnosis(batch, _check_decay_range(decay_range))
     return dict(zip([parameter.name for parameter in parameters], curves._evaluate(*parameters), strict=True))
 
 
 @door
 def room_labels(
-    rirs: Any, sample_rate: int, *, decay_ranges: Sequence[str] = ("T30", "T20"), truncation: str | None = "lundeby"
+    rirs: Any,
+    sample_rate: int,
+    *,
+    decay_ranges: Sequence[str] = ("T30", "T20"),
+    truncation: str | None = "lundeby",
+    diagnostics: bool = False,
 ) -> DataFrame:
     """Label responses with the columns that `simulate_rooms` and `load_measured_rirs` have in common.
 
@@ -978,13 +1040,20 @@ def room_labels(
         Evaluation ranges of the reverberation times, tried in this order on each response.
     truncation : {"lundeby", None}, default="lundeby"
         How the noise is treated, as in `decay_curves`; None for responses without noise.
+    diagnostics : bool, default=False
+        Whether to tell how far the reverberation time can be relied on, too; see Returns.
 
     Returns
     -------
-    DataFrame of shape (n_rirs, 7)
+    DataFrame of shape (n_rirs, 7), or (n_rirs, 13) with diagnostics
         ``rt60`` [s] and ``rt60_range``, the range it was evaluated over, None where no range is there; ``rt60_mid`` [s]
         (mean of the 500 Hz and 1 kHz octave bands), ``edt`` [s], ``c50`` [dB], ``d50``, ``drr`` [dB]. All but
         ``rt60_mid`` are broadband. Labels hidden by noise or cut off are NaN, without a warning.
+        With `diagnostics` also, of the same curve: ``nonlinearity`` [per mille] of the evaluated range and
+        ``curvature`` [%] (ISO 3382-2:2008, Annex B: up to 10 and 5 where the decay is straight), ``usable_range``
+        [dB] (how far below its beginning the curve is trusted), ``crossing_time`` [s] (from the onset to the noise) and
+        ``peak_to_noise`` [dB], both NaN where the decay meets no noise, and ``reason``: why the reverberation time is
+        NaN, empty where it is not.
 
     Raises
     ------
@@ -1021,9 +1090,13 @@ def room_labels(
         "d50": _share(batch, 0.05),
         "drr": _direct(batch, 0.0025),
     }
+    diagnoses = {name: _diagnosis(batch, DECAY_RANGES[name]) for name in decay_ranges}
     labels, curves = [], _integrated(batch)  # one iterator: zip takes the three curves of a response at a time
     for whole, *mid in zip(*[curves] * len(batch.bands), strict=True):
         rt60, rt60_range = _first_range([whole], ranges)
         rt60_mid, _ = _first_range(mid, ranges)
-        labels.append((rt60, rt60_range, rt60_mid, *(label.evaluate(whole) for label in others.values())))
-    return pd.DataFrame(labels, columns=["rt60", "rt60_range", "rt60_mid", *others])
+        more = [label.evaluate(whole) for label in others.values()]
+        found = diagnoses[rt60_range or decay_ranges[-1]] if diagnostics else []
+        labels.append((rt60, rt60_range, rt60_mid, *more, *(parameter.evaluate(whole) for parameter in found)))
+    names = [parameter.name for parameter in diagnoses[decay_ranges[0]]] if diagnostics else []
+    return pd.DataFrame(labels, columns=["rt60", "rt60_range", "rt60_mid", *others, *names])

@@ -106,7 +106,7 @@ def test_fields_are_those_of_simulated_rooms(folder: Path) -> None:
 
     simulated = simulate_rooms(1, 1, materials=0.5, random_state=0)
     measured = load_measured_rirs(folder)
-    assert set(measured) - set(simulated) == {"file", "table"}
+    assert set(measured) - set(simulated) == {"file", "table", "diagnostics"}
     assert set(measured.target) <= set(simulated.target)
     for name in ("rir", "room", "complete"):
         assert measured[name].shape == (3,)

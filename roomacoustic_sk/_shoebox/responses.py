@@ -67,7 +67,7 @@ def _decay_time(rir: Array, spec: ResponseSpec, seconds: float) -> float:
     the decay to 10 dB below the evaluation range must also fit into the `seconds` for which the response is complete.
     """
     upper, lower = DECAY_RANGES[spec.decay_range]
-    curve = integrate(cut_at_onset(rir), WHOLE_SPECTRUM, spec.sample_rate, None)
+    curve = integrate(cut_at_onset(rir, spec.sample_rate), WHOLE_SPECTRUM, spec.sample_rate, None)
     time = float(decay_time(curve, upper, lower) / spec.sample_rate)
     return time if (10 - lower) / 60 * time <= seconds else np.nan
 

@@ -134,15 +134,20 @@ def _read_rir(path: Path, sample_rate: int, channel: int | None) -> NDArray[np.f
     return rir
 
 
-def _warn_of_missing(target: pd.DataFrame, files: NDArray[Any]) -> None:
+def _warn_of_missing(target: pd.DataFrame, files: NDArray[Any], reasons: pd.Series) -> None:
     """Name the files that lack labels."""
     lacking = target[list(LABELS)].isna()
     incomplete = np.flatnonzero(lacking.any(axis=1))
     if len(incomplete):
         named = "; ".join(f"{files[i]} ({', '.join(lacking.columns[lacking.loc[i]])})" for i in incomplete[:5])
+        others = [
+            f" {reason[0].upper()}{reason[1:]}: {'; '.join(files[list(rows)][:5])}{' ...' if len(rows) > 5 else ''}."
+            for reason, rows in reasons.groupby(reasons).indices.items()
+            if reason in (acoustics.NO_RESPONSE, acoustics.RINGING)
+        ]
         warn(
             f"labels are NaN where noise hides the decay, in {len(incomplete)} of {len(files)} files: {named}"
-            f"{' ...' if len(incomplete) > 5 else ''}. `complete` is False there.",
+            f"{' ...' if len(incomplete) > 5 else ''}. `complete` is False there.{''.join(others)}",
             acoustics.DecayRangeWarning,
         )
 
@@ -202,6 +207,10 @@ def load_measured_rirs(
             Paths as in the table, or relative to the folder.
         complete : ndarray of bool
             Whether the response has all labels.
+        diagnostics : DataFrame
+            How far ``rt60`` can be relied on, and the reason where it is NaN: ``nonlinearity`` [per mille],
+            ``curvature`` [%], ``usable_range`` [dB], ``crossing_time`` [s], ``peak_to_noise`` [dB], ``reason``, as
+            `acoustics.room_labels` gives them.
         table : DataFrame
             The table with all its columns.
 
@@ -252,10 +261,11 @@ def load_measured_rirs(
         _read_rir(folder / file, sample_rate, channel)
         for file in tqdm(files, desc="load_measured_rirs", unit="file", disable=not verbose)
     ]
-    labels = acoustics.room_labels(rirs, sample_rate, decay_ranges=decay_ranges)
-    target = pd.concat([labels, documented], axis=1)
+    labels = acoustics.room_labels(rirs, sample_rate, decay_ranges=decay_ranges, diagnostics=True)
+    diagnostics = labels.loc[:, "nonlinearity":]
+    target = pd.concat([labels.loc[:, :"drr"], documented], axis=1)
     complete = target[list(LABELS)].notna().all(axis=1).to_numpy()
-    _warn_of_missing(target, files)
+    _warn_of_missing(target, files, diagnostics["reason"])
     return Bunch(
         rirs=rirs,
         sample_rate=sample_rate,
@@ -264,6 +274,7 @@ def load_measured_rirs(
         room=room,
         file=files,
         complete=complete,
+        diagnostics=diagnostics,
         table=table,
         DESCR=DESCRIPTION.format(
             n_rirs=len(rirs),

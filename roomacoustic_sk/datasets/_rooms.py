@@ -61,9 +61,13 @@ def _labels(responses: list[Response], spec: ResponseSpec) -> pd.DataFrame:
         spec.sample_rate,
         decay_ranges=(spec.decay_range,),
         truncation=None,
+        diagnostics=True,
     )
-    # rt60 is taken from the response, which knows for how long it is complete; the decay curve does not.
-    return labels.assign(rt60=[response.rt60 for response in responses], rt60_range=spec.decay_range)
+    # The response knows for how long it is complete, the decay curve does not; but the curve shows a ringing filter.
+    rings = labels["reason"] == acoustics.RINGING
+    rt60 = [np.nan if ringing else response.rt60 for ringing, response in zip(rings, responses, strict=True)]
+    rt60_range = [None if ringing else spec.decay_range for ringing in rings]
+    return labels.loc[:, :"drr"].assign(rt60=rt60, rt60_range=rt60_range)
 
 
 def _describe_path(path: TransmissionPath, materials: list[Material]) -> dict[str, Any]:
