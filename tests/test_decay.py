@@ -27,7 +27,7 @@ from roomacoustic_sk.datasets import load_measured_rirs, simulate_rooms
 RATE = 16000
 
 
-def response(
+def noisy_decay(
     rt: float = 0.5, *, noise: float = -50, duration: float = 1.0, rate: int = RATE, seed: int = 0
 ) -> np.ndarray:
     """Noise that decays by 60 dB in `rt` s, over stationary noise at a level in dB."""
@@ -76,24 +76,24 @@ def test_the_lower_hull_lies_below_every_chord(levels: list[int]) -> None:
 
 def test_a_decay_over_stationary_noise_is_trusted_to_its_end() -> None:
     for seed in range(20):
-        sums = running_sum(response(noise=-40, duration=2.0, seed=seed) ** 2)
+        sums = running_sum(noisy_decay(noise=-40, duration=2.0, seed=seed) ** 2)
         assert trusted_length(sums, 160) == 2 * RATE
 
 
 def test_a_response_is_trusted_until_its_noise_is_faded_out() -> None:
-    rir = response(noise=-40, duration=2.0)
+    rir = noisy_decay(noise=-40, duration=2.0)
     rir[RATE:] *= np.linspace(1, 0, RATE) ** 2
     assert RATE <= trusted_length(running_sum(rir**2), 160) <= 1.6 * RATE
 
 
 def test_two_slopes_over_noise_are_trusted_to_the_end() -> None:
-    rir = response(0.3, noise=-80, duration=3.0) + 0.03 * response(1.5, noise=-80, duration=3.0, seed=1)
+    rir = noisy_decay(0.3, noise=-80, duration=3.0) + 0.03 * noisy_decay(1.5, noise=-80, duration=3.0, seed=1)
     assert trusted_length(running_sum(rir**2), 160) == len(rir)
 
 
 def test_the_first_loud_sound_is_the_response() -> None:
     rng = np.random.default_rng(0)
-    rir = response(noise=-70)
+    rir = noisy_decay(noise=-70)
     treated = distortion_in_front(rir, RATE, rng)
     assert len(treated) > len(rir)
     assert len(cut_at_onset(treated, RATE)) == len(cut_at_onset(rir, RATE))
@@ -106,14 +106,14 @@ def test_the_first_loud_sound_is_the_response() -> None:
 
 @pytest.mark.parametrize("noise", [-45, -60])
 def test_a_joined_take_leaves_the_reverberation_time_as_it_is(noise: float) -> None:
-    rir = response(noise=noise)
-    joined = np.concatenate([rir, response(noise=noise, seed=5)])
+    rir = noisy_decay(noise=noise)
+    joined = np.concatenate([rir, noisy_decay(noise=noise, seed=5)])
     assert reverberation_time(joined, RATE) == pytest.approx(reverberation_time(rir, RATE), rel=0.05)
 
 
 @pytest.mark.parametrize("level", [-20, -40])
 def test_noise_that_changes_behind_the_decay_changes_nothing(level: float) -> None:
-    rir = response(noise=-55)
+    rir = noisy_decay(noise=-55)
     later = 10 ** ((-55 + 30 + level) / 20) * np.random.default_rng(3).standard_normal(RATE)
     measured = room_parameters(np.concatenate([rir, later]), RATE, decay_range="T20")
     for name, value in room_parameters(rir, RATE, decay_range="T20").items():
@@ -130,7 +130,7 @@ def test_a_decay_that_flattens_into_faded_noise_is_nan_with_that_reason() -> Non
 
 
 def test_a_response_cut_where_a_gate_closes_keeps_its_time() -> None:
-    rir = response(noise=-200, duration=1.0)
+    rir = noisy_decay(noise=-200, duration=1.0)
     rir[6000:] *= 10 ** (-np.arange(RATE - 6000) / 200)  # at -45 dB the gate closes
     assert reverberation_time(rir, RATE, decay_range="T20") == pytest.approx(0.5, rel=0.05)
 
@@ -157,12 +157,12 @@ def test_ringing_is_named_and_a_dry_room_is_not_called_so() -> None:
     rir = sosfilt(butter(2, [80, 7000], "bandpass", fs=RATE, output="sos"), sound)
     with pytest.warns(DecayRangeWarning, match="In row 0: ringing of a filter, no reverberation"):
         assert np.isnan(reverberation_time(rir, RATE))
-    cabin = response(0.06, noise=-80)
+    cabin = noisy_decay(0.06, noise=-80)
     assert reverberation_time(cabin, RATE) == pytest.approx(0.06, rel=0.1)
 
 
 @pytest.mark.parametrize("method", ["hybrid", "ism"])
-def test_a_simulated_room_that_absorbs_all_sound_has_no_reverberation_time(method: str) -> None:
+def test_a_room_that_absorbs_all_sound_has_no_reverberation_time(method: str) -> None:
     rooms = simulate_rooms(1, 2, materials=1.0, random_state=0, method=method)
     assert rooms.target[["rt60", "rt60_mid", "edt"]].isna().all(axis=None)
     assert rooms.target["rt60_range"].isna().all()
@@ -199,7 +199,7 @@ def test_sounds_that_do_not_decay_once_are_named_as_no_response() -> None:
 @pytest.mark.parametrize("room", [False, True])
 def test_a_sweep_is_no_response_in_bands_above_its_beginning(shape: str, room: bool) -> None:
     sweep = chirp(np.arange(3 * RATE) / RATE, 50, 3, 7500, shape)
-    sweep = np.convolve(sweep, response(0.5, noise=-90)) if room else sweep
+    sweep = np.convolve(sweep, noisy_decay(0.5, noise=-90)) if room else sweep
     assert np.isnan(quietly(reverberation_time, sweep, RATE, decay_range="T20", bands=[500, 1000, 2000])).all()
     assert np.isnan(quietly(reverberation_time, sweep, RATE, decay_range="T20"))
 
@@ -240,7 +240,7 @@ def test_curvature_of_two_slopes_is_that_of_their_times() -> None:
 
 
 def test_diagnostics_have_the_shape_of_the_parameters_and_warn_of_nothing() -> None:
-    rirs = np.stack([response(0.4, noise=-70), response(0.6, noise=-70)])
+    rirs = np.stack([noisy_decay(0.4, noise=-70), noisy_decay(0.6, noise=-70)])
     for bands, shape in ((None, (2,)), ([500, 1000], (2, 2))):
         found = room_parameters(rirs, RATE, bands=bands, diagnostics=True)
         assert {value.shape for value in found.values()} == {shape}
@@ -249,9 +249,9 @@ def test_diagnostics_have_the_shape_of_the_parameters_and_warn_of_nothing() -> N
 
 def test_each_reason_for_nan_is_told() -> None:
     rirs = [
-        response(noise=-70),
-        response(noise=-20),
-        response(2.0, noise=-200, duration=0.7),
+        noisy_decay(noise=-70),
+        noisy_decay(noise=-20),
+        noisy_decay(2.0, noise=-200, duration=0.7),
         np.random.default_rng(0).standard_normal(RATE),
         syllables(np.random.default_rng(1)),
     ]
@@ -264,7 +264,7 @@ def test_each_reason_for_nan_is_told() -> None:
 
 
 def test_measured_responses_come_with_diagnostics(tmp_path: Path) -> None:
-    for name, sound in {"room": response(noise=-60), "speech": syllables(np.random.default_rng(0))}.items():
+    for name, sound in {"room": noisy_decay(noise=-60), "speech": syllables(np.random.default_rng(0))}.items():
         soundfile.write(tmp_path / f"{name}.wav", 0.1 * sound, RATE, subtype="FLOAT")
     with pytest.warns(DecayRangeWarning, match=r"No impulse response: .*: speech\.wav\."):
         rooms = load_measured_rirs(tmp_path)
@@ -326,5 +326,5 @@ def test_the_order_of_responses_is_that_of_their_values(rirs: list[np.ndarray], 
 @given(st.floats(0.15, 2.0), st.sampled_from([8000, 11025, 22050, 44100, 48000]))
 @settings(max_examples=15, derandomize=True, deadline=None)
 def test_a_decay_has_the_same_time_at_every_rate(rt: float, rate: int) -> None:
-    rir = response(rt, noise=-60, duration=1.2 * rt + 0.2, rate=rate)
+    rir = noisy_decay(rt, noise=-60, duration=1.2 * rt + 0.2, rate=rate)
     assert reverberation_time(rir, rate) == pytest.approx(rt, rel=0.1)

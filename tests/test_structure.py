@@ -203,7 +203,6 @@ CHARACTERS_OF_A_TEST_NAME = 69
 
 TESTS_OF_MORE_THAN_A_MODULE = {
     "acoustics_oracles": "acoustics, against other libraries and measured rooms",
-    "checkpoints": "_torch/training and _torch/estimator: fits that were killed",
     "docstrings": "all public names",
     "grid_search": "examples/grid_search.py",
     "imports": "all modules",
@@ -212,6 +211,7 @@ TESTS_OF_MORE_THAN_A_MODULE = {
     "speed_page": "docs/speed.md",
     "stores": "all estimators, on Zarr and HDF5",
     "structure": "all modules, and the tests",
+    "treatments": "acoustics, on responses that were edited",
 }
 """Test files that belong to no single module, and their subjects."""
 
