@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import stat
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -200,25 +201,29 @@ def audio_info(path: str | Path) -> AudioInfo:
     import soundfile
 
     path = Path(path).expanduser()
-    if not path.is_file():
-        raise MissingFileError(f"path must be an audio file, got a path that is not a file: {shown(path)}.")
     try:
-        size = path.stat().st_size
-        if size == 0:
-            raise _unreadable(path, "which is empty (0 bytes)")
-        parts = find_parts(path)
+        status = os.stat(path)
+    except OSError as error:
+        raise MissingFileError(f"path must be an audio file, got a path that is not a file: {shown(path)}.") from error
+    if not stat.S_ISREG(status.st_mode):
+        raise MissingFileError(f"path must be an audio file, got a path that is not a file: {shown(path)}.")
+    size = status.st_size
+    if size == 0:
+        raise _unreadable(path, "which is empty (0 bytes)")
+    try:
+        parts = find_parts(path, size)
         if parts:
             return _info_of_parts(path, parts)
-        header = soundfile.info(_name(path), verbose=True)
+        header = soundfile.info(_name(path), verbose=path.suffix.lower() == ".svx")
         _check_format(path, header.samplerate, header.channels)
-        if any(line.startswith("BODY") and "should be" in line for line in header.extra_info.splitlines()):
+        if any(line.strip().startswith("BODY") and "should be" in line for line in header.extra_info.splitlines()):
             raise Truncated("which is truncated (shorter than its header says)")  # SVX
         n_times = header.frames
         if n_times > size * FRAMES_PER_BYTE or header.subtype in UNSEEKABLE:
             with _opened(path, None) as file:
                 n_times = sum(len(block) for block in _blocks(file, None))
     except soundfile.LibsndfileError as error:
-        raise _unreadable(path, f"which libsndfile cannot open ({error.error_string})") from error
+        raise _unreadable(path, f"which libsndfile cannot read ({error.error_string})") from error
     except Truncated as error:
         raise _unreadable(path, str(error), "Copy or download it again") from error
     except Unclear as error:

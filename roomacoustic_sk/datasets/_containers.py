@@ -23,7 +23,6 @@ PLACEHOLDER = 0x7F000000  # writers to a pipe state at least this many bytes: So
 TRAILER = 512  # bytes after the last chunk that may be anything
 TAIL = 1 << 16  # bytes
 PROBES = (0.23, 0.41, 0.59, 0.77)  # places in a long FLAC file at which frame numbers must increase
-OGG_PAGE = 27 + 255 + 255 * 255  # bytes of the longest page
 
 
 class Part(NamedTuple):
@@ -32,6 +31,7 @@ class Part(NamedTuple):
     start: int
     size: int
     patches: tuple[tuple[int, bytes], ...] = ()  # offset from `start`, bytes
+    prefix: bytes = b""  # to put before it
 
 
 class Truncated(ArgumentValueError):  # noqa: N818 - the reader turns it into the user's error
@@ -45,11 +45,16 @@ class Unclear(ArgumentValueError):  # noqa: N818
 class Source:
     """The bytes of an open file, by offset."""
 
-    def __init__(self, file: io.BufferedIOBase | io.RawIOBase, size: int) -> None:
+    def __init__(self, file: io.RawIOBase, size: int) -> None:
         self.file, self.size = file, size
+        self.head = file.read(4096) or b""
 
     def read(self, offset: int, n_bytes: int) -> bytes:
         """Return some bytes, fewer at the end of the file."""
+        if offset >= self.size:
+            return b""
+        if offset + n_bytes <= len(self.head):
+            return self.head[offset : offset + n_bytes]
         self.file.seek(offset)
         return self.file.read(n_bytes) or b""
 
@@ -65,8 +70,8 @@ class Source:
             offset += step
 
 
-def find_parts(path: Path) -> tuple[Part, ...]:
-    """Return the parts of a file that are not read rightly as a whole; none for a file that is.
+def find_parts(path: Path, size: int) -> tuple[Part, ...]:
+    """Return the parts of a file of `size` bytes that is not read rightly as a whole; none for a file that is.
 
     Raises
     ------
@@ -76,7 +81,7 @@ def find_parts(path: Path) -> tuple[Part, ...]:
         If the header accounts for only a part of the sound.
     """
     with path.open("rb", buffering=0) as file:
-        source = Source(file, path.stat().st_size)
+        source = Source(file, size)
         head = source.read(0, 64)
         if head[:4] in (b"RIFF", b"RIFX", b"RF64", b"FORM", b".snd", b"caff", b"riff", b"NIST", b"2BIT"):
             return _chain(source)
@@ -110,6 +115,7 @@ class _Sound(NamedTuple):
     first: int  # offset of the first sample
     stated: int  # bytes of sound
     end: int  # where the container ends
+    counted: int = 0  # bytes of a header that the length counts too
 
 
 def _chain(source: Source) -> tuple[Part, ...]:
@@ -124,7 +130,7 @@ def _chain(source: Source) -> tuple[Part, ...]:
                 break
             return ()
         part, end = _part_of(source, start, head[:4], sound)
-        odd = odd or bool(part.patches)
+        odd = odd or bool(part.patches) or start + part.size < end
         parts.append(part)
         start = end
     return tuple(parts) if odd or len(parts) > 1 else ()
@@ -140,14 +146,17 @@ def _part_of(source: Source, start: int, magic: bytes, sound: _Sound) -> tuple[P
         unknown = True
     if unknown:
         end = next(_others(source, magic, sound.first), source.size)
-        there = end - sound.first
+        stop = _before_list(source, end) if magic in (b"RIFF", b"RIFX") else end
+        there = stop - sound.first
         if there >= 1 << 32 and not sound.code.endswith("Q"):
             raise Unclear(
                 f"which holds {there / 2**30:.1f} GiB of sound, more than its header can state. "
                 "Convert it to FLAC or RF64"
             )
-        patch = ((sound.field - start, struct.pack(sound.code, there)),)
-        return Part(start, end - start, patch if sound.stated == 0 else ()), end
+        if magic in (b"RIFF", b"RIFX") and sound.stated and stop == end:
+            return Part(start, end - start), end  # as libsndfile reads it
+        length = struct.pack(sound.code, there + sound.counted)
+        return Part(start, stop - start, ((sound.field - start, length),)), end
     if sound.stated > there:
         if sound.stated in (source.size, source.size - 8, source.size - start):  # a writer's mistake, no sound lost
             return Part(start, source.size - start), source.size
@@ -157,6 +166,8 @@ def _part_of(source: Source, start: int, magic: bytes, sound: _Sound) -> tuple[P
         if source.read(candidate, 4) == magic and any(_others(source, magic, candidate)):
             return Part(start, candidate - start), candidate
     _check_rest(source, sound)
+    if magic in READ_TO_THE_END and sound.first + sound.stated < source.size:
+        return Part(start, sound.first + sound.stated - start), source.size
     return Part(start, source.size - start), source.size
 
 
@@ -170,6 +181,15 @@ def _others(source: Source, magic: bytes, offset: int) -> Iterator[int]:
                 yield at
         elif magic != b".snd" or (len(head) == 40 and 24 <= int.from_bytes(head[4:8], "big") < 4096):
             yield at
+
+
+def _before_list(source: Source, end: int) -> int:
+    """Return where a chunk of metadata at the end begins."""
+    first = max(0, end - 4096)
+    tail = source.read(first, end - first)
+    at = tail.rfind(b"LIST")
+    whole = at >= 0 and len(tail) - at >= 8 and at + 8 + int.from_bytes(tail[at + 4 : at + 8], "little") == len(tail)
+    return first + at if whole else end
 
 
 def _is_chunks(source: Source, offset: int) -> bool:
@@ -190,7 +210,7 @@ def _check_rest(source: Source, sound: _Sound) -> None:
     after = sound.first + sound.stated
     if sound.code != "<I" or source.size - after <= TRAILER:  # only WAV files grow without their header
         return
-    if not any(_is_chunks(source, offset) for offset in (after, after + 1, sound.end)):
+    if not any(_is_chunks(source, offset) for offset in (after, after + 1)):
         raise Unclear(
             f"whose header accounts for {sound.stated} of {source.size - sound.first} bytes after it. "
             "Have a tool that ignores the length in the header rewrite it (sox --ignore-length)"
@@ -228,7 +248,7 @@ def _aiff(source: Source, start: int, head: bytes) -> _Sound | None:
         name, n_bytes = struct.unpack(">4sI", source.read(offset, 8))
         if name == b"SSND":
             stated = max(0, n_bytes - 8)
-            return _Sound(offset + 4, ">I", offset + 16, stated, start + 8 + int.from_bytes(head[4:8], "big"))
+            return _Sound(offset + 4, ">I", offset + 16, stated, start + 8 + int.from_bytes(head[4:8], "big"), 8)
         offset += 8 + n_bytes + n_bytes % 2
     return None
 
@@ -245,7 +265,8 @@ def _caf(source: Source, start: int, head: bytes) -> _Sound | None:
     while offset + 12 <= source.size:
         name, n_bytes = struct.unpack(">4sQ", source.read(offset, 12))
         if name == b"data":
-            return _Sound(offset + 4, ">Q", offset + 12, n_bytes, offset + 12 + n_bytes)
+            end = offset + 12 + n_bytes
+            return _Sound(offset + 4, ">Q", offset + 16, max(0, n_bytes - 4), end, 4)  # four bytes count edits
         offset += 12 + n_bytes
     return None
 
@@ -259,7 +280,7 @@ def _w64(source: Source, start: int, head: bytes) -> _Sound | None:
         chunk = source.read(offset, 24)
         n_bytes = int.from_bytes(chunk[16:], "little")
         if chunk[:4] == b"data":
-            return _Sound(offset + 16, "<Q", offset + 24, max(0, n_bytes - 24), end)
+            return _Sound(offset + 16, "<Q", offset + 24, max(0, n_bytes - 24), end, 24)
         if n_bytes < 24:
             return None
         offset += n_bytes + -n_bytes % 8
@@ -287,6 +308,7 @@ def _avr(source: Source, start: int, head: bytes) -> _Sound | None:
     return _Sound(start + 26, "", start + 128, stated, start + 128 + stated)
 
 
+READ_TO_THE_END = (b"riff", b".snd", b"NIST", b"2BIT")  # by libsndfile, whatever their headers say
 CONTAINERS = {
     b"RIFF": _riff,
     b"RIFX": _riff,
@@ -301,6 +323,9 @@ CONTAINERS = {
 
 
 # --- FLAC (RFC 9639) ----------------------------------------------------------------------------------------------
+
+
+SYNCS = (b"\xff\xf8", b"\xff\xf9")  # of frames that are numbered by block and by sample
 
 
 class _FlacStream(NamedTuple):
@@ -341,12 +366,11 @@ def _is_flac(head: bytes) -> bool:
 def _flac_part(source: Source, start: int, stop: int) -> Part:
     """Return one stream, with the length that its last frame says if its header says another."""
     stream = _stream_info(source, start)
-    first = max(start + 42, stop - max(TAIL, stream.largest))
-    tail = source.read(first, stop - first)
+    tail = _flac_tail(source, start, stop, stream)
     n_times = _end_of_last_frame(tail, stream)
     possible = 0 < stream.n_times <= (stop - start) // 9 * 65535  # a block of at most 65535 samples has 9 bytes or more
-    if n_times is None and possible and any(sum(frame) == stream.n_times for frame in _frames(tail, stream)):
-        n_times = stream.n_times  # the last frame is there, and something after it: libsndfile tells whether it is whole
+    if n_times is None and possible and _is_whole_within(source.read(max(start, stop - 8 * TAIL), 8 * TAIL), stream):
+        n_times = stream.n_times
     if n_times is None:
         raise Truncated("which is truncated: its last frame is incomplete")
     if n_times == stream.n_times:
@@ -357,46 +381,60 @@ def _flac_part(source: Source, start: int, stop: int) -> Part:
     return Part(start, stop - start, ((18, (word >> 36 << 36 | n_times).to_bytes(8, "big")),))
 
 
+def _flac_tail(source: Source, start: int, stop: int, stream: _FlacStream) -> bytes:
+    """Return bytes from the end of a stream that the last frame fits into."""
+    first = max(start + 42, stop - (stream.largest + 16 if stream.largest else TAIL))
+    return source.read(first, stop - first)
+
+
 def _flac_is_plain(source: Source, start: int, end: int, stream: _FlacStream) -> bool:
     """Whether the last frame is whole and the one that STREAMINFO leads us to expect, in one stream."""
-    tail_start = max(start + 42, end - max(TAIL, stream.largest))
-    tail = source.read(tail_start, end - tail_start)
+    tail = _flac_tail(source, start, end, stream)
     if not stream.n_times or b"fLaC" in tail or _end_of_last_frame(tail, stream) != stream.n_times:
         return False
-    if tail_start == start + 42:
+    if len(tail) == end - start - 42:
         return True
+    n_bytes = stream.largest + 16 if stream.largest else TAIL
     positions = (start + 42 + int(share * (end - start - 42)) for share in PROBES)
-    found = [_first_frame(source.read(at, TAIL // 4), stream) for at in positions]
+    found = [_first_frame(source.read(at, n_bytes), stream) for at in positions]
     numbers = [number for number in found if number is not None]
-    return all(a < b for a, b in zip([0, *numbers], [*numbers, stream.n_times], strict=True))
+    return all(a < b for a, b in zip([-1, *numbers], [*numbers, stream.n_times], strict=True))
 
 
-def _frames(tail: bytes, stream: _FlacStream) -> Iterator[tuple[int, int]]:
-    """Yield the first sample and the length of frames, from the last one back."""
-    at = len(tail)
-    while (at := tail.rfind(b"\xff", 0, at)) >= 0:
-        frame = _frame(tail, at, stream)
-        if frame is not None:
-            yield frame
+def _frames_from_end(tail: bytes, stream: _FlacStream) -> Iterator[tuple[int, int]]:
+    """Yield where frames seem to begin, from the last one back, and the number of samples up to their ends."""
+    for sync in SYNCS:
+        at = len(tail)
+        while (at := tail.rfind(sync, 0, at)) >= 0:
+            frame = _frame(tail, at, stream)
+            if frame is not None:
+                yield at, sum(frame)
+
+
+def _is_whole_within(tail: bytes, stream: _FlacStream) -> bool:
+    """Whether the last frame that the header leads us to expect is whole, and something else follows it."""
+    for at, n_times in _frames_from_end(tail, stream):
+        crc = 0
+        for i, byte in enumerate(tail[at:], at + 1):
+            crc = (crc << 8 & 0xFFFF) ^ CRC16[crc >> 8 ^ byte]
+            if crc == 0 and (tail[i : i + 3] in (b"ID3", b"TAG", b"APE", b"LYR") or not any(tail[i:])):
+                return n_times == stream.n_times
+    return False
 
 
 def _end_of_last_frame(tail: bytes, stream: _FlacStream) -> int | None:
     """Return the number of samples up to the end of the last frame, or None if that frame is not whole."""
-    at = len(tail)
-    while (at := tail.rfind(b"\xff", 0, at)) >= 0:
-        frame = _frame(tail, at, stream)
-        if frame is not None and _crc16(tail[at:]) == 0:
-            return sum(frame)
-    return None
+    return next((n_times for at, n_times in _frames_from_end(tail, stream) if _crc16(tail[at:]) == 0), None)
 
 
 def _first_frame(block: bytes, stream: _FlacStream) -> int | None:
     """Return the first sample of the first frame that begins in a block of bytes."""
-    at = -1
-    while (at := block.find(b"\xff", at + 1)) >= 0:
-        frame = _frame(block, at, stream)
-        if frame is not None and frame[1] == stream.block:
-            return frame[0]
+    for sync in SYNCS:
+        at = -1
+        while (at := block.find(sync, at + 1)) >= 0:
+            frame = _frame(block, at, stream)
+            if frame is not None and frame[1] == stream.block:
+                return frame[0]
     return None
 
 
@@ -433,6 +471,8 @@ def _remainders(n_bits: int, polynomial: int) -> list[int]:
 
 
 CRC8 = bytes(_remainders(8, 0x07))
+CRC16 = _remainders(16, 0x8005)
+CRC32 = _remainders(32, 0x04C11DB7)
 
 
 def _crc8(data: bytes) -> int:
@@ -448,11 +488,11 @@ CRC_BLOCK = 64  # bytes
 @cache
 def _crc16_tables() -> tuple[NDArray[np.uint16], list[list[int]]]:
     """Return the remainders of each byte value at each place in a block, and of a remainder a block further on."""
-    table = np.array(_remainders(16, 0x8005), dtype=np.uint16)
+    table = np.array(CRC16, dtype=np.uint16)
     places = [table]
-    for _ in range(CRC_BLOCK + 1):
+    for _ in range(CRC_BLOCK - 1):
         places.append((places[-1] << 8) ^ table[places[-1] >> 8])
-    shift = [places[CRC_BLOCK - 1 + k].tolist() for k in (0, 1)]
+    shift = [places[CRC_BLOCK - 2 + k].tolist() for k in (0, 1)]
     return np.stack(places[CRC_BLOCK - 1 :: -1]), shift
 
 
@@ -470,27 +510,76 @@ def _crc16(data: bytes) -> int:
 # --- Ogg (RFC 3533) -----------------------------------------------------------------------------------------------
 
 
-def _ogg(source: Source) -> tuple[Part, ...]:
-    """Split a chained file at its links, and check that its last page is whole."""
-    tail_start = max(0, source.size - 2 * OGG_PAGE)
-    tail = source.read(tail_start, 2 * OGG_PAGE)
-    page = tail.rfind(b"OggS")
-    n_segments = tail[page + 26] if page >= 0 and len(tail) > page + 26 else None
-    lacing = b"" if n_segments is None else tail[page + 27 : page + 27 + n_segments]
-    stop = page + 27 + len(lacing) + sum(lacing)
-    if n_segments is None or len(lacing) < n_segments or stop > len(tail):
-        raise Truncated("which is truncated: its last page is incomplete")
-    if lacing[-1:] == b"\xff" or tail[stop:] in (b"O", b"Og", b"Ogg"):
-        raise Truncated("which is truncated: its last packet is incomplete")
-    starts: list[int] = []
-    last = -1  # the first pages of several streams side by side follow each other
-    for at in source.find_all(b"OggS\0\2", 0):
+class _OggPage(NamedTuple):
+    start: int
+    flags: int
+    serial: bytes
+    number: int
+    lacing: bytes
+    stop: int
+
+
+def _ogg_pages(source: Source) -> Iterator[_OggPage]:
+    """Go from page to page.
+
+    Raises
+    ------
+    Truncated
+        If the last page is incomplete.
+    """
+    at = 0
+    while at < source.size:
         head = source.read(at, 27 + 255)
-        if at != last and len(head) > 27:
-            starts.append(at)
-        last = at + 27 + head[26] + sum(head[27 : 27 + head[26]]) if len(head) > 26 else -1
+        if head[:4] != b"OggS":
+            if source.size - at < 4 and b"OggS".startswith(head):
+                raise Truncated("which is truncated: its last page is incomplete")
+            at = next(source.find_all(b"OggS", at + 1), source.size)
+            continue
+        lacing = head[27 : 27 + head[26]] if len(head) > 26 else b""
+        stop = at + 27 + len(lacing) + sum(lacing)
+        if len(head) < 27 or len(lacing) < head[26] or stop > source.size:
+            raise Truncated("which is truncated: its last page is incomplete")
+        yield _OggPage(at, head[5], head[14:18], int.from_bytes(head[18:22], "little"), lacing, stop)
+        at = stop
+
+
+def _ogg(source: Source) -> tuple[Part, ...]:
+    """Split a chained file at its links, and check that no page is missing."""
+    starts: list[int] = []
+    ends: list[_OggPage] = []  # the last page of each link
+    numbers: dict[bytes, int] = {}
+    page = None
+    for page in _ogg_pages(source):
+        if page.flags & 2:  # the first of a stream; those of streams side by side follow each other
+            if not ends or not ends[-1].flags & 2:
+                starts.append(page.start)
+                ends.append(page)
+                numbers = {}
+        elif page.number > numbers.get(page.serial, page.number - 1) + 1:
+            raise Unclear(f"which lacks {page.number - numbers[page.serial] - 1} of its pages. Copy or download it again")
+        numbers[page.serial] = page.number
+        if ends:
+            ends[-1] = page
+    if page is not None and page.lacing[-1:] == b"\xff":
+        raise Truncated("which is truncated: its last packet is incomplete")
+    patches = [_end_of_stream(source, start, end) for start, end in zip(starts, ends, strict=True)]
+    if len(starts) < 2 and not any(patches):
+        return ()
     stops = [*starts[1:], source.size]
-    return tuple(Part(at, stop - at) for at, stop in zip(starts, stops, strict=True)) if len(starts) > 1 else ()
+    return tuple(Part(at, stop - at, patch) for at, stop, patch in zip(starts, stops, patches, strict=True))
+
+
+def _end_of_stream(source: Source, start: int, page: _OggPage) -> tuple[tuple[int, bytes], ...]:
+    """Mark the last page of an Opus stream as such: without that, libsndfile does not read it."""
+    if page.flags & 4 or b"OpusHead" not in source.read(start, 64):
+        return ()
+    data = bytearray(source.read(page.start, page.stop - page.start))
+    data[5] |= 4
+    data[22:26] = bytes(4)
+    crc = 0
+    for byte in data:
+        crc = (crc << 8 & 0xFFFFFFFF) ^ CRC32[crc >> 24 ^ byte]
+    return (page.start - start + 5, data[5:6]), (page.start - start + 22, crc.to_bytes(4, "little"))
 
 
 # --- MP3 ----------------------------------------------------------------------------------------------------------
@@ -506,13 +595,17 @@ KBITS = {  # by MPEG version 1 or 2, and layer
 
 
 class _Mp3Frame(NamedTuple):
+    """The header of a frame, and what a Xing, Info or VBRI tag in it says of the stream."""
+
     size: int
-    tag: int  # offset of a tag with the length of the file, 0 if there is none
-    stated: int  # bytes, by that tag; 0 if it does not say
+    place: int  # offset of the tag, or where one would be; 0 in layers 1 and 2
+    has_tag: bool
+    n_frames: int  # by the tag; 0 if it does not say
+    n_bytes: int
 
 
 def _mp3_frame(head: bytes) -> _Mp3Frame | None:
-    """Read the header of a frame, and a Xing, Info or VBRI tag in it."""
+    """Read the header of a frame (ISO 11172-3, 13818-3) and the tag in it."""
     if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
         return None
     version, layer = {0: 3, 2: 2, 3: 1}.get(head[1] >> 3 & 3, 0), 4 - (head[1] >> 1 & 3)
@@ -523,43 +616,73 @@ def _mp3_frame(head: bytes) -> _Mp3Frame | None:
     bits = 1000 * KBITS[min(version, 2), layer][bitrate]
     padding = head[2] >> 1 & 1
     if layer == 1:
-        return _Mp3Frame((12 * bits // hertz + padding) * 4, 0, 0)
+        return _Mp3Frame((12 * bits // hertz + padding) * 4, 0, False, 0, 0)
     size = (72 if layer == 3 and version > 1 else 144) * bits // hertz + padding
+    if layer == 2:
+        return _Mp3Frame(size, 0, False, 0, 0)
     mono = head[3] >> 6 == 3
-    tag = 4 + ((17 if mono else 32) if version == 1 else (9 if mono else 17))
-    if head[tag : tag + 4] in (b"Xing", b"Info") and len(head) >= tag + 16:
-        flags = head[tag + 7]
-        at = tag + 8 + 4 * (flags & 1)
-        return _Mp3Frame(size, tag, int.from_bytes(head[at : at + 4], "big") if flags & 2 else 0)
+    place = 4 + ((17 if mono else 32) if version == 1 else (9 if mono else 17))
+    if head[place : place + 4] in (b"Xing", b"Info"):
+        flags, numbers = head[place + 7 : place + 8], head[place + 8 : place + 16]
+        has_frames, has_bytes = (bool(flags and flags[0] & bit) for bit in (1, 2))
+        after = numbers[4:] if has_frames else numbers[:4]
+        return _Mp3Frame(
+            size,
+            place,
+            True,
+            int.from_bytes(numbers[:4], "big") if has_frames else 0,
+            int.from_bytes(after, "big") if has_bytes else 0,
+        )
     if head[36:40] == b"VBRI":
-        return _Mp3Frame(size, 36, int.from_bytes(head[46:50], "big"))
-    return _Mp3Frame(size, 0, 0)
+        return _Mp3Frame(size, place, True, int.from_bytes(head[50:54], "big"), int.from_bytes(head[46:50], "big"))
+    return _Mp3Frame(size, place, False, 0, 0)
+
+
+class _Mp3Stream(NamedTuple):
+    """Frames that belong together; offsets from the start of the file."""
+
+    start: int
+    first: int  # the first frame
+    n_frames: int  # without one that has nothing but a tag
+    stop: int
 
 
 def _mp3(source: Source, start: int) -> tuple[Part, ...]:
-    """Compare the length in a file's tag with what is there; without one, or if they differ, go from frame to frame."""
+    """Compare a tag with the size of the file; without one, or if they differ, go from frame to frame.
+
+    Without a tag, libsndfile guesses the length from the first frame, and reads no further.
+    """
     end = _before_tags(source)
-    first = _mp3_frame(source.read(start, 64))
-    if first is None:
+    head = source.read(start, 64)
+    first = _mp3_frame(head)
+    if first is None or not first.place:
         return ()  # something else at the start: what libsndfile makes of it counts
-    if first.stated and first.stated == end - start:
+    if first.n_frames and first.n_bytes == end - start:
         return ()
-    starts, cut = _walk_mp3(source, start, end)
-    if cut or (len(starts) == 1 and first.stated > end - start + first.size):
-        raise Truncated("which is truncated: its last frame is incomplete or missing")
-    if len(starts) == 1 and not (first.stated and first.stated < end - start - first.size):
+    streams = _walk_mp3(source, start, end)
+    if len(streams) == 1 and first.n_frames and abs(first.n_frames - streams[0].n_frames) <= 1:
         return ()
-    stops = [*starts[1:], source.size]
-    return tuple(_mp3_part(source, at, stop) for at, stop in zip(starts, stops, strict=True))
+    if len(streams) == 1 and first.n_frames > streams[0].n_frames:
+        raise Truncated(f"which is truncated: {streams[0].n_frames} of {first.n_frames} frames are there")
+    return tuple(_mp3_part(source, stream) for stream in streams)
 
 
-def _mp3_part(source: Source, start: int, stop: int) -> Part:
-    """Return a part, without a tag that states another length than it has."""
-    offset = _after_id3(source, start, source.read(start, 10))
-    frame = _mp3_frame(source.read(offset, 64))
-    if frame is None or not frame.stated or abs(frame.stated - (min(stop, _before_tags(source)) - offset)) <= 2048:
-        return Part(start, stop - start)
-    return Part(start, stop - start, ((offset - start + frame.tag, bytes(4)),))
+def _mp3_part(source: Source, stream: _Mp3Stream) -> Part:
+    """Return a stream with a tag that states its length."""
+    head = source.read(stream.first, 64)
+    frame = _mp3_frame(head)
+    size = stream.stop - stream.start
+    if frame is None or not frame.place or (frame.has_tag and frame.n_frames == stream.n_frames):
+        return Part(stream.start, size)
+    tag = b"Xing" + struct.pack(">3I", 3, stream.n_frames, stream.stop - stream.first)
+    if frame.has_tag:
+        return Part(stream.start, size, ((stream.first - stream.start + frame.place, tag.ljust(frame.size - frame.place, b"\0")),))
+    header = bytes((head[0], head[1] | 1, 0x80 | head[2] & 0x0C, head[3]))  # no CRC, no padding, 64 or 112 kbit/s
+    tagged = _mp3_frame(header)
+    if tagged is None:
+        return Part(stream.start, size)
+    prefix = (header + bytes(tagged.place - 4) + tag).ljust(tagged.size, b"\0")
+    return Part(stream.first, stream.stop - stream.first, (), prefix)
 
 
 def _before_tags(source: Source) -> int:
@@ -578,39 +701,52 @@ def _before_tags(source: Source) -> int:
     return end
 
 
-def _walk_mp3(source: Source, start: int, end: int) -> tuple[list[int], bool]:
-    """Return where streams begin, and whether the last frame is cut."""
-    data = source.read(start, end - start) if end - start < 1 << 28 else b""
-    starts, at = [start], 0
+def _walk_mp3(source: Source, start: int, end: int) -> list[_Mp3Stream]:
+    """Find the streams in a file; each but the first begins with a tag.
+
+    Raises
+    ------
+    Truncated
+        If the last frame is cut.
+    """
+    data = source.read(start, end - start)
+    streams: list[_Mp3Stream] = []
+    at = begin = first = n_frames = stop = 0
     while at + 4 <= len(data):
         frame = _mp3_frame(data[at : at + 64])
+        is_tag = data[at : at + 3] == b"ID3"
+        if frame is None and not is_tag:  # padding or damage: the next two frames that follow each other
+            at = _next_frame(data, at + 1)
+            continue
+        if n_frames and (is_tag or (frame is not None and frame.has_tag)):
+            streams.append(_Mp3Stream(start + begin, start + first, n_frames, start + at))
+            begin = first = at
+            n_frames = 0
+        if frame is None:
+            at = first = _after_id3(source, start + at, data[at : at + 10]) - start
+            continue
+        if at + frame.size > len(data):
+            raise Truncated("which is truncated: its last frame is incomplete")
+        n_frames += not frame.has_tag
+        at += frame.size
+        stop = at
+    if n_frames:
+        streams.append(_Mp3Stream(start + begin, start + first, n_frames, start + stop))
+    return streams
+
+
+def _next_frame(data: bytes, at: int) -> int:
+    """Return where the next frame or ID3v2 tag begins that another frame, or the end, follows."""
+    while (at := min((i for i in (data.find(b"\xff", at), data.find(b"ID3", at)) if i >= 0), default=len(data))) < len(data):
+        frame = _mp3_frame(data[at : at + 4])
         if frame is not None:
-            if at and frame.tag and start + at - starts[-1] > 64 and not _is_tag_only(data, starts[-1] - start, at):
-                starts.append(start + at)
-            if at + frame.size > len(data):
-                return starts, True
-            at += frame.size
-            continue
-        if data[at : at + 3] == b"ID3":
-            starts.append(start + at)
-            at = _after_id3(source, start + at, data[at : at + 10]) - start
-            continue
-        at = next((i for i in _syncs(data, at + 1) if _mp3_frame(data[i : i + 64])), len(data))
-    return starts, False
-
-
-def _is_tag_only(data: bytes, since: int, at: int) -> bool:
-    """Whether only an ID3v2 tag lies between."""
-    head = data[since : since + 10]
-    if head[:3] != b"ID3" or len(head) < 10:
-        return False
-    return since + 10 + (head[6] << 21 | head[7] << 14 | head[8] << 7 | head[9]) >= at
-
-
-def _syncs(data: bytes, at: int) -> Iterator[int]:
-    while (at := data.find(b"\xff", at)) >= 0:
-        yield at
+            after = data[at + frame.size : at + frame.size + 4]
+            if _mp3_frame(after) is not None or at + frame.size == len(data):
+                return at
+        elif data[at : at + 3] == b"ID3":
+            return at
         at += 1
+    return len(data)
 
 
 # --- A part as a file ---------------------------------------------------------------------------------------------
@@ -621,6 +757,7 @@ class Window(io.RawIOBase):
 
     def __init__(self, path: Path, part: Part) -> None:
         self._file, self._part, self._at = path.open("rb"), part, 0
+        self._size = len(part.prefix) + part.size
         self.interrupt: BaseException | None = None
         """What was raised in a callback: C code cannot pass it on, so the caller does."""
 
@@ -634,7 +771,7 @@ class Window(io.RawIOBase):
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         """Move to an offset."""
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._part.size}[whence]
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
         self._at = max(0, base + offset)
         return self._at
 
@@ -645,9 +782,12 @@ class Window(io.RawIOBase):
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
         """Read bytes into a buffer."""
         try:
-            n_bytes = max(0, min(len(buffer), self._part.size - self._at))
-            self._file.seek(self._part.start + self._at)
-            data = bytearray(self._file.read(n_bytes))
+            shift = len(self._part.prefix)
+            n_bytes = max(0, min(len(buffer), self._size - self._at))
+            data = bytearray(self._part.prefix[self._at : self._at + n_bytes])
+            if len(data) < n_bytes:
+                self._file.seek(self._part.start + self._at + len(data) - shift)
+                data += self._file.read(n_bytes - len(data))
             for offset, patch in self._part.patches:
                 first, stop = max(offset, self._at), min(offset + len(patch), self._at + len(data))
                 if first < stop:
