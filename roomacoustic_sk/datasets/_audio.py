@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import stat
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -214,39 +215,35 @@ def audio_info(path: str | Path) -> AudioInfo:
         parts = find_parts(path, size)
         if parts:
             return _info_of_parts(path, parts)
-        header = soundfile.info(_name(path), verbose=path.suffix.lower() == ".svx")
-        _check_format(path, header.samplerate, header.channels)
-        if any(line.strip().startswith("BODY") and "should be" in line for line in header.extra_info.splitlines()):
-            raise Truncated("which is truncated (shorter than its header says)")  # SVX
-        n_times = header.frames
-        if n_times > size * FRAMES_PER_BYTE or header.subtype in UNSEEKABLE:
-            with _opened(path, None) as file:
-                n_times = sum(len(block) for block in _blocks(file, None))
+        with soundfile.SoundFile(_name(path)) as file:
+            info = AudioInfo(file.samplerate, _n_times(file, size), file.channels)
     except soundfile.LibsndfileError as error:
         raise _unreadable(path, f"which libsndfile cannot read ({error.error_string})") from error
     except Truncated as error:
         raise _unreadable(path, str(error), "Copy or download it again") from error
     except Unclear as error:
         raise _unreadable(path, *str(error).rsplit(". ", 1)) from error
-    if n_times <= 0:
-        raise _unreadable(path, "which has no samples")
-    return AudioInfo(header.samplerate, n_times, header.channels)
+    _check_format(path, info)
+    return info
 
 
-UNSEEKABLE = frozenset(
-    "GSM610 G721_32 G723_24 G723_40 NMS_ADPCM_16 NMS_ADPCM_24 NMS_ADPCM_32 DWVW_12 DWVW_16 DWVW_24 DPCM_8 DPCM_16".split()
-)
-"""Codings in which libsndfile cannot seek; the length in their headers is in whole blocks."""
+def _n_times(file: Any, size: int) -> int:
+    """Return the length of an open file, which has no parts, in samples."""
+    if file.frames <= size * FRAMES_PER_BYTE and file.seekable():
+        if file.format == "SVX" and re.search(r"^ *BODY .*should be", file.extra_info, re.MULTILINE):
+            raise Truncated("which is truncated (shorter than its header says)")
+        return int(file.frames)
+    return sum(len(block) for block in _blocks(file, None))  # in whole blocks by its header, or absurd
 
 
-def _check_format(path: Path, sample_rate: int, n_channels: int) -> None:
+def _check_format(path: Path, info: AudioInfo) -> None:
+    """Refuse files without samples, and rates that no sound has and that would take a lot of memory to convert."""
     low, high = RATES
-    if not low <= sample_rate <= high or n_channels < 1:
-        raise _unreadable(
-            path,
-            f"whose header states {n_channels} channels at {sample_rate} Hz, outside {low} to {high} Hz",
-            "Correct its header, or leave it out",
-        )
+    if not low <= info.sample_rate <= high:
+        why = f"whose header states a sampling rate of {info.sample_rate} Hz, outside {low} to {high} Hz"
+        raise _unreadable(path, why, "Correct its header, or leave it out")
+    if info.n_times <= 0:
+        raise _unreadable(path, "which has no samples")
 
 
 def _info_of_parts(path: Path, parts: Iterable[Part]) -> AudioInfo:
@@ -254,16 +251,13 @@ def _info_of_parts(path: Path, parts: Iterable[Part]) -> AudioInfo:
     formats, counted = [], list[tuple[Part, int]]()
     for part in parts:
         with _opened(path, part) as file:
-            _check_format(path, file.samplerate, file.channels)
             formats.append((file.samplerate, file.channels))
             counted.append((part, sum(len(block) for block in _blocks(file, None))))
     if len(set(formats)) > 1:
         listed = " and ".join(f"{channels} channels at {rate} Hz" for rate, channels in dict.fromkeys(formats))
         raise Unclear(f"in which files of different formats are joined ({listed}). Split it")
-    total = sum(n_times for _, n_times in counted)
-    if not total:
-        raise _unreadable(path, "which has no samples")
-    info = InParts(formats[0][0], total, formats[0][1])
+    info = InParts(formats[0][0], sum(n_times for _, n_times in counted), formats[0][1])
+    _check_format(path, info)
     info.parts = tuple((part, n_times) for part, n_times in counted if n_times)
     return info
 
