@@ -229,7 +229,7 @@ def audio_info(path: str | Path) -> AudioInfo:
 
 def _n_times(file: Any, size: int) -> int:
     """Return the length of an open file, which has no parts, in samples."""
-    if file.frames <= size * FRAMES_PER_BYTE and file.seekable():
+    if file.frames <= size * FRAMES_PER_BYTE and file.seekable() and not file.subtype.startswith("DWVW"):
         if file.format == "SVX" and re.search(r"^ *BODY .*should be", file.extra_info, re.MULTILINE):
             raise Truncated("which is truncated (shorter than its header says)")
         return int(file.frames)

@@ -22,6 +22,7 @@ from roomacoustic_sk._validation import ArgumentValueError
 PLACEHOLDER = 0x7F000000  # writers to a pipe state at least this many bytes: SoX 0x7F000008 or 0x7FFFF000, ffmpeg 2**32-1
 TRAILER = 512  # bytes after the last chunk that may be anything
 TAIL = 1 << 16  # bytes
+NEAR = 1 << 13  # bytes near the beginning and the end of a file, read at once
 PROBES = (0.29, 0.5, 0.71)  # places in a long FLAC file at which frame numbers must increase
 
 
@@ -46,17 +47,25 @@ class Source:
     """The bytes of an open file, by offset."""
 
     def __init__(self, file: io.RawIOBase, size: int) -> None:
-        self.file, self.size = file, size
-        self.head = file.read(4096) or b""
+        self._file, self.size = file, size
+        self._head = self._tail = file.read(NEAR) or b""
 
     def read(self, offset: int, n_bytes: int) -> bytes:
-        """Return some bytes, fewer at the end of the file."""
+        """Return some bytes, fewer at the end of the file; those near its ends are read once."""
         if offset >= self.size:
             return b""
-        if offset + n_bytes <= len(self.head):
-            return self.head[offset : offset + n_bytes]
-        self.file.seek(offset)
-        return self.file.read(n_bytes) or b""
+        if offset + n_bytes <= len(self._head) or self.size <= NEAR:
+            return self._head[offset : offset + n_bytes]
+        near_end = offset - (self.size - NEAR)
+        if near_end < 0:
+            return self._fetch(offset, n_bytes)
+        if self._tail is self._head:
+            self._tail = self._fetch(self.size - NEAR, NEAR)
+        return self._tail[near_end : near_end + n_bytes]
+
+    def _fetch(self, offset: int, n_bytes: int) -> bytes:
+        self._file.seek(offset)
+        return self._file.read(n_bytes) or b""
 
     def find_all(self, pattern: bytes, offset: int) -> Iterator[int]:
         """Yield where a pattern occurs, from an offset on."""
