@@ -372,9 +372,7 @@ def read_audio(
     return np.ascontiguousarray(samples[offset : offset + n_times], dtype=np.float32)
 
 
-def _read_frames(
-    path: Path, first: int, n_frames: int, channel: int | None, info: AudioInfo
-) -> NDArray[np.float32]:
+def _read_frames(path: Path, first: int, n_frames: int, channel: int | None, info: AudioInfo) -> NDArray[np.float32]:
     """Read frames at the file's own rate and take or average the channels."""
     import soundfile
 

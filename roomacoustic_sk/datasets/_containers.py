@@ -19,7 +19,9 @@ from numpy.typing import NDArray
 
 from roomacoustic_sk._validation import ArgumentValueError
 
-PLACEHOLDER = 0x7F000000  # writers to a pipe state at least this many bytes: SoX 0x7F000008 or 0x7FFFF000, ffmpeg 2**32-1
+PLACEHOLDER = (
+    0x7F000000  # writers to a pipe state at least this many bytes: SoX 0x7F000008 or 0x7FFFF000, ffmpeg 2**32-1
+)
 TRAILER = 512  # bytes after the last chunk that may be anything
 TAIL = 1 << 16  # bytes
 NEAR = 1 << 13  # bytes near the beginning and the end of a file, read at once
@@ -566,7 +568,9 @@ def _ogg(source: Source) -> tuple[Part, ...]:
                 ends.append(page)
                 numbers = {}
         elif page.number > numbers.get(page.serial, page.number - 1) + 1:
-            raise Unclear(f"which lacks {page.number - numbers[page.serial] - 1} of its pages. Copy or download it again")
+            raise Unclear(
+                f"which lacks {page.number - numbers[page.serial] - 1} of its pages. Copy or download it again"
+            )
         numbers[page.serial] = page.number
         if ends:
             ends[-1] = page
@@ -686,7 +690,11 @@ def _mp3_part(source: Source, stream: _Mp3Stream) -> Part:
         return Part(stream.start, size)
     tag = b"Xing" + struct.pack(">3I", 3, stream.n_frames, stream.stop - stream.first)
     if frame.has_tag:
-        return Part(stream.start, size, ((stream.first - stream.start + frame.place, tag.ljust(frame.size - frame.place, b"\0")),))
+        return Part(
+            stream.start,
+            size,
+            ((stream.first - stream.start + frame.place, tag.ljust(frame.size - frame.place, b"\0")),),
+        )
     header = bytes((head[0], head[1] | 1, 0x80 | head[2] & 0x0C, head[3]))  # no CRC, no padding, 64 or 112 kbit/s
     tagged = _mp3_frame(header)
     if tagged is None:
@@ -747,7 +755,9 @@ def _walk_mp3(source: Source, start: int, end: int) -> list[_Mp3Stream]:
 
 def _next_frame(data: bytes, at: int) -> int:
     """Return where the next frame or ID3v2 tag begins that another frame, or the end, follows."""
-    while (at := min((i for i in (data.find(b"\xff", at), data.find(b"ID3", at)) if i >= 0), default=len(data))) < len(data):
+    while (at := min((i for i in (data.find(b"\xff", at), data.find(b"ID3", at)) if i >= 0), default=len(data))) < len(
+        data
+    ):
         frame = _mp3_frame(data[at : at + 4])
         if frame is not None:
             after = data[at + frame.size : at + frame.size + 4]
