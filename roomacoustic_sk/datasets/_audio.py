@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from scipy.signal import resample_poly
 
 from roomacoustic_sk._validation import ArgumentValueError, MissingFileError, check_number, check_sample_rate, warn
-from roomacoustic_sk.datasets._containers import Part, Truncated, Unclear, Window, find_parts
+from roomacoustic_sk.datasets._containers import find_parts
+from roomacoustic_sk.datasets._parts import Part, Truncated, Unclear, Window
 
 FORMATS = {  # suffix: libsndfile's name; suffixes that other kinds of files have as well (.mat, .htk, .sf) are left out
     ".aif": "AIFF", ".aifc": "AIFF", ".aiff": "AIFF", ".au": "AU", ".avr": "AVR", ".bwf": "WAV", ".caf": "CAF",
@@ -26,8 +27,41 @@ FORMATS = {  # suffix: libsndfile's name; suffixes that other kinds of files hav
     ".w64": "W64", ".wav": "WAV", ".wave": "WAV",
 }  # fmt: skip
 OTHER_AUDIO = frozenset(
-    ".3gp .aac .ac3 .amr .ape .awb .dff .dsf .dts .htk .iff .m4a .m4b .mka .mp1 .mp2 .mp4 .mpc .opu .pcm .ra .raw .rm .sd2 "
-    ".sds .sf .shn .spx .tta .wma .wv .webm .xi".split()
+    [
+        ".3gp",
+        ".aac",
+        ".ac3",
+        ".amr",
+        ".ape",
+        ".awb",
+        ".dff",
+        ".dsf",
+        ".dts",
+        ".htk",
+        ".iff",
+        ".m4a",
+        ".m4b",
+        ".mka",
+        ".mp1",
+        ".mp2",
+        ".mp4",
+        ".mpc",
+        ".opu",
+        ".pcm",
+        ".ra",
+        ".raw",
+        ".rm",
+        ".sd2",
+        ".sds",
+        ".sf",
+        ".shn",
+        ".spx",
+        ".tta",
+        ".wma",
+        ".wv",
+        ".webm",
+        ".xi",
+    ]
 )
 """Suffixes of audio that libsndfile does not read, or does not know for certain: such files are named in a warning."""
 
@@ -45,7 +79,11 @@ class AudioInfo(NamedTuple):
     sample_rate: int
     n_times: int
     n_channels: int
-    parts = ()  # of a file that is not read as a whole, see `InParts`
+
+    @property
+    def parts(self) -> tuple[tuple[Part, int], ...]:
+        """The parts of a file that is not read as a whole, see `InParts`."""
+        return ()
 
     @property
     def duration(self) -> float:

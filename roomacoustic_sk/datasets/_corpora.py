@@ -25,7 +25,9 @@ SPEAKER_LAYOUTS = (  # searched for in the whole path, the first that matches co
 )
 LIBRISPEECH_NAME = re.compile(r"(\d+)-\d{3,}-\d{4}(?!\d)")  # also in a folder with files of many speakers
 COMMON_VOICE_NAME = re.compile(r"common_voice_[\w-]+_\d+\.\w+")
-PARTS_OF_A_CORPUS = frozenset("train training dev devel valid validation val test testing eval evaluation".split())
+PARTS_OF_A_CORPUS = frozenset(
+    ["train", "training", "dev", "devel", "valid", "validation", "val", "test", "testing", "eval", "evaluation"]
+)
 
 ROOM_LAYOUTS = (
     ("ACE", re.compile(r"/([^/]+)/[^/]+/(?:Single|Chromebook|Mobile|Crucif|Lin8Ch|EM32)_[^/]*_RIR\.\w+$", re.I)),
@@ -94,7 +96,7 @@ def _report(unknown: list[Path], by_folder: dict[str, set[str]], used: list[Path
     """Warn of files without a speaker, and of folders of one name that may be different speakers."""
     if unknown:
         warn(
-            f"{len(unknown)} of {len(unknown) + len(used)} files of Common Voice are in none of its tables and are left "
+            f"{len(unknown)} of {len(unknown) + len(used)} files of Common Voice are in none of its tables and left "
             f"out, since their speakers are not known: {shown(unknown[0].name)}{', ...' if len(unknown) > 1 else ''}."
         )
     flat = [path for path in used if COMMON_VOICE_NAME.fullmatch(path.name)]
@@ -148,7 +150,8 @@ def _common_voice(files: Sequence[Path]) -> dict[Path, dict[str, str]]:
 def responses_in(files: Sequence[Path]) -> tuple[list[Path], str]:
     """Leave out files of known collections that are not responses; say which."""
     listed = _listed_responses(files)
-    used, left = [], []
+    used: list[Path] = []
+    left: list[Path] = []
     for path in files:
         name = path.absolute().as_posix()
         is_listed = any(name.endswith(f"/{tail}") for tail in _tails(name) if tail in listed)

@@ -163,8 +163,8 @@ def _is_complete(folder: Path) -> bool:
     if n_files < N_UTTERANCES[folder.name]:
         raise ArgumentValueError(
             f"data_home must hold all of {folder.name} or nothing of it, got {n_files} of its "
-            f"{N_UTTERANCES[folder.name]} utterances in {folder}. Move that folder elsewhere and call again, or pass it to "
-            "load_speech to use it as it is."
+            f"{N_UTTERANCES[folder.name]} utterances in {folder}. Move that folder elsewhere and call again, "
+            "or pass it to load_speech to use it as it is."
         )
     return True
 

@@ -34,8 +34,8 @@ def load_recordings(
     Parameters
     ----------
     source : str, Path or iterable of them
-        Folder with audio files (WAV, FLAC, Ogg, MP3 and whatever else the installed libsndfile reads) in it or below it,
-        where links to folders are followed, or the files themselves.
+        Folder with audio files (WAV, FLAC, Ogg, MP3 and whatever else the installed libsndfile reads) in it or below
+        it, where links to folders are followed, or the files themselves.
     duration : float or None, default=4.0
         Length of a segment in seconds. Shorter files are skipped. None loads whole recordings, of any length.
     hop_duration : float, default=None

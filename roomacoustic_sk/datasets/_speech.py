@@ -83,7 +83,8 @@ def load_speech(
     speaker_pattern : str, default=None
         Regular expression searched for in each file's path below `folder` (with "/"), whose first group is the speaker.
         None takes the speaker from the layout of LibriSpeech, LibriTTS, MLS, VoxCeleb or Common Voice (whose tables
-        have a ``client_id``) if a file follows it, and otherwise from the name of the file's folder; `DESCR` says which.
+        have a ``client_id``) if a file follows it, and otherwise from the name of the file's folder; `DESCR` says
+        which.
     min_activity : float, default=0.25
         A segment counts as silent, and is left out, unless more than this share of its frames of 20 ms are within
         30 dB of the file's speech level. That level is the 95th percentile of the frame levels in up to ten windows of

@@ -1,4 +1,4 @@
-"""Tables of measured responses: CSV files whose cells stay as they stand, and columns found in spite of their spelling."""
+"""Tables of measured responses: cells of CSV files as they stand, and columns found in spite of their spelling."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ UNITS = {
     "m3": {"m3", "m^3", "m³", "cubic_metres", "cubic_meters", "m_3"},
     "m": {"m", "metre", "metres", "meter", "meters"},
 }
-MISSING = frozenset("na n/a nan none null - -- ? <na> #n/a unknown".split()) | {""}
+MISSING = frozenset(["na", "n/a", "nan", "none", "null", "-", "--", "?", "<na>", "#n/a", "unknown"]) | {""}
 """Cells that say nothing in a column of numbers, in any case; in other columns, only empty cells."""
 
 SEPARATORS = ",;\t|"
@@ -219,7 +219,7 @@ def warn_of_lookalikes(labels: Iterable[str]) -> None:
     if doubles:
         listed = "; ".join(" and ".join(map(repr, names)) for names in doubles[:3])
         warn(
-            f"labels of rooms that are spelt almost alike count as different rooms: {listed}. Unify them if they are one."
+            f"rooms with labels that are almost alike count as different: {listed}. Unify the labels if they are one room."
         )
 
 
@@ -234,6 +234,6 @@ def warn_of_merged_rooms(rooms: Sequence[str], documented: pd.DataFrame) -> None
         values = sizes[column][np.asarray(rooms, dtype=object) == room].dropna().unique()
         warn(
             f"room {room!r} has {len(values)} different values of {column} ({', '.join(f'{v:g}' for v in values[:3])}"
-            f"{', ...' if len(values) > 3 else ''}): {len(merged)} of {len(by_room)} rooms seem to be several under one "
-            "label. Add a column room, or pass room_columns."
+            f"{', ...' if len(values) > 3 else ''}): {len(merged)} of {len(by_room)} rooms seem to be several "
+            "under one label. Add a column room, or pass room_columns."
         )
