@@ -192,7 +192,7 @@ def _entries(root: Path) -> Iterator[os.DirEntry[str]]:
     seen: set[tuple[int, int]] = set()
     folders, links = [os.fspath(root)], list[str]()
     while folders or links:
-        links.sort(reverse=True)
+        links.sort(key=lambda link: (link.count(os.sep), link), reverse=True)  # the shortest way to a folder counts
         path = folders.pop() if folders else links.pop()
         try:
             status = os.stat(path)

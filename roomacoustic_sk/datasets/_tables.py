@@ -219,7 +219,7 @@ def warn_of_lookalikes(labels: Iterable[str]) -> None:
     if doubles:
         listed = "; ".join(" and ".join(map(repr, names)) for names in doubles[:3])
         warn(
-            f"rooms with labels that are almost alike count as different: {listed}. Unify the labels if they are one room."
+            f"rooms with labels that are almost alike count as different: {listed}. Unify them if they are one."
         )
 
 
