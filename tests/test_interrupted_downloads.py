@@ -8,7 +8,7 @@ import tarfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -44,10 +44,8 @@ def serving(answer: Callable[[BaseHTTPRequestHandler], None]) -> Iterator[tuple[
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             came.append(self.path)
-            try:
+            with suppress(OSError):
                 answer(self)
-            except OSError:
-                pass
 
         def log_message(self, *args: object) -> None:
             pass

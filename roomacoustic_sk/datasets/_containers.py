@@ -84,6 +84,8 @@ def container_parts(source: Source) -> tuple[Part, ...]:
 def _part_of(source: Source, start: int, magic: bytes, sound: _Sound) -> tuple[Part, int]:
     """Return the part that begins with a container, and where the next one begins."""
     there = source.size - sound.first
+    if there < 0:
+        raise Truncated("which is truncated: it ends before its sound begins")
     unknown = bool(sound.code) and sound.stated >= PLACEHOLDER and (sound.stated > there or sound.stated >= 0x7FFFF000)
     if sound.code.endswith("Q"):
         unknown = sound.stated >= 1 << 62

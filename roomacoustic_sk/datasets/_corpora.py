@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -129,12 +128,12 @@ def _common_voice(files: Sequence[Path]) -> dict[Path, dict[str, str]]:
         speakers: dict[str, str] = {}
         for table in [*sorted(folder.parent.glob("*.tsv")), *sorted(folder.glob("*.tsv"))]:
             with table.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as lines:
-                rows = csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
+                rows = (line.rstrip("\r\n").split("\t") for line in lines)  # no quotes in these tables
                 header = next(rows, [])
                 if {"client_id", "path"} <= set(header):
                     client, clip = header.index("client_id"), header.index("path")
                     for row in rows:
-                        if len(row) > max(client, clip):
+                        if len(row) > max(client, clip) and row[client]:
                             name = row[clip].rpartition("/")[2]
                             speakers[name] = speakers[name.rpartition(".")[0] or name] = row[client]
         if speakers:
