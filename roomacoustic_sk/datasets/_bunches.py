@@ -94,7 +94,7 @@ def take(bunch: Bunch | Mapping[str, Any], indices: ArrayLike | slice) -> Bunch:
 
 def _length(value: Any) -> int | None:
     """Return the number of items of a list, tuple, array or array-like; None for anything else."""
-    if isinstance(value, (list, tuple)):
+    if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
         return len(value)
     shape = getattr(value, "shape", None)
     return int(shape[0]) if shape else None
@@ -119,11 +119,16 @@ def _entry_fields(bunch: Mapping[str, Any], n_entries: int, name: str) -> set[st
     found = set()
     for field, value in bunch.items():
         length = _length(value)
+        if field in ENTRY_FIELDS and length is None and isinstance(value, Iterable) and not isinstance(value, str):
+            raise ArgumentTypeError(
+                f"{name}.{field} must be an array or a list with one item for each of the {n_entries} entries, got "
+                f"{describe(value)}."
+            )
         if field in ENTRY_FIELDS and length not in (None, n_entries):
             raise ArgumentValueError(
                 f"{name}.{field} must have one item for each of the {n_entries} entries, got {length}."
             )
-        if length == n_entries and (field in ENTRY_FIELDS or not isinstance(value, (list, tuple))):
+        if length == n_entries and (field in ENTRY_FIELDS or not isinstance(value, Sequence)):
             found.add(field)
     return found
 
@@ -158,7 +163,7 @@ def _positions(indices: Any, n_entries: int) -> NDArray[np.intp]:
 
 
 def _cut(value: Any, positions: NDArray[np.intp]) -> Any:
-    if isinstance(value, (list, tuple)):
+    if isinstance(value, Sequence):
         items = [value[i] for i in positions]
         return tuple(items) if isinstance(value, tuple) else items
     if isinstance(value, (pd.DataFrame, pd.Series)):

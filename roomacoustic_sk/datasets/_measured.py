@@ -19,15 +19,23 @@ from roomacoustic_sk._validation import (
     check_sample_rate,
     describe,
     door,
-    name_rows,
     warn,
 )
-from roomacoustic_sk.datasets._audio import audio_info, list_audio_files, read_audio
+from roomacoustic_sk.datasets._audio import audio_info, find_audio_files, read_audio, shown
+from roomacoustic_sk.datasets._corpora import responses_in, rooms_of
+from roomacoustic_sk.datasets._tables import (
+    DOCUMENTED,
+    find_columns,
+    joined_labels,
+    numbers_in,
+    read_csv,
+    unused_columns,
+    warn_of_lookalikes,
+    warn_of_merged_rooms,
+    with_numbers,
+)
 
 LABELS = ("rt60", "edt", "c50", "d50", "drr")
-
-DOCUMENTED = {"volume": "m3", "length": "m", "width": "m", "height": "m", "distance": "m"}
-"""Columns taken over from a table, with the unit that may end their name there (`volume_m3`)."""
 
 DESCRIPTION = """\
 Measured room impulse responses
@@ -54,65 +62,77 @@ def _read_table(source: Any, root: Any) -> tuple[pd.DataFrame, Path, str]:
         raise ArgumentTypeError(f"source must be a folder, a CSV file or a DataFrame, got {describe(source)}.")
     elif Path(source).expanduser().is_file():
         path = Path(source).expanduser()
-        table, folder, origin = _read_csv(path), path.parent if root is None else Path(root), path.name
+        table, folder, origin = read_csv(path), path.parent if root is None else Path(root), path.name
     else:
-        folder = Path(source).expanduser()
-        files = [path.relative_to(folder).as_posix() for path in list_audio_files(folder)]
-        return pd.DataFrame({"file": files}), folder, f"folder {folder.resolve().name}"
-    if "file" not in table.columns or len(table) == 0 or table["file"].isna().any():
+        return _list_folder(Path(source).expanduser())
+    folder = folder.expanduser()
+    columns = find_columns(table)
+    file = columns.get("file")
+    if file is None or len(table) == 0 or table[file].isna().any():
         raise ArgumentValueError(
             f"source must be a table of at least one row with a path in each of its column 'file', "
             f"got {len(table)} rows with columns {list(table.columns)[:8]}."
         )
-    return table.reset_index(drop=True), folder.expanduser(), origin
+    table = table.reset_index(drop=True).rename(columns={file: "file"})
+    table["file"] = np.array([_as_path(folder, str(name)) for name in table["file"]], dtype=object)
+    unused = unused_columns(table, {"file", *columns.values()})
+    return table, folder, f"{shown(origin)} (columns not used as labels: {unused})" if unused else shown(origin)
 
 
-def _read_csv(path: Path) -> pd.DataFrame:
-    try:
-        return pd.read_csv(path)
-    except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise ArgumentValueError(f"source must be a folder, a CSV file or a DataFrame, got {path}: {error}.") from error
+def _list_folder(folder: Path) -> tuple[pd.DataFrame, Path, str]:
+    """Return the responses in a folder as a table."""
+    found = find_audio_files(folder)
+    paths, left = responses_in(found.files)
+    files = np.array([path.relative_to(folder).as_posix() for path in paths], dtype=object)
+    others = ", ".join(text for text in (left, found.others) if text)
+    return pd.DataFrame({"file": files}), folder, f"folder {shown(folder.resolve().name)} (other files: {others})"
+
+
+def _as_path(folder: Path, file: str) -> str:
+    """Return a path in a table, with "/" for the separators of Windows if there is no file of that name."""
+    return file.replace("\\", "/") if "\\" in file and not (folder / file).exists() else file
 
 
 def _documented(table: pd.DataFrame) -> pd.DataFrame:
     """Take the geometry from a table, NaN where it says nothing."""
-    documented = {}
-    for name, unit in DOCUMENTED.items():
-        column = next((column for column in (name, f"{name}_{unit}") if column in table.columns), None)
-        try:
-            documented[name] = np.nan if column is None else pd.to_numeric(table[column]).astype(float)
-        except (TypeError, ValueError) as error:
-            raise ArgumentValueError(f"column {column!r} must hold numbers in {unit}, got {error}.") from error
-        wrong = np.flatnonzero(np.asarray(documented[name]) <= 0)
-        if len(wrong):
-            given = table[column].iloc[wrong[0]]
-            raise ArgumentValueError(
-                f"column {column!r} must hold positive numbers in {unit}, got {given} in {name_rows(wrong)}."
-            )
+    columns = find_columns(table, quiet=True)
+    documented = {
+        name: numbers_in(table[columns[name]], unit) if name in columns else np.nan for name, unit in DOCUMENTED.items()
+    }
     return pd.DataFrame(documented, index=table.index)
 
 
 def _room_ids(table: pd.DataFrame, folder: Path, room_columns: Sequence[str] | None) -> tuple[NDArray[Any], str]:
     """Return one label a response, and what it is made of."""
-    if room_columns is None and "room" not in table.columns:
-        parents = [Path(file).parent for file in table["file"]]
-        top = folder.resolve().name
-        return np.array([parent.as_posix() if parent.name else top for parent in parents]), "the folder of the file"
+    known = find_columns(table, quiet=True)
+    if room_columns is None and "room" not in known:
+        labels, rule = rooms_of(table["file"].tolist(), folder)
+    else:
+        columns = _room_columns(table, known, room_columns)
+        labels, rule = joined_labels(table, columns), f"column(s) {', '.join(map(str, columns))}"
+    warn_of_lookalikes(labels)
+    if room_columns is None:
+        warn_of_merged_rooms(labels, _documented(table))
+    return np.array(labels), rule
+
+
+def _room_columns(table: pd.DataFrame, known: dict[str, Any], room_columns: Sequence[str] | None) -> list[Any]:
+    """Return the columns that tell rooms apart, which must say something of every response."""
     if isinstance(room_columns, str):
         raise ArgumentTypeError(f"room_columns must be a sequence of column names, got {room_columns!r}.")
-    columns = ["room"] if room_columns is None else list(room_columns)
+    asked = [known["room"]] if room_columns is None else list(room_columns)
+    columns = [name if name in table.columns else known.get(name, name) for name in asked]
     if not columns or not set(columns) <= set(table.columns):
         raise ArgumentValueError(
             f"room_columns must be among the columns {list(table.columns)} of the table, got {columns}."
         )
-    known = table[columns].notna()
-    if not known.any(axis=1).all():
+    said = table[columns].notna().any(axis=1)
+    if not said.all():
         raise ArgumentValueError(
             f"room_columns must tell the room of every response, got nothing in {columns} "
-            f"for {table['file'][~known.any(axis=1)].iloc[0]!r}."
+            f"for {table['file'][~said].iloc[0]!r}."
         )
-    labels = ["/".join(str(value) for value in row.dropna()) for _, row in table[columns].iterrows()]
-    return np.array(labels), f"column(s) {', '.join(columns)}"
+    return columns
 
 
 # --- Responses and labels ---------------------------------------------------------------------------------------
@@ -168,9 +188,10 @@ def load_measured_rirs(
     Parameters
     ----------
     source : str, Path or DataFrame
-        A folder of audio files (WAV, FLAC, OGG, MP3; sub-folders too), a CSV file, or a DataFrame. A table has a
+        A folder of audio files (sub-folders and links to folders too), a CSV file, or a DataFrame. A table has a
         column ``file`` with one path a row, and may have ``room``, ``volume`` [m3], ``length``, ``width``, ``height``
-        and ``distance`` (of source and microphone) [m], also spelt with their unit (``volume_m3``, ``length_m``).
+        and ``distance`` (of source and microphone) [m], also spelt with their unit (``volume_m3``, ``Length [m]``).
+        Cells of a CSV file are strings as they stand: 007, 1.0 and NA are names of rooms.
     root : str or Path, default=None
         Folder to which the paths of a table are relative. None for the folder of the CSV file, or the current one
         for a DataFrame.
@@ -183,7 +204,8 @@ def load_measured_rirs(
         Evaluation ranges of the reverberation time, tried in this order on each response.
     room_columns : sequence of str, default=None
         Columns whose values together tell rooms apart (missing ones are passed over). None for ``room``, or, where
-        there is no such column, for the folder of the file. See Notes.
+        there is no such column, for the layout of ACE, BUT ReverbDB, the MIT survey, Rochester or OpenSLR 28, and
+        elsewhere the folder of the file. See Notes.
     verbose : int, default=0
         Whether to show a progress bar.
 
@@ -230,6 +252,9 @@ def load_measured_rirs(
     -----
     DecayRangeWarning
         Names the files that lack a label. They stay in the result: choose with ``complete``.
+    UserWarning
+        Names columns that are not used though their names resemble known ones, labels of rooms that are spelt almost
+        alike, rooms that are documented with several sizes, and files that are passed over.
 
     Notes
     -----
@@ -256,6 +281,7 @@ def load_measured_rirs(
     documented = _documented(table)
     room, rooms_by = _room_ids(table, folder, room_columns)
     files = table["file"].to_numpy(dtype=str)
+    table = with_numbers(table, kept=("file", "room", *(room_columns or ())))
 
     rirs = [
         _read_rir(folder / file, sample_rate, channel)

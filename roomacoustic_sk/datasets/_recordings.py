@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 
 from roomacoustic_sk._recordings import Recordings, cut_segment
 from roomacoustic_sk._validation import ArgumentValueError, check_number, check_sample_rate, describe, door
-from roomacoustic_sk.datasets._audio import AudioInfo, audio_info, list_audio_files, read_audio
+from roomacoustic_sk.datasets._audio import AudioInfo, audio_info, find_audio_files, read_audio, shown
 
 
 @door
@@ -34,7 +34,8 @@ def load_recordings(
     Parameters
     ----------
     source : str, Path or iterable of them
-        Folder with WAV, FLAC, OGG and MP3 files in it or below it, or the files themselves.
+        Folder with audio files (WAV, FLAC, Ogg, MP3 and whatever else the installed libsndfile reads) in it or below
+        it, where links to folders are followed, or the files themselves.
     duration : float or None, default=4.0
         Length of a segment in seconds. Shorter files are skipped. None loads whole recordings, of any length.
     hop_duration : float, default=None
@@ -83,7 +84,7 @@ def load_recordings(
         check_number(duration, name="duration (in s)", low=0, low_open=True)
     if hop_duration is not None:
         check_number(hop_duration, name="hop_duration (in s)", low=0, low_open=True)
-    paths, names = _find(source)
+    paths, names, others = _find(source)
     infos = [audio_info(path) for path in tqdm(paths, desc="headers", disable=not verbose)]
     lengths = np.array([info.n_times_at(sample_rate) for info in infos])
     if duration is None:
@@ -112,22 +113,23 @@ def load_recordings(
         file=np.array(names)[file],
         start=start / sample_rate,
         sample_rate=sample_rate,
-        DESCR=f"Recordings: {description}",
+        DESCR=f"Recordings: {description}\nOther files: {others}.",
     )
 
 
-def _find(source: str | Path | Iterable[str | Path]) -> tuple[list[Path], list[str]]:
-    """Return the absolute paths of the files, and their names."""
+def _find(source: str | Path | Iterable[str | Path]) -> tuple[list[Path], list[str], str]:
+    """Return the absolute paths of the files, their names, and what was found beside them."""
+    others = "none"
     if isinstance(source, (str, Path)):
         root = Path(source).expanduser()
-        paths = list_audio_files(root)
+        paths, others = find_audio_files(root)
         names = [path.relative_to(root).as_posix() for path in paths]
     else:
         paths = [Path(path).expanduser() for path in source]
         names = [path.as_posix() for path in paths]
     if not paths:
         raise ArgumentValueError(f"source must be a folder or a list of files, got {describe(source)}.")
-    return [path.absolute() for path in paths], names
+    return [path.absolute() for path in paths], names, others
 
 
 def _grid(lengths: NDArray[np.intp], n_times: int, hop: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
@@ -190,7 +192,7 @@ class AudioRecordings(Recordings):
     def where(self, indices: NDArray[np.intp], starts: NDArray[np.intp]) -> str:
         """Return the files and the times in them, for an error message."""
         named = [
-            f"{self.files.paths[self.origin[i]]} at {(self.start[i] + start) / self.sample_rate:.2f} s"
+            f"{shown(self.files.paths[self.origin[i]])} at {(self.start[i] + start) / self.sample_rate:.2f} s"
             for i, start in zip(indices[:3], starts, strict=False)
         ]
         return ", ".join(named) + (f", ... ({len(indices)} in all)" if len(indices) > 3 else "")

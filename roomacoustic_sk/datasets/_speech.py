@@ -24,13 +24,13 @@ from roomacoustic_sk._validation import (
     describe,
     door,
 )
-from roomacoustic_sk.datasets._audio import AudioInfo, audio_info, list_audio_files, read_audio
+from roomacoustic_sk.datasets._audio import AudioInfo, audio_info, find_audio_files, read_audio, shown
+from roomacoustic_sk.datasets._corpora import Named, speakers_of
 
 FRAME = 0.02  # s; levels are computed over frames of this length
 PROBES = 10  # one-second windows for estimating a file's speech level, so that a long file need not be read whole
 ACTIVE_RANGE_DB = 30.0  # a frame within this range below the file's speech level counts as speech
 ATTEMPTS = 20  # random offsets tried in one file before it is skipped
-LIBRISPEECH_NAME = re.compile(r"(?P<speaker>\d+)-(?P<chapter>\d+)-\d+")
 
 
 class Segment(NamedTuple):
@@ -57,7 +57,7 @@ def load_speech(
     random_state: int | RandomState | None = None,
     verbose: int = 0,
 ) -> Bunch:
-    """Cut segments of speech from a folder of WAV, FLAC, OGG and MP3 files.
+    """Cut segments of speech from a folder of audio files.
 
     Segments are taken from the speakers in turn, for as long as each has any, so that the result is balanced across
     speakers. Only what is needed is read: the headers and the relevant parts of files.
@@ -65,8 +65,9 @@ def load_speech(
     Parameters
     ----------
     folder : str or Path
-        Folder with audio files in it or in folders below it: LibriSpeech, one of its subsets, or any other. Channels
-        are averaged, and files at other rates are resampled.
+        Folder with audio files (WAV, FLAC, Ogg, MP3 and whatever else the installed libsndfile reads) in it or in
+        folders below it: LibriSpeech, one of its subsets, or any other. Links to folders are followed. Channels are
+        averaged, and files at other rates are resampled.
     duration : float, default=4.0
         Length of a segment in seconds. Shorter files are skipped.
     sample_rate : int, default=16000
@@ -81,8 +82,9 @@ def load_speech(
         Ids of the speakers to use. None uses all.
     speaker_pattern : str, default=None
         Regular expression searched for in each file's path below `folder` (with "/"), whose first group is the speaker.
-        None takes the speaker from LibriSpeech's layout (``<speaker>/<chapter>/<speaker>-<chapter>-<utterance>``) if a
-        file follows it, and otherwise from the name of the file's folder.
+        None takes the speaker from the layout of LibriSpeech, LibriTTS, MLS, VoxCeleb or Common Voice (whose tables
+        have a ``client_id``) if a file follows it, and otherwise from the name of the file's folder; `DESCR` says
+        which.
     min_activity : float, default=0.25
         A segment counts as silent, and is left out, unless more than this share of its frames of 20 ms are within
         30 dB of the file's speech level. That level is the 95th percentile of the frame levels in up to ten windows of
@@ -108,7 +110,7 @@ def load_speech(
         - start : ndarray of shape (n_segments,), start of the segment in its file in seconds
         - speed : ndarray of shape (n_segments,), speed at which it is played
         - synthetic : False
-        - DESCR : str, with the number of files and segments left out
+        - DESCR : str, with the rule that named the speakers, and the number of files and segments left out
 
     Raises
     ------
@@ -145,7 +147,9 @@ def load_speech(
         check_number(n_segments, name="n_segments", low=1, integer=True)
     speeds = _check_speeds(speed_range, segments)
     root = Path(folder).expanduser()
-    files = _files_of_speakers(root, speakers, speaker_pattern)
+    found = find_audio_files(root)
+    named = _named(found.files, root, speaker_pattern)
+    files = _files_of_speakers(named, root, speakers)
     reader = _Reader(sample_rate, round(duration * sample_rate), speeds, min_activity)
     rng: RandomState = check_random_state(random_state)
     if segments == "consecutive":
@@ -164,7 +168,7 @@ def load_speech(
         f"Speech: {len(taken)} {segments} segments of {duration:g} s at {sample_rate} Hz by "
         f"{n_speakers} speakers, from {n_files} files of {root.absolute().name}, at "
         f"{speed_range[0]:g} to {speed_range[1]:g} times their speed.\n"
-        f"Left out: {passed}."
+        f"{named.rule}\nLeft out: {passed}. Other files: {found.others}."
     )
     return bunch
 
@@ -173,12 +177,12 @@ def _check_enough(n_taken: int, n_segments: int | None, duration: str, root: Pat
     """Refuse to return no segments, or fewer than requested."""
     if not n_taken:
         raise ArgumentValueError(
-            f"folder must hold speech of {duration}, got none in {root} ({passed} left out). Use a "
+            f"folder must hold speech of {duration}, got none in {shown(root)} ({passed} left out). Use a "
             "shorter duration, or a lower min_activity."
         )
     if n_segments is not None and n_taken < n_segments:
         raise ArgumentValueError(
-            f"n_segments must be at most {n_taken}, the segments of {duration} in {root} "
+            f"n_segments must be at most {n_taken}, the segments of {duration} in {shown(root)} "
             f"({passed} left out), got {n_segments}. Request fewer or shorter ones, or add recordings."
         )
 
@@ -219,40 +223,40 @@ def _check_speeds(speed_range: Any, segments: str) -> NDArray[np.intp]:
     return np.arange(low, high + 1)
 
 
-def _files_of_speakers(root: Path, speakers: Iterable[Any] | None, pattern: str | None) -> dict[str, list[Path]]:
+def _named(files: list[Path], root: Path, pattern: str | None) -> Named:
+    """Name the speaker of each file, by a pattern or by what is known of corpora."""
+    if pattern is None:
+        return speakers_of(files, root)
+    return Named(files, [_matched(path, root, pattern) for path in files], f"Speakers by the pattern {pattern!r}.")
+
+
+def _matched(path: Path, root: Path, pattern: str) -> str:
+    name = path.relative_to(root).as_posix()
+    match = re.search(pattern, name)
+    if match is None or not match.groups() or match.group(1) is None:
+        raise ArgumentValueError(
+            f"speaker_pattern must match every file and have a group, got {pattern!r}, "
+            f"which {'has no group' if match and not match.groups() else f'does not match {shown(name)}'}."
+        )
+    return match.group(1)
+
+
+def _files_of_speakers(named: Named, root: Path, speakers: Iterable[Any] | None) -> dict[str, list[Path]]:
     """List the files of each speaker."""
     files: dict[str, list[Path]] = defaultdict(list)
-    for path in list_audio_files(root):
-        files[_speaker_of(path, root, pattern)].append(path)
+    for path, speaker in zip(named.files, named.labels, strict=True):
+        files[speaker].append(path)
     if speakers is None:
         return files
     wanted = [speakers] if isinstance(speakers, str) else [str(speaker) for speaker in speakers]
     unknown = sorted(set(wanted) - set(files))
     if unknown or not wanted:
-        known = ", ".join(list(files)[:5])
+        known = ", ".join(map(shown, list(files)[:5]))
         raise ArgumentValueError(
-            f"speakers must be among the {len(files)} speakers of {root} ({known}, ...), "
+            f"speakers must be among the {len(files)} speakers of {shown(root)} ({known}, ...), "
             f"got {', '.join(unknown) if unknown else 'none'}."
         )
     return {speaker: files[speaker] for speaker in dict.fromkeys(wanted)}
-
-
-def _speaker_of(path: Path, root: Path, pattern: str | None) -> str:
-    """Return the speaker of a file, derived from its path."""
-    if pattern is not None:
-        name = path.relative_to(root).as_posix()
-        match = re.search(pattern, name)
-        if match is None or not match.groups():
-            raise ArgumentValueError(
-                f"speaker_pattern must match every file and have a group, got {pattern!r}, "
-                f"which {'has no group' if match else f'does not match {name}'}."
-            )
-        return match.group(1)
-    folder = path.absolute().parent
-    match = LIBRISPEECH_NAME.fullmatch(path.stem)
-    if match and folder.name == match["chapter"] and folder.parent.name == match["speaker"]:
-        return match["speaker"]
-    return folder.name
 
 
 def _frame_levels(samples: NDArray[np.float32], sample_rate: int) -> NDArray[np.float64]:
