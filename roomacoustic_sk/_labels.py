@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.random import RandomState
 from numpy.typing import ArrayLike, NDArray
 
-from roomacoustic_sk._validation import ArgumentValueError, check_number, describe, name_rows, warn
+from roomacoustic_sk._validation import (
+    ArgumentTypeError,
+    ArgumentValueError,
+    as_array,
+    check_number,
+    describe,
+    name_rows,
+    restated,
+    warn,
+)
 
 HELD_OUT = {"source": "source_groups", "rir": "rir_groups", "room": "room_groups"}
 """Options of `hold_out`, and the labels that each of them uses."""
@@ -25,7 +34,9 @@ def check_groups(groups: ArrayLike, n_recordings: int, *, name: str) -> NDArray[
         cannot be compared, such as 1 and "1".
     """
     listed: Any = groups if isinstance(groups, (list, tuple)) else []
-    labels = np.asarray(groups)
+    if groups is None or isinstance(groups, (str, bytes, Mapping)):
+        raise ArgumentTypeError(f"{name} must be 1-D with {n_recordings} labels, got {describe(groups)}.")
+    labels = as_array(groups, name=name, expected=f"1-D with {n_recordings} labels")
     if labels.ndim != 1 or len(labels) != n_recordings:
         raise ArgumentValueError(f"{name} must be 1-D with {n_recordings} labels, got {describe(labels)}.")
     if labels.dtype == object:
@@ -41,7 +52,18 @@ def check_groups(groups: ArrayLike, n_recordings: int, *, name: str) -> NDArray[
     if len({isinstance(label, (str, bytes)) for label in listed}) > 1:
         kinds = " and ".join(sorted({type(label).__name__ for label in listed}))
         raise ArgumentValueError(f"{name} must hold labels of one kind, got {kinds}. Convert them all to str.")
+    if labels.dtype == object:
+        with restated(f"{name} must hold labels that can be sorted, such as numbers or strings of one kind"):
+            np.unique(labels)
     return labels
+
+
+def check_labels(groups: ArrayLike, *, name: str) -> NDArray[Any]:
+    """Return group labels of any number of recordings, at least one, as `check_groups` does."""
+    n_recordings = len(groups) if hasattr(groups, "__len__") and np.ndim(groups) else 1
+    if not n_recordings:
+        raise ArgumentValueError(f"{name} must have at least one label, got none.")
+    return check_groups(groups, n_recordings, name=name)
 
 
 class GroupLabels(NamedTuple):

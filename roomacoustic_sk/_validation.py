@@ -8,10 +8,12 @@ received and, if there is one, a fix.
 from __future__ import annotations
 
 import functools
+import math
 import numbers
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from contextvars import ContextVar
 from types import FrameType
 from typing import Any, ParamSpec, TypeVar
@@ -24,6 +26,15 @@ R = TypeVar("R")
 
 PACKAGE = __name__.partition(".")[0]
 BETWEEN = ("sklearn", "joblib", "skorch", "torch")  # libraries that call us on the user's behalf
+
+LOWEST_RATE, HIGHEST_RATE = 1_000, 10_000_000
+"""Range of sampling rates in Hz: below it, rates are in kHz; above it, there is no acoustics in air."""
+
+NUMPY_ERRORS = {"divide": "warn", "over": "warn", "under": "ignore", "invalid": "warn"}
+"""NumPy's default reaction to floating-point errors, whatever the user has set."""
+
+PER_CENT, MILLISECONDS = "Divide per cent by 100.", "Divide milliseconds by 1000."
+"""Fixes for values in another unit."""
 
 _open_door: ContextVar[str] = ContextVar("open_door", default="")
 
@@ -65,7 +76,8 @@ def door(function: Callable[P, R]) -> Callable[P, R]:
         name = type(args[0]).__name__ if is_method else function.__name__
         token = _open_door.set(name)
         try:
-            return function(*args, **kwargs)
+            with np.errstate(**NUMPY_ERRORS):
+                return function(*args, **kwargs)
         except NamedError as error:
             error.door = name
             raise
@@ -108,6 +120,77 @@ def name_rows(indices: NDArray[Any], shown: int = 5) -> str:
     return f"rows {listed}" + (f", ... ({len(indices)} in all)" if len(indices) > shown else "")
 
 
+@contextmanager
+def restated(expected: str) -> Iterator[None]:
+    """Turn errors of other libraries inside the block into ours: `expected`, "y must ...", and what they say."""
+    try:
+        yield
+    except NamedError:
+        raise
+    except (ValueError, TypeError, OverflowError, AttributeError, RuntimeError, IndexError) as error:
+        kind = ArgumentTypeError if isinstance(error, TypeError) else ArgumentValueError
+        reason = " ".join((str(error) or type(error).__name__).splitlines()[0].split()).rstrip(".")
+        raise kind(f"{expected}: {reason}.") from error
+
+
+def check_unmasked(values: Any, *, name: str) -> Any:
+    """Return `values`, refused if they are, or hold, a NumPy array with masked entries: those would count as data."""
+    parts = values if isinstance(values, (list, tuple)) else (values,)
+    n_masked = sum(int(np.ma.count_masked(part)) for part in parts if isinstance(part, np.ma.MaskedArray))
+    if n_masked or any(part is np.ma.masked for part in parts):
+        raise ArgumentValueError(
+            f"{name} must not have masked values, got {max(n_masked, 1)}. Leave them out, or fill them with "
+            "numpy.ma.filled."
+        )
+    return values
+
+
+def as_array(values: Any, *, name: str, expected: str, dtype: Any = None) -> NDArray[Any]:
+    """Return anything array-like as an array without masked values; `expected` ends the sentence "X must be ..."."""
+    check_unmasked(values, name=name)
+    with restated(f"{name} must be {expected}"):
+        return np.asarray(values, dtype=dtype)
+
+
+def check_random_state(random_state: Any) -> np.random.RandomState:
+    """Return a generator for a `random_state`, as scikit-learn does, or raise."""
+    from sklearn.utils import check_random_state as of_sklearn  # late: acoustics needs none of it
+
+    with restated("random_state must be None, a whole number from 0 to 4294967295 or a numpy.random.RandomState"):
+        return of_sklearn(random_state)
+
+
+def check_n_jobs(n_jobs: Any) -> int | None:
+    """Return a number of jobs as joblib takes it, or raise."""
+    if n_jobs is None:
+        return None
+    check_number(n_jobs, name="n_jobs", low=-1024, high=1024, integer=True)
+    if n_jobs == 0:
+        raise ArgumentValueError("n_jobs must be None, a number of jobs or -1 for all cores, got 0.")
+    return int(n_jobs)
+
+
+def check_numbers(values: Any, *, name: str, unit: str = "", **limits: Any) -> list[float]:
+    """Return a non-empty sequence of numbers within limits, as for `check_number`, or raise."""
+    check_unmasked(values, name=name)
+    if isinstance(values, (str, bytes, Mapping)) or not _is_flat(values):
+        raise ArgumentTypeError(f"{name} must be a sequence of numbers, got {describe(values)}.")
+    if not len(values):
+        raise ArgumentValueError(f"{name} must have at least one number, got none.")
+    return [check_number(value, name=name, unit=unit, **limits) for value in values]
+
+
+def allocate(shape: tuple[int, ...], *, name: str, dtype: Any = np.float32) -> NDArray[Any]:
+    """Return an array with arbitrary content, or raise an error that names the arguments which make it that large."""
+    try:
+        return np.empty(shape, dtype=dtype)
+    except (MemoryError, ValueError) as error:
+        gigabytes = math.prod(map(float, shape)) * np.dtype(dtype).itemsize / 1e9
+        raise ArgumentValueError(
+            f"{name} must leave a result that fits into memory, got one of {gigabytes:.3g} GB."
+        ) from error
+
+
 def check_number(
     value: Any,
     *,
@@ -116,8 +199,27 @@ def check_number(
     high: float = np.inf,
     integer: bool = False,
     low_open: bool = False,
+    unit: str = "",
+    fix: str = "",
 ) -> Any:
     """Return `value` if it is a number, or an integer, between `low` and `high`; otherwise raise.
+
+    Parameters
+    ----------
+    value : object
+        The argument.
+    name : str
+        Its name.
+    low, high : float
+        Its range.
+    integer : bool
+        Whether it must be whole.
+    low_open : bool
+        Whether it must be above `low`.
+    unit : str
+        Its unit, for the message. It may then not be infinite: only numbers without a unit may mean "no limit".
+    fix : str
+        A sentence that is added if the number is out of range.
 
     Raises
     ------
@@ -127,16 +229,37 @@ def check_number(
         If it is out of range or NaN.
     """
     kind = numbers.Integral if integer else numbers.Real
-    expected = ("a whole number" if integer else "a number") + (
+    limits = ("a whole number" if integer else "a number") + (
         f" above {low:g}" if low_open else f" of at least {low:g}" if np.isfinite(low) else ""
     )
-    expected += f" and at most {high:g}" if np.isfinite(high) else ""
+    limits += f" and at most {high:g}" if np.isfinite(high) else ""
+    described = f"{name} (in {unit})" if unit else name
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, kind):
-        raise ArgumentTypeError(f"{name} must be {expected}, got {describe(value)}.")
-    number = float(value)
-    if not (low < number if low_open else low <= number) or not number <= high:
-        raise ArgumentValueError(f"{name} must be {expected}, got {describe(value)}.")
+        raise ArgumentTypeError(f"{described} must be {limits}, got {describe(value)}.")
+    number = _as_float(value)
+    if not (low < number if low_open else low <= number) or not number <= high or (unit and np.isinf(number)):
+        raise ArgumentValueError(f"{described} must be {limits}, got {describe(value)}.{fix and f' {fix}'}")
     return value
+
+
+def _as_float(value: Any) -> float:
+    """Return a number as a float; whole numbers beyond its range become infinite."""
+    try:
+        return float(value)
+    except OverflowError:
+        return np.inf if value > 0 else -np.inf
+
+
+def _is_flat(values: Any) -> bool:
+    """Return whether values are a sequence, none of whose items is one."""
+    return hasattr(values, "__len__") and getattr(values, "ndim", 1) == 1 and all(np.ndim(item) == 0 for item in values)
+
+
+def check_flag(value: Any, *, name: str) -> bool:
+    """Return `value` as a bool if it is one; otherwise raise."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise ArgumentTypeError(f"{name} must be True or False, got {describe(value)}.")
+    return bool(value)
 
 
 def check_choice(value: Any, options: Sequence[Any], *, name: str) -> Any:
@@ -148,7 +271,13 @@ def check_choice(value: Any, options: Sequence[Any], *, name: str) -> Any:
 
 def check_sample_rate(sample_rate: Any, *, name: str = "sample_rate") -> int:
     """Return a sampling rate as an integer, in Hz, or raise if it is not one."""
-    check_number(sample_rate, name=f"{name} (in Hz)", low=0, low_open=True)
+    check_number(sample_rate, name=name, unit="Hz", low=0, low_open=True)
+    if sample_rate < LOWEST_RATE:
+        raise ArgumentValueError(
+            f"{name} must be in Hz, at least {LOWEST_RATE}, got {describe(sample_rate)}. If it is in kHz, pass "
+            f"{1000 * float(sample_rate):g}."
+        )
+    check_number(sample_rate, name=name, unit="Hz", high=HIGHEST_RATE)
     if not float(sample_rate).is_integer():
         raise ArgumentValueError(f"{name} must be a whole number of Hz, got {describe(sample_rate)}.")
     return int(sample_rate)

@@ -20,8 +20,16 @@ from roomacoustic_sk._recordings import Recordings, choose_segment_length, warn_
 from roomacoustic_sk._torch.batches import BatchLoader, SegmentSource, spectrogram_cache
 from roomacoustic_sk._torch.estimator import Groups, RecordingEstimator, Streams, Task
 from roomacoustic_sk._torch.training import Objective, RoomNet, Score
-from roomacoustic_sk._validation import ArgumentValueError, check_choice, check_number, door, warn
-from roomacoustic_sk.losses import SupConLoss, plateau_level, retrieval
+from roomacoustic_sk._validation import (
+    ArgumentValueError,
+    as_array,
+    check_choice,
+    check_number,
+    door,
+    name_rows,
+    warn,
+)
+from roomacoustic_sk.losses import HIGHEST_TAU, LOWEST_TAU, SupConLoss, plateau_level, retrieval
 from roomacoustic_sk.networks import (
     build_network,
     check_network,
@@ -33,6 +41,9 @@ from roomacoustic_sk.networks import (
 from roomacoustic_sk.samplers import SAMPLINGS, MultiviewBatchSampler, Views, hold_out_views
 
 SCORINGS = ("retrieval", "loss")
+
+MOST_VIEWS = 1_000
+"""Largest number of random segments of one recording in a batch."""
 
 
 class ContrastiveRoomEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, RecordingEstimator):
@@ -320,7 +331,7 @@ class ContrastiveRoomEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         super()._check_parameters()
         check_choice(self.sampling, SAMPLINGS, name="sampling")
         check_choice(self.scoring, SCORINGS, name="scoring")
-        check_number(self.tau, name="tau", low=0, low_open=True)
+        check_number(self.tau, name="tau", low=LOWEST_TAU, high=HIGHEST_TAU)
         for parameter in ("n_classes", "n_views"):
             check_number(getattr(self, parameter), name=parameter, low=2, integer=True)
         for parameter in ("steps_per_epoch", "validation_steps"):
@@ -360,6 +371,12 @@ class ContrastiveRoomEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
             got = "segments of one recording and no rir_groups"
         _check_two_rirs(origin, got)
         if np.unique(origin, return_counts=True)[1].min() < self.n_views:
+            check_number(
+                self.n_views,
+                name="n_views",
+                high=MOST_VIEWS,
+                fix="Pass rir_groups, or fewer views: without rir_groups they are segments of one recording.",
+            )
             indices = np.repeat(indices, self.n_views)  # as many items as views, each a random segment
         return _Items(indices, GroupLabels.checked(len(indices), origin[indices]), labelled=False)
 
@@ -392,7 +409,12 @@ class ContrastiveRoomEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         """
         check_is_fitted(self, "module_")
         features = self._apply(X, self.module_.min_times, self._n_features_out, self.batch_size)
-        return features / np.linalg.norm(features, axis=1, keepdims=True)
+        norms = np.linalg.norm(features, axis=1, keepdims=True)
+        if not norms.all():
+            raise ArgumentValueError(
+                f"network must map X to embeddings other than zero, got zeros for {name_rows(np.flatnonzero(norms == 0))}."
+            )
+        return features / norms
 
     def _applied(self, module: Any) -> Any:
         return module[0]  # without the projection
@@ -502,7 +524,7 @@ def _warn_of_missing_targets(y: Any) -> None:
     """Warn, before minutes of training, that an estimator after the encoder will refuse these targets."""
     if y is None:
         return
-    missing = pd.isna(np.asarray(y))
+    missing = np.atleast_1d(pd.isna(as_array(y, name="y", expected="None or one target for each recording")))
     n_missing = int(missing.reshape(len(missing), -1).any(axis=1).sum())
     if n_missing:
         warn(

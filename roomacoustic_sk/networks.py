@@ -13,7 +13,18 @@ from torch import Tensor, nn
 
 from roomacoustic_sk._torch.runtime import full_precision
 from roomacoustic_sk._torch.time_blocks import time_blocks
-from roomacoustic_sk._validation import ArgumentTypeError, ArgumentValueError, check_choice, describe, door
+from roomacoustic_sk._validation import (
+    PER_CENT,
+    ArgumentTypeError,
+    ArgumentValueError,
+    check_choice,
+    check_number,
+    check_numbers,
+    check_sample_rate,
+    describe,
+    door,
+    restated,
+)
 
 __all__ = [
     "NETWORKS",
@@ -32,6 +43,22 @@ SPECTRUM_FLOOR_DB = -80.0
 """Spectrogram floor in dB relative to the clip's mean power: digital silence has no logarithm."""
 
 CLIPS_AT_ONCE = 4
+
+LARGEST_LAYER = 16_384
+"""Largest number of neurons or channels in a layer: two such layers take 1 GB."""
+
+
+def _check_sizes(**sizes: int) -> None:
+    """Refuse sizes of layers that are no whole numbers from 1 to `LARGEST_LAYER`."""
+    for name, size in sizes.items():
+        check_number(size, name=name, low=1, high=LARGEST_LAYER, integer=True)
+
+
+def _check_clip(n_times: int, sample_rate: int, dropout: float) -> None:
+    """Refuse what is no length of a clip, sampling rate or share."""
+    check_number(n_times, name="n_times", low=1, integer=True)
+    check_sample_rate(sample_rate)
+    check_number(dropout, name="dropout", low=0, high=1, fix=PER_CENT)
 
 
 class RoomNetwork(nn.Module):
@@ -161,8 +188,11 @@ class LogSpectrogram(nn.Module):
 
     basis: Tensor
 
+    @door
     def __init__(self, window: int = 32, hop: int = 16) -> None:
         super().__init__()
+        for name, size in (("window", window), ("hop", hop)):
+            check_number(size, name=name, unit="samples", low=2, high=4096, integer=True)
         self.window = window
         self.hop = hop
         time = torch.arange(window, dtype=torch.float64)
@@ -263,6 +293,8 @@ class RoomCNN(RoomNetwork):
         *,
         sample_rate: int = SAMPLE_RATE,
     ) -> None:
+        _check_clip(n_times, sample_rate, dropout)
+        _check_sizes(n_embedding=n_embedding, n_channels=n_channels)
         super().__init__(n_times, sample_rate)
         if n_times < self.shortest_clip(sample_rate):
             raise ArgumentValueError(f"n_times must be at least {self.MIN_TIMES} samples, got {n_times}.")
@@ -355,7 +387,11 @@ class BandSpectrogram(nn.Module):
         self, window: int | None = None, hop: int | None = None, n_bands: int = 40, sample_rate: int = 16_000
     ) -> None:
         super().__init__()
-        self.check_rate(sample_rate)
+        self.check_rate(check_sample_rate(sample_rate))
+        check_number(n_bands, name="n_bands", low=1, high=1000, integer=True)
+        for name, size in (("window", window), ("hop", hop)):
+            if size is not None:
+                check_number(size, name=name, unit="samples", low=2, high=1 << 20, integer=True)
         self.window = round(self.WINDOW_SECONDS * sample_rate) if window is None else window
         self.hop = round(self.HOP_SECONDS * sample_rate) if hop is None else hop
         self.n_fft = 2 * next_fast_len(-(-self.window // 2), real=True)  # equals the window at 8, 16 and 48 kHz
@@ -492,6 +528,8 @@ class PooledRoomCNN(RoomNetwork):
     def __init__(
         self, n_times: int = 64_000, n_embedding: int = 64, dropout: float = 0.1, *, sample_rate: int = 16_000
     ) -> None:
+        _check_clip(n_times, sample_rate, dropout)
+        _check_sizes(n_embedding=n_embedding)
         super().__init__(n_times, sample_rate)
         n_parts = len(self.GROUPS)
         self.min_times = self.shortest_clip(sample_rate)
@@ -589,7 +627,9 @@ class ProjectionHead(nn.Sequential):
     2608
     """
 
+    @door
     def __init__(self, n_embedding: int = 64, n_hidden: int = 32, n_projection: int = 16) -> None:
+        _check_sizes(n_embedding=n_embedding, n_hidden=n_hidden, n_projection=n_projection)
         super().__init__(nn.Linear(n_embedding, n_hidden), nn.ReLU(), nn.Linear(n_hidden, n_projection))
 
     def forward(self, embeddings: Tensor) -> Tensor:
@@ -614,9 +654,10 @@ class PartwiseProjection(nn.Module):
     torch.Size([2, 4, 16])
     """
 
+    @door
     def __init__(self, parts: Sequence[int]) -> None:
         super().__init__()
-        self.parts = list(parts)
+        self.parts = check_numbers(parts, name="parts", low=1, high=LARGEST_LAYER, integer=True)
         self.heads = nn.ModuleList(ProjectionHead(length) for length in [*self.parts, sum(self.parts)])
 
     def forward(self, embeddings: Tensor) -> Tensor:
@@ -644,7 +685,9 @@ class MLPHead(nn.Sequential):
     82689
     """
 
+    @door
     def __init__(self, n_embedding: int = 64, n_outputs: int = 1, n_hidden: int = 256) -> None:
+        _check_sizes(n_embedding=n_embedding, n_outputs=n_outputs, n_hidden=n_hidden)
         super().__init__(
             nn.Linear(n_embedding, n_hidden),
             nn.ReLU(),
@@ -697,9 +740,14 @@ def shortest_clip(network: str | Callable[..., nn.Module], sample_rate: int) -> 
 def build_network(network: str | Callable[..., nn.Module], n_times: int, sample_rate: int) -> RoomNetwork:
     """Build the network given by a `network` parameter, for segments of `n_times` samples."""
     builder = _builder(network)
-    knows_the_rate = "sample_rate" in inspect.signature(builder).parameters
-    built = builder(n_times, sample_rate=sample_rate) if knows_the_rate else builder(n_times)
-    return with_contract(built, n_times, sample_rate)
+    with restated("network must be a callable that takes the number of samples in a segment"):
+        signature = inspect.signature(builder)
+        rate = {"sample_rate": sample_rate} if "sample_rate" in signature.parameters else {}
+        signature.bind(n_times, **rate)
+    built = with_contract(builder(n_times, **rate), n_times, sample_rate)
+    if next(built.parameters(), None) is None:
+        raise ArgumentValueError(f"network must have weights to train, got a {type(without_contract(built)).__name__}.")
+    return built
 
 
 def with_contract(network: nn.Module, n_times: int, sample_rate: int) -> RoomNetwork:
@@ -724,9 +772,9 @@ def without_contract(network: RoomNetwork) -> nn.Module:
 def count_outputs(network: nn.Module, n_times: int) -> int:
     """Return the length of a network's embedding, found by a trial run; raise if its output is not an embedding."""
     network.eval()
-    with torch.inference_mode():
-        output = network(torch.zeros(2, n_times))
     expected = "network must map waveforms (n, n_times) to features (n, n_features)"
+    with torch.inference_mode(), restated(expected):
+        output = network(torch.zeros(2, n_times))
     if not isinstance(output, Tensor):
         raise ArgumentTypeError(f"{expected}, got {describe(output)}. Return only the features.")
     if output.ndim != 2 or len(output) != 2:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import resample_poly
 
+from roomacoustic_sk._recordings import mix_down
 from roomacoustic_sk._validation import ArgumentValueError, MissingFileError, check_number, check_sample_rate
 
 AUDIO_SUFFIXES = (".flac", ".mp3", ".ogg", ".wav")
@@ -207,7 +208,7 @@ def _read_frames(path: Path, first: int, n_frames: int, channel: int | None) -> 
     if len(frames) < n_frames:
         why = f"which is truncated: {len(frames)} of {n_frames} samples from {first} on could be read"
         raise _unreadable(path, why)
-    samples = frames.mean(axis=1) if channel is None else frames[:, channel]
+    samples = mix_down(frames, name="path", where=str(path)) if channel is None else frames[:, channel]
     finite = np.isfinite(samples)
     if not finite.all():
         raise _unreadable(path, f"which has NaN or infinite samples, first at {(first + finite.argmin()) / rate:.2f} s")
