@@ -30,10 +30,15 @@ BETWEEN = ("sklearn", "joblib", "skorch", "torch")  # libraries that call us on 
 LOWEST_RATE, HIGHEST_RATE = 1_000, 10_000_000
 """Range of sampling rates in Hz: below it, rates are in kHz; above it, there is no acoustics in air."""
 
+LOWEST_BAND, LOWEST_AUDIBLE = 10.0, 20.0
+"""Centre frequency of an octave band, in Hz, below which it is in kHz, and below which it may be."""
+
 NUMPY_ERRORS = {"divide": "warn", "over": "warn", "under": "ignore", "invalid": "warn"}
 """NumPy's default reaction to floating-point errors, whatever the user has set."""
 
-PER_CENT, MILLISECONDS = "Divide per cent by 100.", "Divide milliseconds by 1000."
+PER_CENT = "Divide per cent by 100."
+MILLISECONDS = "Divide milliseconds by 1000."
+CENTIMETRES = "Divide centimetres by 100, millimetres by 1000."
 """Fixes for values in another unit."""
 
 _open_door: ContextVar[str] = ContextVar("open_door", default="")
@@ -240,6 +245,25 @@ def check_number(
     if not (low < number if low_open else low <= number) or not number <= high or (unit and np.isinf(number)):
         raise ArgumentValueError(f"{described} must be {limits}, got {describe(value)}.{fix and f' {fix}'}")
     return value
+
+
+def check_bands(bands: Any, expected: str = "a sequence of centre frequencies") -> list[float]:
+    """Return the centre frequencies of octave bands in Hz, refused if they are in kHz.
+
+    Warns if one is below what people hear, since 16 could be either.
+    """
+    if isinstance(bands, (str, bytes, Mapping)) or not _is_flat(bands) or not len(bands):
+        raise ArgumentValueError(f"bands must be {expected}, got {describe(bands)}.")
+    for centre in bands:
+        check_number(centre, name="bands", unit="Hz", low=0, low_open=True)
+        if centre < LOWEST_BAND:
+            raise ArgumentValueError(
+                f"bands must be in Hz, at least {LOWEST_BAND:g}, got {centre:g}. If they are in kHz, multiply by 1000."
+            )
+    infrasound = [centre for centre in bands if centre < LOWEST_AUDIBLE]
+    if infrasound:
+        warn(f"bands should be in Hz, got {infrasound[0]:g} Hz, which is inaudible. If it is in kHz, multiply by 1000.")
+    return list(bands)
 
 
 def _as_float(value: Any) -> float:

@@ -12,7 +12,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from torch import Tensor, nn
 
 from roomacoustic_sk._recordings import is_constant
-from roomacoustic_sk._validation import ArgumentValueError, check_flag, restated
+from roomacoustic_sk._validation import ArgumentValueError, check_flag, name_rows, restated
 
 
 class Regression:
@@ -34,6 +34,9 @@ class Regression:
     def __init__(self, y: NDArray[Any], non_negative: bool) -> None:
         self._single, self.non_negative = y.ndim == 1, check_flag(non_negative, name="non_negative")
         targets = y.reshape(len(y), -1).astype(np.float64)
+        broken = np.flatnonzero(~np.isfinite(targets).all(axis=1))
+        if len(broken):
+            raise ArgumentValueError(f"y must be finite, got NaN or infinity in {name_rows(broken)}.")
         with np.errstate(over="ignore", invalid="ignore"):
             deviation = targets.std(axis=0)
         if not np.isfinite(deviation).all():
