@@ -58,7 +58,7 @@ def check_groups(groups: ArrayLike, n_recordings: int, *, name: str) -> NDArray[
     return labels
 
 
-def check_labels(groups: ArrayLike, *, name: str) -> NDArray[Any]:
+def check_labels(groups: Any, *, name: str) -> NDArray[Any]:
     """Return group labels of any number of recordings, at least one, as `check_groups` does."""
     n_recordings = len(groups) if hasattr(groups, "__len__") and np.ndim(groups) else 1
     if not n_recordings:

@@ -6,9 +6,7 @@ anything is computed from them: they must be finite, neither silent nor constant
 fit into float32. Arrays and lists in memory are read as soon as they are passed in; files, stores on disk and clips
 that are convolved on demand are read a few segments at a time.
 
-Data that are no sound have one definition, here: values that differ by no more than rounding are constant
-(`is_constant`); a stretch far below the rest of its recording is a pause (`sounding`), and does not count in a mean;
-channels whose mean has lost nearly all of their power cancel (`mix_down`).
+What is no sound is defined in `_sound`; here and in `apply_to_segments` it is refused or left out.
 """
 
 from __future__ import annotations
@@ -21,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
 
+from roomacoustic_sk._sound import SILENCE, cancels, has_sound
 from roomacoustic_sk._validation import (
     ArgumentTypeError,
     ArgumentValueError,
@@ -34,20 +33,11 @@ from roomacoustic_sk._validation import (
 BLOCK_SAMPLES = 1 << 22
 """Number of samples read at once when recordings are read one after another: 16 MB."""
 
-SILENCE, LOUDEST = 1e-15, 1e15
-"""Peak up to which a recording counts as silent, and peak above which sums of squares may overflow float32."""
-
-ROUNDING = {"float32": 1e-6, "float64": 1e-12}
-"""Range of values, relative to their largest magnitude, that rounding alone may cause, some steps of the format wide."""
+LOUDEST = 1e15
+"""Peak above which sums of squares may overflow float32."""
 
 LOUD_OFFSET = 50.0
 """Ratio of peak to range above which a constant offset (DC) hides the sound: networks and features see 80 dB."""
-
-PAUSE = 1e-3
-"""Level, relative to the loudest segment of its recording, up to which a segment counts as a pause: -60 dB."""
-
-CANCELLED = 1e-3
-"""Power of a mean of channels, relative to that of uncorrelated channels, up to which they cancel: -30 dB."""
 
 MOST_CHANNELS = 8
 """Arrays with so few samples in each of their many rows are channels side by side."""
@@ -86,38 +76,6 @@ def _range(waveform: NDArray[Any]) -> tuple[float, float]:
     return float(waveform.min()) - zero, float(waveform.max()) - zero
 
 
-def is_constant(values: NDArray[Any]) -> NDArray[np.bool_]:
-    """Return for each column whether its values are equal up to rounding, which leaves a spurious deviation.
-
-    Columns that float32 holds exactly were computed in float32, and are rounded accordingly.
-    """
-    with np.errstate(over="ignore", invalid="ignore"):
-        in_float32 = (values == values.astype(np.float32)).all(axis=0)
-    rounding = np.where(in_float32, ROUNDING["float32"], ROUNDING["float64"])
-    return np.ptp(values, axis=0) <= rounding * np.abs(values).max(axis=0)
-
-
-def has_sound(lowest: NDArray[Any], highest: NDArray[Any]) -> NDArray[np.bool_]:
-    """Return whether waveforms with these lowest and highest samples are neither silent nor constant."""
-    peak = np.maximum(highest, -lowest)
-    with np.errstate(invalid="ignore"):  # infinity less infinity
-        return (peak > SILENCE) & (highest - lowest > ROUNDING["float32"] * peak)
-
-
-def levels(segments: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the root-mean-square of each segment (n, n_times) about its mean; 0 if it has no sound."""
-    power = np.einsum("ij,ij->i", segments, segments) / segments.shape[1]
-    level = np.sqrt(np.maximum(power - segments.mean(axis=1) ** 2, 0))
-    return np.where(has_sound(segments.min(axis=1), segments.max(axis=1)), level, np.float32(0))
-
-
-def sounding(level: NDArray[np.float32], owner: NDArray[np.intp], n_recordings: int) -> NDArray[np.bool_]:
-    """Return which segments, each of the recording `owner`, count in its mean: all but pauses."""
-    loudest = np.zeros(n_recordings, dtype=level.dtype)
-    np.maximum.at(loudest, owner, level)
-    return level > PAUSE * loudest[owner]
-
-
 def mix_down(frames: NDArray[np.float32], *, name: str, where: str) -> NDArray[np.float32]:
     """Return the mean of channels (n_times, n_channels), refused if it cancels them.
 
@@ -127,13 +85,7 @@ def mix_down(frames: NDArray[np.float32], *, name: str, where: str) -> NDArray[n
         If channels of opposite phase leave nothing but a residue, which would pass as a recording.
     """
     mixed = frames.mean(axis=1)
-    n_channels = frames.shape[1]
-    if n_channels == 1:
-        return mixed
-    of_channels = np.einsum("ij,ij->", frames, frames) / n_channels
-    with np.errstate(invalid="ignore"):  # samples that are not finite are refused elsewhere
-        cancelled = of_channels > 0 and n_channels * np.dot(mixed, mixed) <= CANCELLED * of_channels
-    if cancelled:
+    if cancels(frames, mixed):
         raise ArgumentValueError(
             f"{name} must be a recording whose channels can be averaged, got channels of opposite phase, which cancel, "
             f"in {where}. Invert one of them, or keep a single channel."
@@ -218,7 +170,7 @@ def _arrays_of(X: Any, name: str) -> NDArray[Any] | list[NDArray[Any]]:
 
 
 def _of_frame(X: NDArray[Any], expected: str) -> NDArray[Any]:
-    """Return the values of a frame: of numbers of mixed types, some perhaps missing, or of a single column of arrays."""
+    """Return the values of a frame: of numbers of mixed types, perhaps missing, or of a single column of arrays."""
     if X.shape[1] == 1 and X.size and np.ndim(X[0, 0]) == 1:
         return X[:, 0]
     from pandas import isna  # knows None, NaN, NaT and NA
@@ -260,7 +212,7 @@ def check_dtype(dtype: np.dtype[Any], name: str, allow_integers: bool) -> None:
 
 
 def check_time_axis(X: Any, shortest: int, name: str) -> None:
-    """Refuse an array whose axes are swapped: a few samples in each of many rows, as `soundfile.read` gives channels."""
+    """Refuse an array whose axes are swapped: few samples in each of many rows, as `soundfile.read` returns channels."""
     n_rows, n_times = X.shape
     if n_times <= MOST_CHANNELS and n_rows >= max(shortest, 1000):
         raise ArgumentValueError(
@@ -275,9 +227,7 @@ def check_time_axis(X: Any, shortest: int, name: str) -> None:
         )
 
 
-def _check_ranges(
-    lowest: NDArray[Any], highest: NDArray[Any], name: str, where: Any, allow_silent: bool
-) -> None:
+def _check_ranges(lowest: NDArray[Any], highest: NDArray[Any], name: str, where: Any, allow_silent: bool) -> None:
     """Refuse recordings that are not finite, silent, or so loud that float32 cannot hold their power."""
     peaks = np.maximum(highest, -lowest)
     broken = np.flatnonzero(~np.isfinite(peaks))
@@ -295,9 +245,7 @@ def _check_ranges(
         raise ArgumentValueError(f"{name} must not be silent, got {level} in {where(silent)}.")
 
 
-def check_offsets(
-    lowest: NDArray[Any], highest: NDArray[Any], name: str, where: Any, among: NDArray[np.bool_]
-) -> None:
+def check_offsets(lowest: NDArray[Any], highest: NDArray[Any], name: str, where: Any, among: NDArray[np.bool_]) -> None:
     """Refuse recordings of one value, and warn of those whose constant offset (DC) hides their sound."""
     peaks = np.maximum(highest, -lowest)
     constant = np.flatnonzero(among & (peaks > SILENCE) & ~has_sound(lowest, highest))
@@ -637,9 +585,7 @@ def as_recordings(X: Any, sample_rate: int, *, name: str = "X", allow_silent: bo
             raise ArgumentValueError(f"{name} must have at least one waveform, got none.")
         check_dtype(np.dtype(X.dtype), name, allow_integers=True)
         return StoredRecordings(X, sample_rate)
-    waveforms = check_waveforms(
-        X, name=name, allow_silent=allow_silent, allow_integers=True, allow_constant=False
-    )
+    waveforms = check_waveforms(X, name=name, allow_silent=allow_silent, allow_integers=True, allow_constant=False)
     return RecordingsInMemory(waveforms, sample_rate)
 
 

@@ -33,8 +33,8 @@ LOWEST_RATE, HIGHEST_RATE = 1_000, 10_000_000
 LOWEST_BAND, LOWEST_AUDIBLE = 10.0, 20.0
 """Centre frequency of an octave band, in Hz, below which it is in kHz, and below which it may be."""
 
-NUMPY_ERRORS = {"divide": "warn", "over": "warn", "under": "ignore", "invalid": "warn"}
-"""NumPy's default reaction to floating-point errors, whatever the user has set."""
+LARGEST_LAYER = 16_384
+"""Largest number of neurons or channels in a layer of a network: two such layers take 1 GB."""
 
 PER_CENT = "Divide per cent by 100."
 MILLISECONDS = "Divide milliseconds by 1000."
@@ -81,7 +81,8 @@ def door(function: Callable[P, R]) -> Callable[P, R]:
         name = type(args[0]).__name__ if is_method else function.__name__
         token = _open_door.set(name)
         try:
-            with np.errstate(**NUMPY_ERRORS):
+            # NumPy's own defaults, whatever the user has set.
+            with np.errstate(divide="warn", over="warn", under="ignore", invalid="warn"):
                 return function(*args, **kwargs)
         except NamedError as error:
             error.door = name
@@ -175,14 +176,22 @@ def check_n_jobs(n_jobs: Any) -> int | None:
     return int(n_jobs)
 
 
-def check_numbers(values: Any, *, name: str, unit: str = "", **limits: Any) -> list[float]:
+def check_numbers(
+    values: Any, *, name: str, low: float, high: float, unit: str = "", integer: bool = False, fix: str = ""
+) -> list[Any]:
     """Return a non-empty sequence of numbers within limits, as for `check_number`, or raise."""
     check_unmasked(values, name=name)
     if isinstance(values, (str, bytes, Mapping)) or not _is_flat(values):
         raise ArgumentTypeError(f"{name} must be a sequence of numbers, got {describe(values)}.")
     if not len(values):
         raise ArgumentValueError(f"{name} must have at least one number, got none.")
-    return [check_number(value, name=name, unit=unit, **limits) for value in values]
+    return [check_number(value, name=name, low=low, high=high, unit=unit, integer=integer, fix=fix) for value in values]
+
+
+def check_layers(*named: tuple[str, Any]) -> None:
+    """Refuse numbers of neurons or channels that are no whole numbers from 1 to `LARGEST_LAYER`."""
+    for name, size in named:
+        check_number(size, name=name, low=1, high=LARGEST_LAYER, integer=True)
 
 
 def allocate(shape: tuple[int, ...], *, name: str, dtype: Any = np.float32) -> NDArray[Any]:

@@ -411,9 +411,8 @@ class ContrastiveRoomEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         features = self._apply(X, self.module_.min_times, self._n_features_out, self.batch_size)
         norms = np.linalg.norm(features, axis=1, keepdims=True)
         if not norms.all():
-            raise ArgumentValueError(
-                f"network must map X to embeddings other than zero, got zeros for {name_rows(np.flatnonzero(norms == 0))}."
-            )
+            zeros = name_rows(np.flatnonzero(norms == 0))
+            raise ArgumentValueError(f"network must map X to embeddings other than zero, got zeros for {zeros}.")
         return features / norms
 
     def _applied(self, module: Any) -> Any:

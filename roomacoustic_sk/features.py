@@ -114,9 +114,8 @@ class DecaySlopeFeatures(TransformerMixin, RoomEstimator):
         check_sample_rate(self.sample_rate)
         check_bands(self.bands)
         highest = self.sample_rate / 2**1.5
-        check_numbers(self.bands, name="bands", unit="Hz", low=0, low_open=True, high=highest)
-        durations = {"unit": "s", "low": 3 * FRAME, "high": LONGEST_WINDOW, "fix": MILLISECONDS}
-        check_numbers(self.windows, name="windows", **durations)
+        check_numbers(self.bands, name="bands", unit="Hz", low=0, high=highest)
+        check_numbers(self.windows, name="windows", unit="s", low=3 * FRAME, high=LONGEST_WINDOW, fix=MILLISECONDS)
         check_numbers(self.percentiles, name="percentiles", low=0, high=100)
         check_n_jobs(self.n_jobs)
 

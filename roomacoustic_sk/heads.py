@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import nn
 
 from roomacoustic_sk._labels import HELD_OUT, GroupLabels, held_out_if_enough, share_of_labels
-from roomacoustic_sk._recordings import is_constant
+from roomacoustic_sk._sound import is_constant
 from roomacoustic_sk._torch.batches import BatchLoader, FeatureSource, ShuffledBatches
 from roomacoustic_sk._torch.estimator import Groups, Streams, Task, TrainedEstimator
 from roomacoustic_sk._torch.runtime import device_of, isolated
@@ -23,6 +23,7 @@ from roomacoustic_sk._torch.training import Objective
 from roomacoustic_sk._validation import (
     ArgumentValueError,
     check_choice,
+    check_layers,
     check_number,
     check_unmasked,
     door,
@@ -30,7 +31,7 @@ from roomacoustic_sk._validation import (
     restated,
     warn,
 )
-from roomacoustic_sk.networks import LARGEST_LAYER, MLPHead
+from roomacoustic_sk.networks import MLPHead
 
 VALIDATION_BATCH = 1024
 MIN_HELD_OUT = 10
@@ -57,7 +58,7 @@ class _RoomHead(TrainedEstimator):
     def _check_parameters(self) -> None:
         super()._check_parameters()
         check_number(self.max_epochs, name="max_epochs", low=1, integer=True)
-        check_number(self.n_hidden, name="n_hidden", low=1, high=LARGEST_LAYER, integer=True)
+        check_layers(("n_hidden", self.n_hidden))
         check_choice(self.hold_out, list(HELD_OUT), name="hold_out")
 
     def _fit(self, X: NDArray[Any], y: NDArray[Any], groups: Groups, target: Any) -> None:
@@ -94,7 +95,7 @@ class _RoomHead(TrainedEstimator):
         broken = np.flatnonzero(~np.isfinite(outputs).all(axis=1))
         if len(broken):
             raise ArgumentValueError(
-                f"X must resemble the features of the fit, got some in {name_rows(broken)} whose estimate is not finite."
+                f"X must resemble the features of the fit, got some without a finite estimate in {name_rows(broken)}."
             )
         return outputs
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import make_scorer, root_mean_squared_error
 
-from roomacoustic_sk._recordings import is_constant
+from roomacoustic_sk._sound import is_constant
 from roomacoustic_sk._validation import ArgumentValueError, as_array, describe, door
 
 __all__ = [

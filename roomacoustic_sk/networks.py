@@ -14,10 +14,12 @@ from torch import Tensor, nn
 from roomacoustic_sk._torch.runtime import full_precision
 from roomacoustic_sk._torch.time_blocks import time_blocks
 from roomacoustic_sk._validation import (
+    LARGEST_LAYER,
     PER_CENT,
     ArgumentTypeError,
     ArgumentValueError,
     check_choice,
+    check_layers,
     check_number,
     check_numbers,
     check_sample_rate,
@@ -44,21 +46,19 @@ SPECTRUM_FLOOR_DB = -80.0
 
 CLIPS_AT_ONCE = 4
 
-LARGEST_LAYER = 16_384
-"""Largest number of neurons or channels in a layer: two such layers take 1 GB."""
 
-
-def _check_sizes(**sizes: int) -> None:
-    """Refuse sizes of layers that are no whole numbers from 1 to `LARGEST_LAYER`."""
-    for name, size in sizes.items():
-        check_number(size, name=name, low=1, high=LARGEST_LAYER, integer=True)
-
-
-def _check_clip(n_times: int, sample_rate: int, dropout: float) -> None:
-    """Refuse what is no length of a clip, sampling rate or share."""
+def _check_clip(n_times: int, sample_rate: int, n_embedding: int, dropout: float) -> None:
+    """Refuse what is no length of a clip, sampling rate, length of an embedding or share."""
     check_number(n_times, name="n_times", low=1, integer=True)
     check_sample_rate(sample_rate)
+    check_layers(("n_embedding", n_embedding))
     check_number(dropout, name="dropout", low=0, high=1, fix=PER_CENT)
+
+
+def _check_window(window: int, hop: int) -> None:
+    """Refuse what is no length or step of a window."""
+    check_number(window, name="window", unit="samples", low=2, high=1 << 20, integer=True)
+    check_number(hop, name="hop", unit="samples", low=1, high=1 << 20, integer=True)
 
 
 class RoomNetwork(nn.Module):
@@ -191,8 +191,7 @@ class LogSpectrogram(nn.Module):
     @door
     def __init__(self, window: int = 32, hop: int = 16) -> None:
         super().__init__()
-        for name, size in (("window", window), ("hop", hop)):
-            check_number(size, name=name, unit="samples", low=2, high=4096, integer=True)
+        _check_window(window, hop)
         self.window = window
         self.hop = hop
         time = torch.arange(window, dtype=torch.float64)
@@ -293,8 +292,8 @@ class RoomCNN(RoomNetwork):
         *,
         sample_rate: int = SAMPLE_RATE,
     ) -> None:
-        _check_clip(n_times, sample_rate, dropout)
-        _check_sizes(n_embedding=n_embedding, n_channels=n_channels)
+        _check_clip(n_times, sample_rate, n_embedding, dropout)
+        check_layers(("n_channels", n_channels))
         super().__init__(n_times, sample_rate)
         if n_times < self.shortest_clip(sample_rate):
             raise ArgumentValueError(f"n_times must be at least {self.MIN_TIMES} samples, got {n_times}.")
@@ -388,12 +387,10 @@ class BandSpectrogram(nn.Module):
     ) -> None:
         super().__init__()
         self.check_rate(check_sample_rate(sample_rate))
-        check_number(n_bands, name="n_bands", low=1, high=1000, integer=True)
-        for name, size in (("window", window), ("hop", hop)):
-            if size is not None:
-                check_number(size, name=name, unit="samples", low=2, high=1 << 20, integer=True)
+        check_layers(("n_bands", n_bands))
         self.window = round(self.WINDOW_SECONDS * sample_rate) if window is None else window
         self.hop = round(self.HOP_SECONDS * sample_rate) if hop is None else hop
+        _check_window(self.window, self.hop)
         self.n_fft = 2 * next_fast_len(-(-self.window // 2), real=True)  # equals the window at 8, 16 and 48 kHz
         hann = torch.hann_window(self.window, periodic=True, dtype=torch.float64)
         self.register_buffer("hann", hann.float(), persistent=False)
@@ -528,8 +525,7 @@ class PooledRoomCNN(RoomNetwork):
     def __init__(
         self, n_times: int = 64_000, n_embedding: int = 64, dropout: float = 0.1, *, sample_rate: int = 16_000
     ) -> None:
-        _check_clip(n_times, sample_rate, dropout)
-        _check_sizes(n_embedding=n_embedding)
+        _check_clip(n_times, sample_rate, n_embedding, dropout)
         super().__init__(n_times, sample_rate)
         n_parts = len(self.GROUPS)
         self.min_times = self.shortest_clip(sample_rate)
@@ -629,7 +625,7 @@ class ProjectionHead(nn.Sequential):
 
     @door
     def __init__(self, n_embedding: int = 64, n_hidden: int = 32, n_projection: int = 16) -> None:
-        _check_sizes(n_embedding=n_embedding, n_hidden=n_hidden, n_projection=n_projection)
+        check_layers(("n_embedding", n_embedding), ("n_hidden", n_hidden), ("n_projection", n_projection))
         super().__init__(nn.Linear(n_embedding, n_hidden), nn.ReLU(), nn.Linear(n_hidden, n_projection))
 
     def forward(self, embeddings: Tensor) -> Tensor:
@@ -687,7 +683,7 @@ class MLPHead(nn.Sequential):
 
     @door
     def __init__(self, n_embedding: int = 64, n_outputs: int = 1, n_hidden: int = 256) -> None:
-        _check_sizes(n_embedding=n_embedding, n_outputs=n_outputs, n_hidden=n_hidden)
+        check_layers(("n_embedding", n_embedding), ("n_outputs", n_outputs), ("n_hidden", n_hidden))
         super().__init__(
             nn.Linear(n_embedding, n_hidden),
             nn.ReLU(),
@@ -745,7 +741,7 @@ def build_network(network: str | Callable[..., nn.Module], n_times: int, sample_
         rate = {"sample_rate": sample_rate} if "sample_rate" in signature.parameters else {}
         signature.bind(n_times, **rate)
     built = with_contract(builder(n_times, **rate), n_times, sample_rate)
-    if next(built.parameters(), None) is None:
+    if not list(built.parameters()):
         raise ArgumentValueError(f"network must have weights to train, got a {type(without_contract(built)).__name__}.")
     return built
 

@@ -25,6 +25,7 @@ from roomacoustic_sk._torch.training import Objective, RoomNet
 from roomacoustic_sk._validation import (
     ArgumentValueError,
     check_choice,
+    check_layers,
     check_number,
     check_unmasked,
     describe,
@@ -32,7 +33,6 @@ from roomacoustic_sk._validation import (
     restated,
 )
 from roomacoustic_sk.networks import (
-    LARGEST_LAYER,
     MLPHead,
     RoomNetwork,
     build_network,
@@ -77,7 +77,7 @@ class _SupervisedRoomEstimator(RecordingEstimator):
         super()._check_parameters()
         check_number(self.batch_size, name="batch_size", low=2, integer=True)
         check_choice(self.hold_out, list(HELD_OUT), name="hold_out")
-        check_number(self.n_hidden, name="n_hidden", low=1, high=LARGEST_LAYER, integer=True)
+        check_layers(("n_hidden", self.n_hidden))
         check_choice(self.freeze_encoder, [True, False], name="freeze_encoder")
         if self.encoder is None:
             if self.freeze_encoder:

@@ -56,14 +56,16 @@ MAX_POSITIONS = 1_000_000
 """Maximum number of pairs of positions drawn for one that is far enough apart."""
 
 
-def _check_range(value: Any, name: str, *, low_open: bool = True, **limits: Any) -> tuple[float, float]:
+def _check_range(
+    value: Any, name: str, *, high: float, unit: str = "", fix: str, low_open: bool = True
+) -> tuple[float, float]:
     """Return a range as a pair (lowest, highest), both equal for a single number, or raise."""
     check_unmasked(value, name=name)
     pair = (value, value) if not isinstance(value, (tuple, list, np.ndarray)) or np.ndim(value) == 0 else tuple(value)
     if len(pair) != 2:
         raise ArgumentValueError(f"{name} must be a number or a pair (lowest, highest), got {describe(value)}.")
     for number in pair:
-        check_number(number, name=name, low=0, low_open=low_open, **limits)
+        check_number(number, name=name, low=0, low_open=low_open, high=high, unit=unit, fix=fix)
     if pair[0] > pair[1]:
         raise ArgumentValueError(f"{name} must be a pair (lowest, highest), got {pair}. Swap them.")
     return float(pair[0]), float(pair[1])
@@ -155,7 +157,9 @@ def check_ranges(
     for name, distance in (("wall_distance", wall_distance), ("source_distance", source_distance)):
         check_number(distance, name=name, unit="m", low=0, low_open=True)
     sizes = {"length": length, "width": width, "height": height}
-    size = np.array([_check_range(sizes[name], name, unit="m", high=LARGEST_ROOM[name], fix=CENTIMETRES) for name in sizes])
+    size = np.array(
+        [_check_range(sizes[name], name, unit="m", high=LARGEST_ROOM[name], fix=CENTIMETRES) for name in sizes]
+    )
     _check_geometry(size, wall_distance, source_distance)
     choices = _check_materials(materials)
     return RoomRanges(

@@ -11,14 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from roomacoustic_sk._recordings import (
-    Recordings,
-    RecordingsInMemory,
-    Segmentation,
-    has_sound,
-    levels,
-    sounding,
-)
+from roomacoustic_sk._recordings import Recordings, RecordingsInMemory, Segmentation
+from roomacoustic_sk._sound import has_sound, levels, sounding
 from roomacoustic_sk._torch.runtime import device_of, isolated
 from roomacoustic_sk._torch.time_blocks import scratch
 from roomacoustic_sk._validation import ArgumentValueError, check_random_state

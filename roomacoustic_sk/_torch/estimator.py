@@ -260,10 +260,12 @@ class RecordingEstimator(RoomEstimator, TrainedEstimator):
     def _check_parameters(self) -> None:
         super()._check_parameters()
         check_sample_rate(self.sample_rate)
-        durations = {"unit": "s", "high": LONGEST_SEGMENT, "fix": MILLISECONDS}
-        check_number(self.segment_duration, name="segment_duration", low=0, low_open=True, **durations)
-        if self.hop_duration is not None:
-            check_number(self.hop_duration, name="hop_duration", low=SHORTEST_HOP, **durations)
+        for name, low in (("segment_duration", 0.0), ("hop_duration", SHORTEST_HOP)):
+            duration = getattr(self, name)
+            if duration is not None or name == "segment_duration":
+                check_number(
+                    duration, name=name, unit="s", low=low, low_open=not low, high=LONGEST_SEGMENT, fix=MILLISECONDS
+                )
 
     def _check_warm_start(self) -> None:
         """Refuse to resume with a network other than that of the first fit."""

@@ -11,7 +11,7 @@ from scipy.special import softmax
 from sklearn.utils.multiclass import check_classification_targets
 from torch import Tensor, nn
 
-from roomacoustic_sk._recordings import is_constant
+from roomacoustic_sk._sound import is_constant
 from roomacoustic_sk._validation import ArgumentValueError, check_flag, name_rows, restated
 
 

@@ -225,8 +225,8 @@ def _check_absorption(ranges: RoomRanges, decay_range: str, max_duration: float)
     if shortest > LIVELIER * longest:
         raise ArgumentValueError(
             f"materials must absorb enough for a reverberation time of at most {longest:.3g} s, the longest that "
-            f"max_duration={max_duration:g} s holds, got about {shortest:.3g} s at least. Use more absorbing materials or "
-            "smaller rooms, or pass redraw=False to keep what does not converge."
+            f"max_duration={max_duration:g} s holds, got about {shortest:.3g} s at least. Use more absorbing materials "
+            "or smaller rooms, or pass redraw=False to keep what does not converge."
         )
 
 
@@ -374,8 +374,9 @@ def simulate_rooms(
     for name, value in (("n_rooms", n_rooms), ("n_rirs", n_rirs)):
         check_number(value, name=name, low=1, high=MOST_ROOMS, integer=True)
     check_number(tolerance, name="tolerance", low=0, low_open=True, high=1, fix=PER_CENT)
-    longest = {"high": LONGEST_RESPONSE, "fix": MILLISECONDS}
-    check_number(max_duration, name="max_duration", unit="s", low=0, low_open=True, **longest)
+    check_number(
+        max_duration, name="max_duration", unit="s", low=0, low_open=True, high=LONGEST_RESPONSE, fix=MILLISECONDS
+    )
     for name, flag in (("air_absorption", air_absorption), ("redraw", redraw)):
         check_flag(flag, name=name)
     n_jobs = check_n_jobs(n_jobs)
