@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -10,7 +10,6 @@ from numpy.random import RandomState
 from numpy.typing import ArrayLike, NDArray
 
 from roomacoustic_sk._validation import (
-    ArgumentTypeError,
     ArgumentValueError,
     as_array,
     check_number,
@@ -34,8 +33,6 @@ def check_groups(groups: ArrayLike, n_recordings: int, *, name: str) -> NDArray[
         cannot be compared, such as 1 and "1".
     """
     listed: Any = groups if isinstance(groups, (list, tuple)) else []
-    if groups is None or isinstance(groups, (str, bytes, Mapping)):
-        raise ArgumentTypeError(f"{name} must be 1-D with {n_recordings} labels, got {describe(groups)}.")
     labels = as_array(groups, name=name, expected=f"1-D with {n_recordings} labels")
     if labels.ndim != 1 or len(labels) != n_recordings:
         raise ArgumentValueError(f"{name} must be 1-D with {n_recordings} labels, got {describe(labels)}.")

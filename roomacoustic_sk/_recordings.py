@@ -212,7 +212,7 @@ def check_dtype(dtype: np.dtype[Any], name: str, allow_integers: bool) -> None:
 
 
 def check_time_axis(X: Any, shortest: int, name: str) -> None:
-    """Refuse an array whose axes are swapped: few samples in each of many rows, as `soundfile.read` returns channels."""
+    """Refuse an array whose axes are swapped: few samples in each of many rows, as of channels."""
     n_rows, n_times = X.shape
     if n_times <= MOST_CHANNELS and n_rows >= max(shortest, 1000):
         raise ArgumentValueError(

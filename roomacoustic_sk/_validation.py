@@ -177,7 +177,15 @@ def check_n_jobs(n_jobs: Any) -> int | None:
 
 
 def check_numbers(
-    values: Any, *, name: str, low: float, high: float, unit: str = "", integer: bool = False, fix: str = ""
+    values: Any,
+    *,
+    name: str,
+    low: float,
+    high: float = np.inf,
+    limit: float = np.inf,
+    integer: bool = False,
+    unit: str = "",
+    fix: str = "",
 ) -> list[Any]:
     """Return a non-empty sequence of numbers within limits, as for `check_number`, or raise."""
     check_unmasked(values, name=name)
@@ -191,7 +199,7 @@ def check_numbers(
 def check_layers(*named: tuple[str, Any]) -> None:
     """Refuse numbers of neurons or channels that are no whole numbers from 1 to `LARGEST_LAYER`."""
     for name, size in named:
-        check_number(size, name=name, low=1, high=LARGEST_LAYER, integer=True)
+        check_number(size, name=name, low=1, limit=LARGEST_LAYER, integer=True)
 
 
 def allocate(shape: tuple[int, ...], *, name: str, dtype: Any = np.float32) -> NDArray[Any]:
@@ -213,6 +221,7 @@ def check_number(
     high: float = np.inf,
     integer: bool = False,
     low_open: bool = False,
+    limit: float = np.inf,
     unit: str = "",
     fix: str = "",
 ) -> Any:
@@ -230,6 +239,8 @@ def check_number(
         Whether it must be whole.
     low_open : bool
         Whether it must be above `low`.
+    limit : float
+        A bound so far beyond use that messages name it only if it is exceeded.
     unit : str
         Its unit, for the message. It may then not be infinite: only numbers without a unit may mean "no limit".
     fix : str
@@ -243,16 +254,18 @@ def check_number(
         If it is out of range or NaN.
     """
     kind = numbers.Integral if integer else numbers.Real
-    limits = ("a whole number" if integer else "a number") + (
+    allowed = ("a whole number" if integer else "a number") + (
         f" above {low:g}" if low_open else f" of at least {low:g}" if np.isfinite(low) else ""
     )
-    limits += f" and at most {high:g}" if np.isfinite(high) else ""
+    allowed += f" and at most {high:g}" if np.isfinite(high) else ""
     described = f"{name} (in {unit})" if unit else name
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, kind):
-        raise ArgumentTypeError(f"{described} must be {limits}, got {describe(value)}.")
+        raise ArgumentTypeError(f"{described} must be {allowed}, got {describe(value)}.")
     number = _as_float(value)
     if not (low < number if low_open else low <= number) or not number <= high or (unit and np.isinf(number)):
-        raise ArgumentValueError(f"{described} must be {limits}, got {describe(value)}.{fix and f' {fix}'}")
+        raise ArgumentValueError(f"{described} must be {allowed}, got {describe(value)}.{fix and f' {fix}'}")
+    if number > limit:
+        raise ArgumentValueError(f"{described} must be at most {limit:g}, got {describe(value)}.{fix and f' {fix}'}")
     return value
 
 
@@ -304,13 +317,13 @@ def check_choice(value: Any, options: Sequence[Any], *, name: str) -> Any:
 
 def check_sample_rate(sample_rate: Any, *, name: str = "sample_rate") -> int:
     """Return a sampling rate as an integer, in Hz, or raise if it is not one."""
-    check_number(sample_rate, name=name, unit="Hz", low=0, low_open=True)
+    check_number(sample_rate, name=f"{name} (in Hz)", low=0, low_open=True)
     if sample_rate < LOWEST_RATE:
         raise ArgumentValueError(
             f"{name} must be in Hz, at least {LOWEST_RATE}, got {describe(sample_rate)}. If it is in kHz, pass "
             f"{1000 * float(sample_rate):g}."
         )
-    check_number(sample_rate, name=name, unit="Hz", high=HIGHEST_RATE)
-    if not float(sample_rate).is_integer():
+    if not _as_float(sample_rate).is_integer():
         raise ArgumentValueError(f"{name} must be a whole number of Hz, got {describe(sample_rate)}.")
+    check_number(sample_rate, name=name, unit="Hz", limit=HIGHEST_RATE)
     return int(sample_rate)

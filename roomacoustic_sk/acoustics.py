@@ -209,7 +209,7 @@ def check_decay_ranges(decay_ranges: Any) -> None:
 
 def _check_limit(batch: _Batch, limit: float, *, name: str) -> int:
     """Return a time limit in samples, refused where it lies behind the end of a response."""
-    check_number(limit, name=name, unit="s", low=0, low_open=True, high=LONGEST_LIMIT, fix=MILLISECONDS)
+    check_number(limit, name=name, unit="s", low=0, low_open=True, limit=LONGEST_LIMIT, fix=MILLISECONDS)
     n_early = round(limit * batch.sample_rate)
     short = np.flatnonzero(np.array(batch.lengths) <= n_early)
     if len(short):

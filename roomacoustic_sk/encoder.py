@@ -29,7 +29,7 @@ from roomacoustic_sk._validation import (
     name_rows,
     warn,
 )
-from roomacoustic_sk.losses import HIGHEST_TAU, LOWEST_TAU, SupConLoss, plateau_level, retrieval
+from roomacoustic_sk.losses import SupConLoss, check_tau, plateau_level, retrieval
 from roomacoustic_sk.networks import (
     build_network,
     check_network,
@@ -331,7 +331,7 @@ class ContrastiveRoomEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         super()._check_parameters()
         check_choice(self.sampling, SAMPLINGS, name="sampling")
         check_choice(self.scoring, SCORINGS, name="scoring")
-        check_number(self.tau, name="tau", low=LOWEST_TAU, high=HIGHEST_TAU)
+        check_tau(self.tau)
         for parameter in ("n_classes", "n_views"):
             check_number(getattr(self, parameter), name=parameter, low=2, integer=True)
         for parameter in ("steps_per_epoch", "validation_steps"):
@@ -374,7 +374,7 @@ class ContrastiveRoomEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
             check_number(
                 self.n_views,
                 name="n_views",
-                high=MOST_VIEWS,
+                limit=MOST_VIEWS,
                 fix="Pass rir_groups, or fewer views: without rir_groups they are segments of one recording.",
             )
             indices = np.repeat(indices, self.n_views)  # as many items as views, each a random segment
@@ -464,7 +464,11 @@ class _Contrast(Task):
         """Return the network followed by the projection for the loss."""
         network = build_network(self.encoder.network, self.segment_length, self.encoder.sample_rate)
         self.n_features = count_outputs(network, self.segment_length)
-        return nn.Sequential(network, projection_for(network, self.n_features))
+        projection = projection_for(network, self.n_features)
+        if not list(network.parameters()):
+            given = type(without_contract(network)).__name__
+            raise ArgumentValueError(f"network must have weights to train, got a {given}.")
+        return nn.Sequential(network, projection)
 
     def loaders(
         self, module: Any, device: torch.device, autocast: bool, held_out: NDArray[np.bool_], streams: Streams

@@ -17,6 +17,7 @@ from roomacoustic_sk._validation import (
     MILLISECONDS,
     check_bands,
     check_n_jobs,
+    check_number,
     check_numbers,
     check_sample_rate,
     door,
@@ -112,10 +113,11 @@ class DecaySlopeFeatures(TransformerMixin, RoomEstimator):
 
     def _check_parameters(self) -> None:
         check_sample_rate(self.sample_rate)
+        check_numbers(self.bands, name="bands", unit="Hz", low=-np.inf)
+        for band in self.bands:
+            check_number(band, name="bands", unit="Hz", low=0, low_open=True, high=self.sample_rate / 2**1.5)
         check_bands(self.bands)
-        highest = self.sample_rate / 2**1.5
-        check_numbers(self.bands, name="bands", unit="Hz", low=0, high=highest)
-        check_numbers(self.windows, name="windows", unit="s", low=3 * FRAME, high=LONGEST_WINDOW, fix=MILLISECONDS)
+        check_numbers(self.windows, name="windows", unit="s", low=3 * FRAME, limit=LONGEST_WINDOW, fix=MILLISECONDS)
         check_numbers(self.percentiles, name="percentiles", low=0, high=100)
         check_n_jobs(self.n_jobs)
 

@@ -69,7 +69,7 @@ class SupConLoss(nn.Module):
     @door
     def __init__(self, tau: float = 0.1, reduction: str = "mean") -> None:
         super().__init__()
-        self.tau = check_number(tau, name="tau", low=LOWEST_TAU, high=HIGHEST_TAU)
+        self.tau = check_tau(tau)
         self.reduction = check_choice(reduction, ["mean", "sum"], name="reduction")
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
@@ -140,6 +140,12 @@ def retrieval(embeddings: Tensor, labels: Tensor) -> Tensor:
         itself = torch.eye(len(labels), dtype=torch.bool, device=z.device)
         nearest = (z @ z.mT).masked_fill(itself, -torch.inf).argmax(dim=-1)
         return (labels[nearest] == labels).float().mean()
+
+
+def check_tau(tau: Any) -> float:
+    """Return a temperature, or raise."""
+    check_number(tau, name="tau", low=0, low_open=True)
+    return check_number(tau, name="tau", low=LOWEST_TAU, high=HIGHEST_TAU)
 
 
 def _check_embeddings(embeddings: Any, labels: Any, caller_name: str) -> None:

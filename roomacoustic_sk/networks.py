@@ -57,8 +57,8 @@ def _check_clip(n_times: int, sample_rate: int, n_embedding: int, dropout: float
 
 def _check_window(window: int, hop: int) -> None:
     """Refuse what is no length or step of a window."""
-    check_number(window, name="window", unit="samples", low=2, high=1 << 20, integer=True)
-    check_number(hop, name="hop", unit="samples", low=1, high=1 << 20, integer=True)
+    check_number(window, name="window", unit="samples", low=2, limit=1 << 20, integer=True)
+    check_number(hop, name="hop", unit="samples", low=1, limit=1 << 20, integer=True)
 
 
 class RoomNetwork(nn.Module):
@@ -740,10 +740,7 @@ def build_network(network: str | Callable[..., nn.Module], n_times: int, sample_
         signature = inspect.signature(builder)
         rate = {"sample_rate": sample_rate} if "sample_rate" in signature.parameters else {}
         signature.bind(n_times, **rate)
-    built = with_contract(builder(n_times, **rate), n_times, sample_rate)
-    if not list(built.parameters()):
-        raise ArgumentValueError(f"network must have weights to train, got a {type(without_contract(built)).__name__}.")
-    return built
+    return with_contract(builder(n_times, **rate), n_times, sample_rate)
 
 
 def with_contract(network: nn.Module, n_times: int, sample_rate: int) -> RoomNetwork:

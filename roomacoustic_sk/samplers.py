@@ -112,7 +112,7 @@ class MultiviewBatchSampler:
         self.sampling, self.labels, self._views = views.sampling, views.labels, views
         self.n_classes = check_number(n_classes, name="n_classes", low=2, integer=True)
         self.n_views = check_number(n_views, name="n_views", low=2, integer=True)
-        self.n_batches = check_number(n_batches, name="n_batches", low=1, high=sys.maxsize, integer=True)
+        self.n_batches = check_number(n_batches, name="n_batches", low=1, limit=sys.maxsize, integer=True)
         check_random_state(random_state)
         self.random_state = random_state
         if self.n_classes > views.n_classes:

@@ -149,9 +149,9 @@ class Hybrid:
 
     @door
     def __post_init__(self) -> None:
-        check_number(self.image_order, name="image_order", low=0, high=MOST_REFLECTIONS, integer=True)
-        check_number(self.n_rays, name="n_rays", low=1, high=MOST_RAYS // 4, integer=True)
-        check_number(self.max_rays, name="max_rays", low=4 * self.n_rays, high=MOST_RAYS, integer=True)
+        check_number(self.image_order, name="image_order", low=0, limit=MOST_REFLECTIONS, integer=True)
+        check_number(self.n_rays, name="n_rays", low=1, limit=MOST_RAYS // 4, integer=True)
+        check_number(self.max_rays, name="max_rays", low=4 * self.n_rays, limit=MOST_RAYS, integer=True)
         check_number(self.receiver_reach, name="receiver_reach", unit="m", low=0, low_open=True)
 
     def describe(self) -> str:
@@ -236,7 +236,7 @@ class ImageSources:
 
     @door
     def __post_init__(self) -> None:
-        check_number(self.max_images, name="max_images", low=1, high=MOST_IMAGES, integer=True)
+        check_number(self.max_images, name="max_images", low=1, limit=MOST_IMAGES, integer=True)
 
     def describe(self) -> str:
         """Return a one-line description of the simulation."""

@@ -57,7 +57,14 @@ MAX_POSITIONS = 1_000_000
 
 
 def _check_range(
-    value: Any, name: str, *, high: float, unit: str = "", fix: str, low_open: bool = True
+    value: Any,
+    name: str,
+    *,
+    high: float = np.inf,
+    limit: float = np.inf,
+    unit: str = "",
+    fix: str,
+    low_open: bool = True,
 ) -> tuple[float, float]:
     """Return a range as a pair (lowest, highest), both equal for a single number, or raise."""
     check_unmasked(value, name=name)
@@ -65,7 +72,7 @@ def _check_range(
     if len(pair) != 2:
         raise ArgumentValueError(f"{name} must be a number or a pair (lowest, highest), got {describe(value)}.")
     for number in pair:
-        check_number(number, name=name, low=0, low_open=low_open, high=high, unit=unit, fix=fix)
+        check_number(number, name=name, low=0, low_open=low_open, high=high, limit=limit, unit=unit, fix=fix)
     if pair[0] > pair[1]:
         raise ArgumentValueError(f"{name} must be a pair (lowest, highest), got {pair}. Swap them.")
     return float(pair[0]), float(pair[1])
@@ -158,7 +165,7 @@ def check_ranges(
         check_number(distance, name=name, unit="m", low=0, low_open=True)
     sizes = {"length": length, "width": width, "height": height}
     size = np.array(
-        [_check_range(sizes[name], name, unit="m", high=LARGEST_ROOM[name], fix=CENTIMETRES) for name in sizes]
+        [_check_range(sizes[name], name, unit="m", limit=LARGEST_ROOM[name], fix=CENTIMETRES) for name in sizes]
     )
     _check_geometry(size, wall_distance, source_distance)
     choices = _check_materials(materials)

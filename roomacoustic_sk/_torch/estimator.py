@@ -264,7 +264,7 @@ class RecordingEstimator(RoomEstimator, TrainedEstimator):
             duration = getattr(self, name)
             if duration is not None or name == "segment_duration":
                 check_number(
-                    duration, name=name, unit="s", low=low, low_open=not low, high=LONGEST_SEGMENT, fix=MILLISECONDS
+                    duration, name=name, unit="s", low=low, low_open=not low, limit=LONGEST_SEGMENT, fix=MILLISECONDS
                 )
 
     def _check_warm_start(self) -> None:

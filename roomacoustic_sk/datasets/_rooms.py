@@ -372,10 +372,10 @@ def simulate_rooms(
     (4, 2)
     """
     for name, value in (("n_rooms", n_rooms), ("n_rirs", n_rirs)):
-        check_number(value, name=name, low=1, high=MOST_ROOMS, integer=True)
-    check_number(tolerance, name="tolerance", low=0, low_open=True, high=1, fix=PER_CENT)
+        check_number(value, name=name, low=1, limit=MOST_ROOMS, integer=True)
+    check_number(tolerance, name="tolerance", low=0, low_open=True, limit=1, fix=PER_CENT)
     check_number(
-        max_duration, name="max_duration", unit="s", low=0, low_open=True, high=LONGEST_RESPONSE, fix=MILLISECONDS
+        max_duration, name="max_duration", unit="s", low=0, low_open=True, limit=LONGEST_RESPONSE, fix=MILLISECONDS
     )
     for name, flag in (("air_absorption", air_absorption), ("redraw", redraw)):
         check_flag(flag, name=name)
@@ -387,7 +387,7 @@ def simulate_rooms(
     )
     check_choice(decay_range, tuple(acoustics.DECAY_RANGES), name="decay_range")
     sample_rate = check_sample_rate(sample_rate)
-    check_number(sample_rate, name="sample_rate", unit="Hz", low=4000, high=HIGHEST_RATE)
+    check_number(sample_rate, name="sample_rate", unit="Hz", low=4000, limit=HIGHEST_RATE)
     ranges = check_ranges(
         length=length,
         width=width,

@@ -185,9 +185,9 @@ def make_speech(
     """
     check_number(n_speakers, name="n_speakers", low=1, integer=True)
     check_number(n_segments, name="n_segments", low=n_speakers, integer=True)
-    check_number(duration, name="duration", unit="s", low=SHORTEST, high=LONGEST, fix=MILLISECONDS)
+    check_number(duration, name="duration", unit="s", low=SHORTEST, limit=LONGEST, fix=MILLISECONDS)
     sample_rate = check_sample_rate(sample_rate)
-    check_number(sample_rate, name="sample_rate", unit="Hz", low=8000, high=HIGHEST_RATE)
+    check_number(sample_rate, name="sample_rate", unit="Hz", low=8000, limit=HIGHEST_RATE)
     seed = int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
     n_times = round(duration * sample_rate)
     segments = allocate((n_segments, n_times), name="n_segments, duration and sample_rate")
