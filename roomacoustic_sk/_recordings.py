@@ -153,7 +153,9 @@ def _arrays_of(X: Any, name: str) -> NDArray[Any] | list[NDArray[Any]]:
             X = X.to_numpy()
         elif hasattr(X, "__array__"):
             X = np.asarray(X)
-    if not isinstance(X, Iterable) or isinstance(X, (str, bytes)) or (isinstance(X, np.ndarray) and X.ndim == 0):
+    if isinstance(X, np.ndarray) and X.ndim == 0:
+        check_shape(X.shape, describe(X), name)
+    if not isinstance(X, Iterable) or isinstance(X, (str, bytes)):
         raise ArgumentTypeError(f"{expected}, got {describe(X)}.")
     if isinstance(X, np.ndarray) and X.dtype == object and X.ndim == 2:
         X = _of_frame(X, expected)

@@ -36,9 +36,9 @@ LOWEST_BAND, LOWEST_AUDIBLE = 10.0, 20.0
 LARGEST_LAYER = 16_384
 """Largest number of neurons or channels in a layer of a network: two such layers take 1 GB."""
 
-PER_CENT = "Divide per cent by 100."
-MILLISECONDS = "Divide milliseconds by 1000."
-CENTIMETRES = "Divide centimetres by 100, millimetres by 1000."
+PER_CENT = "It is a share: divide per cent by 100."
+MILLISECONDS = "The unit is s: divide milliseconds by 1000."
+CENTIMETRES = "The unit is m: divide centimetres by 100, millimetres by 1000."
 """Fixes for values in another unit."""
 
 _open_door: ContextVar[str] = ContextVar("open_door", default="")

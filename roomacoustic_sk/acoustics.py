@@ -133,7 +133,7 @@ def _check(rirs: Any, sample_rate: Any, bands: Any, truncation: Any) -> _Batch:
     filters = _check_bands(bands, sample_rate)
     if isinstance(rirs, Iterator):
         rirs = list(rirs)
-    if hasattr(rirs, "__array__") or hasattr(rirs, "to_numpy"):
+    if hasattr(rirs, "__array__") or hasattr(rirs, "to_numpy") or isinstance(rirs, numbers.Number):
         rirs = as_array(rirs, name="rirs", expected=RESPONSES)
     if isinstance(rirs, np.ndarray):
         is_single = rirs.ndim == 1 and rirs.dtype != object

@@ -62,7 +62,6 @@ def _check_range(
     *,
     high: float = np.inf,
     limit: float = np.inf,
-    unit: str = "",
     fix: str,
     low_open: bool = True,
 ) -> tuple[float, float]:
@@ -72,7 +71,7 @@ def _check_range(
     if len(pair) != 2:
         raise ArgumentValueError(f"{name} must be a number or a pair (lowest, highest), got {describe(value)}.")
     for number in pair:
-        check_number(number, name=name, low=0, low_open=low_open, high=high, limit=limit, unit=unit, fix=fix)
+        check_number(number, name=name, low=0, low_open=low_open, high=high, limit=limit, fix=fix)
     if pair[0] > pair[1]:
         raise ArgumentValueError(f"{name} must be a pair (lowest, highest), got {pair}. Swap them.")
     return float(pair[0]), float(pair[1])
@@ -162,10 +161,10 @@ def check_ranges(
         If an argument is out of range or the rooms are too small for the distances.
     """
     for name, distance in (("wall_distance", wall_distance), ("source_distance", source_distance)):
-        check_number(distance, name=name, unit="m", low=0, low_open=True)
+        check_number(distance, name=name, low=0, low_open=True)
     sizes = {"length": length, "width": width, "height": height}
     size = np.array(
-        [_check_range(sizes[name], name, unit="m", limit=LARGEST_ROOM[name], fix=CENTIMETRES) for name in sizes]
+        [_check_range(sizes[name], name, limit=LARGEST_ROOM[name], fix=CENTIMETRES) for name in sizes]
     )
     _check_geometry(size, wall_distance, source_distance)
     choices = _check_materials(materials)

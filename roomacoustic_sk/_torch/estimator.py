@@ -263,9 +263,8 @@ class RecordingEstimator(RoomEstimator, TrainedEstimator):
         for name, low in (("segment_duration", 0.0), ("hop_duration", SHORTEST_HOP)):
             duration = getattr(self, name)
             if duration is not None or name == "segment_duration":
-                check_number(
-                    duration, name=name, unit="s", low=low, low_open=not low, limit=LONGEST_SEGMENT, fix=MILLISECONDS
-                )
+                check_number(duration, name=name, low=0, low_open=True, limit=LONGEST_SEGMENT, fix=MILLISECONDS)
+                check_number(duration, name=name, unit="s", low=low)
 
     def _check_warm_start(self) -> None:
         """Refuse to resume with a network other than that of the first fit."""
