@@ -57,7 +57,7 @@ def check_groups(groups: ArrayLike, n_recordings: int, *, name: str) -> NDArray[
 
 def check_labels(groups: Any, *, name: str) -> NDArray[Any]:
     """Return group labels of any number of recordings, at least one, as `check_groups` does."""
-    n_recordings = len(groups) if hasattr(groups, "__len__") and np.ndim(groups) else 1
+    n_recordings = len(np.atleast_1d(as_array(groups, name=name, expected="1-D, with a label for each recording")))
     if not n_recordings:
         raise ArgumentValueError(f"{name} must have at least one label, got none.")
     return check_groups(groups, n_recordings, name=name)

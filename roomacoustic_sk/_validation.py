@@ -33,6 +33,9 @@ LOWEST_RATE, HIGHEST_RATE = 1_000, 10_000_000
 LOWEST_BAND, LOWEST_AUDIBLE = 10.0, 20.0
 """Centre frequency of an octave band, in Hz, below which it is in kHz, and below which it may be."""
 
+LONGEST_SHOWN = 200
+"""Characters of a value that are shown in a message."""
+
 LARGEST_LAYER = 16_384
 """Largest number of neurons or channels in a layer of a network: two such layers take 1 GB."""
 
@@ -112,7 +115,8 @@ def describe(value: Any) -> str:
     if isinstance(value, np.ndarray):
         return f"an array of shape {value.shape} and dtype {value.dtype}"
     if value is None or isinstance(value, (str, bool, numbers.Number)):
-        return repr(value)
+        shown = repr(value)
+        return shown if len(shown) <= LONGEST_SHOWN else f"{shown[:LONGEST_SHOWN]}..."
     if isinstance(value, (list, tuple)):
         return f"a {type(value).__name__} of {len(value)} items"
     return f"a {type(value).__name__}"
@@ -189,7 +193,7 @@ def check_numbers(
 ) -> list[Any]:
     """Return a non-empty sequence of numbers within limits, as for `check_number`, or raise."""
     check_unmasked(values, name=name)
-    if isinstance(values, (str, bytes, Mapping)) or not _is_flat(values):
+    if not is_flat(values):
         raise ArgumentTypeError(f"{name} must be a sequence of numbers, got {describe(values)}.")
     if not len(values):
         raise ArgumentValueError(f"{name} must have at least one number, got none.")
@@ -206,8 +210,8 @@ def allocate(shape: tuple[int, ...], *, name: str, dtype: Any = np.float32) -> N
     """Return an array with arbitrary content, or raise an error that names the arguments which make it that large."""
     try:
         return np.empty(shape, dtype=dtype)
-    except (MemoryError, ValueError) as error:
-        gigabytes = math.prod(map(float, shape)) * np.dtype(dtype).itemsize / 1e9
+    except (MemoryError, ValueError, OverflowError) as error:
+        gigabytes = math.prod(map(_as_float, shape)) * np.dtype(dtype).itemsize / 1e9
         raise ArgumentValueError(
             f"{name} must leave a result that fits into memory, got one of {gigabytes:.3g} GB."
         ) from error
@@ -255,7 +259,7 @@ def check_number(
     """
     kind = numbers.Integral if integer else numbers.Real
     allowed = ("a whole number" if integer else "a number") + (
-        f" above {low:g}" if low_open else f" of at least {low:g}" if np.isfinite(low) else ""
+        f" above {low:g}" if low_open else f" of at least {_as_float(low):g}" if _as_float(low) > -np.inf else ""
     )
     allowed += f" and at most {high:g}" if np.isfinite(high) else ""
     described = f"{name} (in {unit})" if unit else name
@@ -274,7 +278,7 @@ def check_bands(bands: Any, expected: str = "a sequence of centre frequencies") 
 
     Warns if one is below what people hear, since 16 could be either.
     """
-    if isinstance(bands, (str, bytes, Mapping)) or not _is_flat(bands) or not len(bands):
+    if not is_flat(bands) or not len(bands):
         raise ArgumentValueError(f"bands must be {expected}, got {describe(bands)}.")
     for centre in bands:
         check_number(centre, name="bands", unit="Hz", low=0, low_open=True)
@@ -296,9 +300,20 @@ def _as_float(value: Any) -> float:
         return np.inf if value > 0 else -np.inf
 
 
-def _is_flat(values: Any) -> bool:
-    """Return whether values are a sequence, none of whose items is one."""
-    return hasattr(values, "__len__") and getattr(values, "ndim", 1) == 1 and all(np.ndim(item) == 0 for item in values)
+def is_flat(values: Any) -> bool:
+    """Return whether values are a sequence, or a 1-D array, none of whose items is one."""
+    if isinstance(values, (type, str, bytes, Mapping)) or not hasattr(values, "__getitem__"):
+        return False
+    return hasattr(values, "__len__") and getattr(values, "ndim", 1) == 1 and not any(map(_has_length, values))
+
+
+def _has_length(item: Any) -> bool:
+    return hasattr(item, "__len__") and not isinstance(item, (str, bytes)) and getattr(item, "ndim", 1) > 0
+
+
+def check_verbose(verbose: Any) -> float:
+    """Return a level of output: a number of at least 0, or a bool."""
+    return verbose if isinstance(verbose, bool) else check_number(verbose, name="verbose", low=0)
 
 
 def check_flag(value: Any, *, name: str) -> bool:

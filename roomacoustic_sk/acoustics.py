@@ -9,7 +9,7 @@ of the response are NaN, and one `DecayRangeWarning` names their rows.
 from __future__ import annotations
 
 import numbers
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -37,6 +37,7 @@ from roomacoustic_sk._validation import (
     check_sample_rate,
     describe,
     door,
+    is_flat,
     name_rows,
     warn,
 )
@@ -189,7 +190,7 @@ def _check_decay_range(decay_range: Any) -> tuple[float, float]:
     """Return the two levels of an evaluation range in dB."""
     if isinstance(decay_range, str):
         return DECAY_RANGES[check_choice(decay_range, list(DECAY_RANGES), name="decay_range")]
-    is_pair = isinstance(decay_range, (tuple, list, np.ndarray)) and len(decay_range) == 2
+    is_pair = is_flat(decay_range) and len(decay_range) == 2
     is_pair = is_pair and all(isinstance(level, numbers.Real) for level in decay_range)
     if not is_pair or not 0 >= decay_range[0] > decay_range[1] > -np.inf:
         raise ArgumentValueError(
@@ -201,7 +202,7 @@ def _check_decay_range(decay_range: Any) -> tuple[float, float]:
 
 def check_decay_ranges(decay_ranges: Any) -> None:
     """Refuse what is no sequence of names of evaluation ranges."""
-    if isinstance(decay_ranges, (str, Mapping)) or not hasattr(decay_ranges, "__len__") or not len(decay_ranges):
+    if not is_flat(decay_ranges) or not len(decay_ranges):
         raise ArgumentTypeError(f"decay_ranges must be a sequence such as ('T30', 'T20'), got {decay_ranges!r}.")
     for decay_range in decay_ranges:
         check_choice(decay_range, list(DECAY_RANGES), name="decay_ranges")

@@ -283,9 +283,9 @@ class ContrastiveRoomEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
             Itself.
         """
         _warn_of_missing_targets(y)
-        start = getattr(self, "net_", None) if self.warm_start else None
         with self._fitting():
             self._check_parameters()
+            start = getattr(self, "net_", None) if self.warm_start else None
             groups = rir_groups, source_groups, room_groups
             self._fit(X, groups, start)
         return self

@@ -45,12 +45,12 @@ SPECTRUM_FLOOR_DB = -80.0
 """Spectrogram floor in dB relative to the clip's mean power: digital silence has no logarithm."""
 
 CLIPS_AT_ONCE = 4
+LONGEST_CLIP = 600  # s
 
 
 def _check_clip(n_times: int, sample_rate: int, n_embedding: int, dropout: float) -> None:
     """Refuse what is no length of a clip, sampling rate, length of an embedding or share."""
-    check_number(n_times, name="n_times", low=1, integer=True)
-    check_sample_rate(sample_rate)
+    check_number(n_times, name="n_times", low=1, limit=LONGEST_CLIP * check_sample_rate(sample_rate), integer=True)
     check_layers(("n_embedding", n_embedding))
     check_number(dropout, name="dropout", low=0, high=1, fix=PER_CENT)
 
@@ -736,11 +736,12 @@ def shortest_clip(network: str | Callable[..., nn.Module], sample_rate: int) -> 
 def build_network(network: str | Callable[..., nn.Module], n_times: int, sample_rate: int) -> RoomNetwork:
     """Build the network given by a `network` parameter, for segments of `n_times` samples."""
     builder = _builder(network)
-    with restated("network must be a callable that takes the number of samples in a segment"):
+    with restated("network must be a callable that builds a module for a number of samples"):
         signature = inspect.signature(builder)
         rate = {"sample_rate": sample_rate} if "sample_rate" in signature.parameters else {}
         signature.bind(n_times, **rate)
-    return with_contract(builder(n_times, **rate), n_times, sample_rate)
+        built = builder(n_times, **rate)
+    return with_contract(built, n_times, sample_rate)
 
 
 def with_contract(network: nn.Module, n_times: int, sample_rate: int) -> RoomNetwork:

@@ -478,7 +478,7 @@ def test_unusable_networks_are_refused(bursts):
         with pytest.raises(error, match=f"^ContrastiveRoomEncoder: {message}"):
             fit_encoder(X, groups, network=network)
     with pytest.raises(
-        ValueError, match="^ContrastiveRoomEncoder: network must have weights to train, got a Weightless"
+        ValueError, match=r"^ContrastiveRoomEncoder: network must have weights to train, got a Weightless"
     ):
         fit_encoder(X, groups, network=Weightless)
 

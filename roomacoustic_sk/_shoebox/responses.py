@@ -152,7 +152,7 @@ class Hybrid:
         check_number(self.image_order, name="image_order", low=0, limit=MOST_REFLECTIONS, integer=True)
         check_number(self.n_rays, name="n_rays", low=1, limit=MOST_RAYS // 4, integer=True)
         check_number(self.max_rays, name="max_rays", low=4 * self.n_rays, limit=MOST_RAYS, integer=True)
-        check_number(self.receiver_reach, name="receiver_reach", low=0, low_open=True)
+        check_number(self.receiver_reach, name="receiver_reach", low=0, low_open=True, limit=1e6)
 
     def describe(self) -> str:
         """Return a one-line description of the simulation."""

@@ -16,6 +16,7 @@ from roomacoustic_sk._validation import (
     check_number,
     check_unmasked,
     describe,
+    is_flat,
 )
 
 Array = NDArray[np.float64]
@@ -67,7 +68,7 @@ def _check_range(
 ) -> tuple[float, float]:
     """Return a range as a pair (lowest, highest), both equal for a single number, or raise."""
     check_unmasked(value, name=name)
-    pair = (value, value) if not isinstance(value, (tuple, list, np.ndarray)) or np.ndim(value) == 0 else tuple(value)
+    pair = tuple(value) if is_flat(value) else (value, value)
     if len(pair) != 2:
         raise ArgumentValueError(f"{name} must be a number or a pair (lowest, highest), got {describe(value)}.")
     for number in pair:
@@ -161,11 +162,9 @@ def check_ranges(
         If an argument is out of range or the rooms are too small for the distances.
     """
     for name, distance in (("wall_distance", wall_distance), ("source_distance", source_distance)):
-        check_number(distance, name=name, low=0, low_open=True)
+        check_number(distance, name=name, low=0, low_open=True, limit=LARGEST_ROOM["length"], fix=CENTIMETRES)
     sizes = {"length": length, "width": width, "height": height}
-    size = np.array(
-        [_check_range(sizes[name], name, limit=LARGEST_ROOM[name], fix=CENTIMETRES) for name in sizes]
-    )
+    size = np.array([_check_range(sizes[name], name, limit=LARGEST_ROOM[name], fix=CENTIMETRES) for name in sizes])
     _check_geometry(size, wall_distance, source_distance)
     choices = _check_materials(materials)
     return RoomRanges(

@@ -45,6 +45,7 @@ from roomacoustic_sk._validation import (
     check_number,
     check_random_state,
     check_sample_rate,
+    check_verbose,
     describe,
     warn,
 )
@@ -139,9 +140,7 @@ class TrainedEstimator(BaseEstimator):
 
     def _check_parameters(self) -> None:
         """Refuse parameters that are out of range; subclasses check their own."""
-        check_number(self.lr, name="lr", low=0, low_open=True)
-        if np.isinf(self.lr):
-            raise ArgumentValueError("lr must be finite, got infinity.")
+        check_number(self.lr, name="lr", low=0, low_open=True, limit=1e38)
         for parameter in ("patience", "batch_size"):
             check_number(getattr(self, parameter), name=parameter, low=1, integer=True)
         check_number(self.max_epochs, name="max_epochs", low=0, integer=True)
@@ -149,8 +148,7 @@ class TrainedEstimator(BaseEstimator):
         check_choice(self.precision, name="precision", options=["auto", "float32", "bfloat16"])
         check_choice(self.compile, name="compile", options=["auto", True, False])
         check_choice(self.warm_start, name="warm_start", options=[True, False])
-        if not isinstance(self.verbose, bool):
-            check_number(self.verbose, name="verbose", low=0)
+        check_verbose(self.verbose)
         check_random_state(self.random_state)
         check_callbacks(self.callbacks)
         check_checkpoint_dir(self.checkpoint_dir, self.random_state)

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from roomacoustic_sk._validation import ArgumentValueError, check_random_state, restated
+from roomacoustic_sk._validation import ArgumentValueError, check_random_state, describe, restated
 
 COMPILING_STEPS = 2_000
 """Number of training steps from which compiling pays: it takes 5 to 30 s and saves about 20 ms per step of 72 clips."""
@@ -46,9 +46,9 @@ def resolve_device(device: Any) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         resolved = torch.device(device)
-    except (RuntimeError, TypeError) as error:
+    except (RuntimeError, TypeError, ValueError, OverflowError) as error:
         raise ArgumentValueError(
-            f'device must be "auto" or a torch device such as "cpu" or "cuda", got {device!r}.'
+            f'device must be "auto" or a torch device such as "cpu" or "cuda", got {describe(device)}.'
         ) from error
     if resolved.type == "cuda" and not torch.cuda.is_available():
         raise ArgumentValueError(f'device must be available, got {device!r} without CUDA. Use device="auto".')

@@ -26,6 +26,7 @@ from roomacoustic_sk._validation import (
     check_number,
     check_random_state,
     check_sample_rate,
+    check_verbose,
     describe,
     door,
 )
@@ -134,6 +135,7 @@ def make_reverberant_speech(
     for name, flag in (("remove_delay", remove_delay), ("lazy", lazy)):
         check_flag(flag, name=name)
     n_jobs = check_n_jobs(n_jobs)
+    check_verbose(verbose)
     rooms = _check_rooms(rooms)
     speech = _check_speech(speech)
     if rooms.sample_rate != speech.sample_rate:

@@ -37,6 +37,7 @@ from roomacoustic_sk._validation import (
     check_number,
     check_random_state,
     check_sample_rate,
+    check_verbose,
     describe,
     door,
     restated,
@@ -380,6 +381,7 @@ def simulate_rooms(
     for name, flag in (("air_absorption", air_absorption), ("redraw", redraw)):
         check_flag(flag, name=name)
     n_jobs = check_n_jobs(n_jobs)
+    check_verbose(verbose)
     chosen = _choose_method(
         method,
         {"image_order": image_order, "n_rays": n_rays, "max_rays": max_rays, "receiver_reach": receiver_reach},
