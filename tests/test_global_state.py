@@ -22,13 +22,14 @@ from roomacoustic_sk.metrics import pearson_r, rmse
 from roomacoustic_sk.model_selection import RoomDisjointSplit
 from roomacoustic_sk.samplers import MultiviewBatchSampler
 
+SMALL = ENCODER | {"n_classes": 2, "validation_fraction": 0}
 X = decaying_noise(np.repeat([0.2, 0.4, 0.6], 4))
 RIR, SOURCE = np.divmod(np.arange(12), 4)
 Y, Z = np.repeat([0.2, 0.4, 0.6], 4), noise(12, 8)
 pytestmark = pytest.mark.filterwarnings("ignore:.*no validation")
 
 FITS = {
-    "encoder": lambda: ContrastiveRoomEncoder(**ENCODER).fit(X, rir_groups=RIR, source_groups=SOURCE).transform(X),
+    "encoder": lambda: ContrastiveRoomEncoder(**SMALL).fit(X, rir_groups=RIR, source_groups=SOURCE).transform(X),
     "paper": lambda: SupervisedRoomRegressor(**SUPERVISED | {"network": "paper"}).fit(X, Y).predict(X),
     "supervised": lambda: SupervisedRoomRegressor(**SUPERVISED).fit(X, Y).predict(X),
     "regressor": lambda: RoomRegressor(max_epochs=2, random_state=0).fit(Z, Y).predict(Z),
@@ -70,7 +71,7 @@ def test_numpy_errors_that_raise_change_no_parameter():
     silent_end = np.concatenate([diffuse(0.2, 0.5), np.zeros(4000)])
     for call in (
         lambda: clarity(silent_end, RATE, truncation=None),
-        lambda: reverberation_time(1e-200 * silent_end, RATE, bands=[500, 1000], truncation=None),
+        lambda: reverberation_time(1e-9 * silent_end, RATE, bands=[500, 1000], truncation=None),
         lambda: DecaySlopeFeatures().fit_transform(X),
         lambda: pearson_r(Y, 1e-200 * Y),
     ):
@@ -82,10 +83,10 @@ def test_numpy_errors_that_raise_change_no_parameter():
 def test_only_the_device_in_use_is_seeded():
     touched, state = set(), torch.get_rng_state()
     with (
-        mock.patch("torch.cuda.device_count", lambda: 8),
-        mock.patch("torch.cuda.get_rng_state", lambda device=0: touched.add(device) or state),
-        mock.patch("torch.cuda.set_rng_state", lambda new, device=0: touched.add(device)),
-        mock.patch("torch.cuda.manual_seed_all", lambda seed: touched.add("all")),
+        mock.patch("torch.cuda.device_count", return_value=8),
+        mock.patch("torch.cuda.get_rng_state", side_effect=lambda device=0: touched.add(device) or state),
+        mock.patch("torch.cuda.set_rng_state", side_effect=lambda new, device=0: touched.add(device)),
+        mock.patch("torch.cuda.manual_seed_all", side_effect=lambda seed: touched.add("all")),
     ):
         RoomRegressor(device="cpu", max_epochs=1, random_state=0).fit(Z, Y)
     assert not touched
@@ -135,7 +136,7 @@ MASK = [True] + [False] * 11
         ("X", lambda: RoomRegressor().fit(np.ma.masked_less(Z, 0), Y)),
         ("y", lambda: RoomRegressor().fit(Z, np.ma.array(Y, mask=MASK))),
         ("y", lambda: RoomClassifier().fit(Z, np.ma.array(RIR, mask=MASK))),
-        ("X", lambda: ContrastiveRoomEncoder(**ENCODER).fit(np.ma.masked_less(X, 0), rir_groups=RIR)),
+        ("X", lambda: ContrastiveRoomEncoder(**SMALL).fit(np.ma.masked_less(X, 0), rir_groups=RIR)),
         ("y", lambda: SupervisedRoomRegressor(**SUPERVISED).fit(X, np.ma.array(Y, mask=MASK))),
     ],
 )
@@ -166,9 +167,9 @@ def test_labels_of_several_kinds_are_refused_by_name(labels):
     column[:] = labels
     for call in (
         lambda: MultiviewBatchSampler(column),
-        lambda: ContrastiveRoomEncoder(**ENCODER).fit(X, rir_groups=column),
+        lambda: ContrastiveRoomEncoder(**SMALL).fit(X, rir_groups=column),
     ):
-        with pytest.raises(ValueError, match=r"^\w+: rir_groups must "):
+        with pytest.raises((TypeError, ValueError), match=r"^\w+: rir_groups must "):
             call()
 
 
@@ -182,7 +183,7 @@ def test_labels_of_several_kinds_are_refused_by_name(labels):
     ],
 )
 def test_recordings_of_several_channels_are_told_to_choose_one(stereo, fix):
-    encoder = ContrastiveRoomEncoder(**ENCODER | {"max_epochs": 0}).fit(X, rir_groups=RIR)
+    encoder = ContrastiveRoomEncoder(**SMALL | {"max_epochs": 0}).fit(X, rir_groups=RIR)
     for model in (encoder, DecaySlopeFeatures().fit(X)):
         with pytest.raises(ValueError, match=fix):
             model.transform(stereo)
