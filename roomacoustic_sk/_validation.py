@@ -197,7 +197,9 @@ def check_numbers(
         raise ArgumentTypeError(f"{name} must be a sequence of numbers, got {describe(values)}.")
     if not len(values):
         raise ArgumentValueError(f"{name} must have at least one number, got none.")
-    return [check_number(value, name=name, low=low, high=high, unit=unit, integer=integer, fix=fix) for value in values]
+    for value in values:
+        check_number(value, name=name, low=low, high=high, limit=limit, integer=integer, unit=unit, fix=fix)
+    return list(values)
 
 
 def check_layers(*named: tuple[str, Any]) -> None:

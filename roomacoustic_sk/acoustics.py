@@ -1025,6 +1025,9 @@ def room_labels(
 
     check_decay_ranges(decay_ranges)
     in_bands = _check(rirs, sample_rate, MID_FREQUENCIES, truncation)
+    short = np.flatnonzero(np.array(in_bands.lengths) <= 0.05 * in_bands.sample_rate)
+    if len(short):
+        raise ArgumentValueError(f"rirs must be longer than 0.05 s, which C50 needs, got {name_rows(short)} no longer.")
     batch = in_bands._replace(bands=[WHOLE_SPECTRUM, *in_bands.bands])
     ranges = {name: _decay_time(batch, DECAY_RANGES[name]) for name in decay_ranges}
     others = {
