@@ -7,7 +7,7 @@ from typing import Any
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import validate_data
 
-from roomacoustic_sk._recordings import Recordings, as_recordings
+from roomacoustic_sk._recordings import Recordings, as_recordings, check_time_axis
 from roomacoustic_sk._validation import ArgumentValueError, check_sample_rate
 
 
@@ -21,14 +21,12 @@ class RoomEstimator(BaseEstimator):
 
     def _check_recordings(self, X: Any, shortest: int, *, reset: bool, allow_silent: bool = False) -> Recordings:
         """Check `X` and return it as recordings, for fitting (`reset`) or for applying the estimator."""
+        if len(getattr(X, "shape", ())) == 2:
+            check_time_axis(X, shortest, "X")  # before any sample is looked at
         recordings = as_recordings(X, check_sample_rate(self.sample_rate), allow_silent=allow_silent)
         n_times = recordings.n_times
         if n_times is None:
             return recordings
-        if n_times < shortest <= len(recordings):
-            raise ArgumentValueError(
-                f"X must be of shape (n_recordings, n_times), got {recordings.shape}, which looks transposed. Pass X.T."
-            )
         expected = n_times if reset else getattr(self, "n_features_in_", n_times)  # not set by a fit on a list
         if n_times != expected:
             raise ArgumentValueError(

@@ -9,7 +9,15 @@ import numpy as np
 from numpy.random import RandomState
 from numpy.typing import ArrayLike, NDArray
 
-from roomacoustic_sk._validation import ArgumentValueError, check_number, describe, name_rows, warn
+from roomacoustic_sk._validation import (
+    ArgumentValueError,
+    as_array,
+    check_number,
+    describe,
+    name_rows,
+    restated,
+    warn,
+)
 
 HELD_OUT = {"source": "source_groups", "rir": "rir_groups", "room": "room_groups"}
 """Options of `hold_out`, and the labels that each of them uses."""
@@ -25,7 +33,7 @@ def check_groups(groups: ArrayLike, n_recordings: int, *, name: str) -> NDArray[
         cannot be compared, such as 1 and "1".
     """
     listed: Any = groups if isinstance(groups, (list, tuple)) else []
-    labels = np.asarray(groups)
+    labels = as_array(groups, name=name, expected=f"1-D with {n_recordings} labels")
     if labels.ndim != 1 or len(labels) != n_recordings:
         raise ArgumentValueError(f"{name} must be 1-D with {n_recordings} labels, got {describe(labels)}.")
     if labels.dtype == object:
@@ -41,7 +49,18 @@ def check_groups(groups: ArrayLike, n_recordings: int, *, name: str) -> NDArray[
     if len({isinstance(label, (str, bytes)) for label in listed}) > 1:
         kinds = " and ".join(sorted({type(label).__name__ for label in listed}))
         raise ArgumentValueError(f"{name} must hold labels of one kind, got {kinds}. Convert them all to str.")
+    if labels.dtype == object:
+        with restated(f"{name} must hold labels that can be sorted, such as numbers or strings of one kind"):
+            np.unique(labels)
     return labels
+
+
+def check_labels(groups: Any, *, name: str) -> NDArray[Any]:
+    """Return group labels of any number of recordings, at least one, as `check_groups` does."""
+    n_recordings = len(np.atleast_1d(as_array(groups, name=name, expected="1-D, with a label for each recording")))
+    if not n_recordings:
+        raise ArgumentValueError(f"{name} must have at least one label, got none.")
+    return check_groups(groups, n_recordings, name=name)
 
 
 class GroupLabels(NamedTuple):

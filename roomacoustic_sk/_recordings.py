@@ -2,9 +2,11 @@
 
 The same policy holds for all kinds. When recordings are passed in, everything that can be checked without reading
 samples is checked: type, shape, sample format, sampling rate. Samples are checked when they are first read and before
-anything is computed from them: they must be finite, not silent, and small enough for their squares to fit into
-float32. Arrays and lists in memory are read as soon as they are passed in; files, stores on disk and clips that are
-convolved on demand are read a few segments at a time.
+anything is computed from them: they must be finite, neither silent nor constant, and small enough for their squares to
+fit into float32. Arrays and lists in memory are read as soon as they are passed in; files, stores on disk and clips
+that are convolved on demand are read a few segments at a time.
+
+What is no sound is defined in `_sound`; here and in `apply_to_segments` it is refused or left out.
 """
 
 from __future__ import annotations
@@ -17,14 +19,28 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
 
-from roomacoustic_sk._validation import ArgumentTypeError, ArgumentValueError, describe, name_rows, warn
+from roomacoustic_sk._sound import SILENCE, cancels, has_sound
+from roomacoustic_sk._validation import (
+    ArgumentTypeError,
+    ArgumentValueError,
+    check_unmasked,
+    describe,
+    name_rows,
+    restated,
+    warn,
+)
 
 BLOCK_SAMPLES = 1 << 22
 """Number of samples read at once when recordings are read one after another: 16 MB."""
 
-SILENCE, LOUDEST = 1e-15, 1e15
-"""Peak up to which a recording counts as silent, and peak above which sums of squares may overflow float32."""
+LOUDEST = 1e15
+"""Peak above which sums of squares may overflow float32."""
 
+LOUD_OFFSET = 50.0
+"""Ratio of peak to range above which a constant offset (DC) hides the sound: networks and features see 80 dB."""
+
+MOST_CHANNELS = 8
+"""Arrays with so few samples in each of their many rows are channels side by side."""
 
 LARGEST = float(np.finfo(np.float32).max)
 
@@ -54,13 +70,31 @@ def cut_segment(waveform: NDArray[Any], start: int, n_times: int) -> NDArray[np.
     return segment if len(segment) == n_times else np.resize(segment, n_times)
 
 
-def _peak(waveform: NDArray[Any]) -> float:
-    """Return the largest deviation from silence, as a float: the lowest integer has no positive counterpart."""
-    return max(float(waveform.max()) - zero_of(waveform.dtype), zero_of(waveform.dtype) - float(waveform.min()))
+def _range(waveform: NDArray[Any]) -> tuple[float, float]:
+    """Return the lowest and the highest sample, relative to silence, as floats: the lowest integer has no opposite."""
+    zero = zero_of(waveform.dtype)
+    return float(waveform.min()) - zero, float(waveform.max()) - zero
+
+
+def mix_down(frames: NDArray[np.float32], *, name: str, where: str) -> NDArray[np.float32]:
+    """Return the mean of channels (n_times, n_channels), refused if it cancels them.
+
+    Raises
+    ------
+    ValueError
+        If channels of opposite phase leave nothing but a residue, which would pass as a recording.
+    """
+    mixed = frames.mean(axis=1)
+    if cancels(frames, mixed):
+        raise ArgumentValueError(
+            f"{name} must be a recording whose channels can be averaged, got channels of opposite phase, which cancel, "
+            f"in {where}. Invert one of them, or keep a single channel."
+        )
+    return mixed
 
 
 def check_waveforms(
-    X: Any, *, name: str = "X", allow_silent: bool = False, allow_integers: bool = False
+    X: Any, *, name: str = "X", allow_silent: bool = False, allow_integers: bool = False, allow_constant: bool = True
 ) -> NDArray[Any] | list[NDArray[Any]]:
     """Check waveforms in memory and return them as a 2-D array or a list of 1-D arrays, in their original precision.
 
@@ -74,6 +108,8 @@ def check_waveforms(
         Whether to accept recordings of zeros.
     allow_integers : bool
         Whether to accept integers, for callers that do not depend on the level.
+    allow_constant : bool
+        Whether to accept waveforms of a single value, as an impulse response of one sample is.
 
     Returns
     -------
@@ -84,7 +120,8 @@ def check_waveforms(
     TypeError
         If `X` is not an array or sequence, or its samples are not real floating-point numbers.
     ValueError
-        If the shape is wrong, if there is no recording, or if one is empty, silent, not finite or far too loud.
+        If the shape is wrong, if there is no recording, or if one is empty, silent, not finite, far too loud, or partly
+        masked.
     """
     waveforms = _arrays_of(X, name)
     if len(waveforms) == 0:
@@ -94,7 +131,11 @@ def check_waveforms(
     empty = np.flatnonzero([waveform.size == 0 for waveform in waveforms])
     if len(empty):
         raise ArgumentValueError(f"{name} must have samples in every waveform, got {name_rows(empty)} without any.")
-    _check_peaks(np.array([_peak(waveform) for waveform in waveforms]), name, name_rows, allow_silent)
+    lowest, highest = np.array([_range(waveform) for waveform in waveforms]).T
+    _check_ranges(lowest, highest, name, name_rows, allow_silent)
+    if not allow_constant:
+        several = np.array([len(waveform) > 1 for waveform in waveforms])
+        check_offsets(lowest, highest, name, name_rows, several)
     return waveforms
 
 
@@ -106,29 +147,47 @@ def _arrays_of(X: Any, name: str) -> NDArray[Any] | list[NDArray[Any]]:
         raise ArgumentTypeError(f"{expected}, got a {type(X).__name__} with {fields}. Pass one of its fields.")
     if issparse(X):
         raise ArgumentTypeError(f"{expected}, got a sparse matrix. Waveforms are dense: pass {name}.toarray().")
-    if hasattr(X, "to_numpy"):  # pandas and similar libraries
-        X = X.to_numpy()
-    elif hasattr(X, "__array__"):
-        X = np.asarray(X)
-    if not isinstance(X, Iterable) or isinstance(X, str):
+    check_unmasked(X, name=name)
+    with restated(expected):
+        if hasattr(X, "to_numpy"):  # pandas and similar libraries
+            X = X.to_numpy()
+        elif hasattr(X, "__array__"):
+            X = np.asarray(X)
+    if isinstance(X, np.ndarray) and X.ndim == 0:
+        check_shape(X.shape, describe(X), name)
+    if not isinstance(X, Iterable) or isinstance(X, (str, bytes)):
         raise ArgumentTypeError(f"{expected}, got {describe(X)}.")
     if isinstance(X, np.ndarray) and X.dtype == object and X.ndim == 2:
-        # A frame of numbers of mixed types, or a single column of arrays.
-        X = X[:, 0] if X.shape[1] == 1 and X.size and np.ndim(X[0, 0]) == 1 else X.astype(np.float64)
+        X = _of_frame(X, expected)
     if isinstance(X, np.ndarray) and X.dtype != object:
         check_shape(X.shape, describe(X), name)
         return X
-    waveforms = [np.asarray(waveform) for waveform in X]
+    with restated(expected):
+        waveforms = [np.asarray(check_unmasked(waveform, name=name)) for waveform in X]
     for i, waveform in enumerate(waveforms):
         if waveform.ndim != 1:
-            raise ArgumentValueError(f"{name} must hold 1-D arrays, got {describe(waveform)} in row {i}.")
+            fix = f" Choose a channel of each, e.g. {name}[{i}][:, 0]." if waveform.ndim == 2 else ""
+            raise ArgumentValueError(f"{name} must hold 1-D arrays, got {describe(waveform)} in row {i}.{fix}")
     return waveforms
+
+
+def _of_frame(X: NDArray[Any], expected: str) -> NDArray[Any]:
+    """Return the values of a frame: of numbers of mixed types, perhaps missing, or of a single column of arrays."""
+    if X.shape[1] == 1 and X.size and np.ndim(X[0, 0]) == 1:
+        return X[:, 0]
+    from pandas import isna  # knows None, NaN, NaT and NA
+
+    with restated(expected):
+        return np.where(isna(X), np.nan, X).astype(np.float64)
 
 
 def check_shape(shape: tuple[int, ...], described: str, name: str) -> None:
     """Refuse arrays that are not 2-D, or whose recordings have no samples."""
     if len(shape) != 2:
         fix = f" Reshape your data with {name}.reshape(1, -1) if it is one recording." if len(shape) == 1 else ""
+        if len(shape) == 3:
+            channel = f"{name}[:, :, 0]" if shape[2] <= shape[1] else f"{name}[:, 0]"
+            fix = f" Choose a channel if these are recordings of several channels, e.g. {channel}."
         raise ArgumentValueError(
             f"{name} must be a 2-D array (n_waveforms, n_times) or a list of 1-D arrays, got {described}.{fix}"
         )
@@ -154,8 +213,25 @@ def check_dtype(dtype: np.dtype[Any], name: str, allow_integers: bool) -> None:
     raise ArgumentTypeError(f"{name} must hold {kinds} samples, got dtype {dtype}.{fix}")
 
 
-def _check_peaks(peaks: NDArray[np.float64], name: str, where: Any, allow_silent: bool) -> None:
+def check_time_axis(X: Any, shortest: int, name: str) -> None:
+    """Refuse an array whose axes are swapped: few samples in each of many rows, as of channels."""
+    n_rows, n_times = X.shape
+    if n_times <= MOST_CHANNELS and n_rows >= max(shortest, 1000):
+        raise ArgumentValueError(
+            f"{name} must be of shape (n_recordings, n_times), got {(n_rows, n_times)}, which looks transposed, with "
+            f"{n_times} channels along the second axis. Choose a channel, {name}[:, 0][None], or pass {name}.T if each "
+            "channel is a recording of its own."
+        )
+    if n_times < shortest <= n_rows:
+        raise ArgumentValueError(
+            f"{name} must be of shape (n_recordings, n_times), got {(n_rows, n_times)}, which looks transposed. Pass "
+            f"{name}.T."
+        )
+
+
+def _check_ranges(lowest: NDArray[Any], highest: NDArray[Any], name: str, where: Any, allow_silent: bool) -> None:
     """Refuse recordings that are not finite, silent, or so loud that float32 cannot hold their power."""
+    peaks = np.maximum(highest, -lowest)
     broken = np.flatnonzero(~np.isfinite(peaks))
     if len(broken):
         raise ArgumentValueError(f"{name} must be finite, got NaN or infinity in {where(broken)}.")
@@ -169,6 +245,23 @@ def _check_peaks(peaks: NDArray[np.float64], name: str, where: Any, allow_silent
     if len(silent) and not (allow_silent and not peaks[silent].any()):
         level = f"no sample above {SILENCE:g}" if peaks[silent].any() else "nothing but zeros"
         raise ArgumentValueError(f"{name} must not be silent, got {level} in {where(silent)}.")
+
+
+def check_offsets(lowest: NDArray[Any], highest: NDArray[Any], name: str, where: Any, among: NDArray[np.bool_]) -> None:
+    """Refuse recordings of one value, and warn of those whose constant offset (DC) hides their sound."""
+    peaks = np.maximum(highest, -lowest)
+    constant = np.flatnonzero(among & (peaks > SILENCE) & ~has_sound(lowest, highest))
+    if len(constant):
+        raise ArgumentValueError(
+            f"{name} must have sound, got a constant value of {highest[constant[0]]:.3g} in {where(constant)}. Leave "
+            "such recordings out."
+        )
+    offset = np.flatnonzero(among & (LOUD_OFFSET * (highest - lowest) < peaks) & (peaks > SILENCE))
+    if len(offset):
+        warn(
+            f"{name} should have no constant offset (DC), got one that is more than {LOUD_OFFSET:g} times as large as "
+            f"the sound in {where(offset)}. Subtract the mean of each recording."
+        )
 
 
 def _hash(value: Any) -> str:
@@ -225,30 +318,32 @@ class Recordings(ABC):
     ) -> NDArray[np.float32]:
         """Read and check segments of recordings, shape (n, n_times).
 
-        Recordings shorter than `n_times` samples are repeated from their beginning. A segment of zeros is refused only
-        if its whole recording is silent: speech has pauses, and audio editors may fill them with zeros.
+        Recordings shorter than `n_times` samples are repeated from their beginning. A segment of zeros, or of
+        another constant, is refused only if its whole recording is: speech has pauses, and audio editors may fill them.
         """
         segments = np.asarray(self._read(indices, starts, n_times))
-        peaks = np.maximum(segments.max(axis=1), -segments.min(axis=1)).astype(np.float64)
-        for i in np.flatnonzero(peaks <= SILENCE):
+        lowest, highest = segments.min(axis=1).astype(np.float64), segments.max(axis=1).astype(np.float64)
+        for i in np.flatnonzero(~has_sound(lowest, highest) & np.isfinite(lowest) & np.isfinite(highest)):
             if self.lengths[indices[i]] > n_times and self._is_heard(int(indices[i])):
-                peaks[i] = 1.0  # a pause
+                lowest[i], highest[i] = -1.0, 1.0  # a pause
 
         def where(wrong: NDArray[np.intp]) -> str:
             return self.where(indices[wrong], starts[wrong])
 
-        _check_peaks(peaks, "X", where, allow_silent)
+        _check_ranges(lowest, highest, "X", where, allow_silent)
+        check_offsets(lowest, highest, "X", where, self.lengths[indices] > 1)
         return segments
 
     def _is_heard(self, index: int) -> bool:
-        """Return whether any part of a recording is not silent; it is read at most once for this."""
+        """Return whether any part of a recording is neither silent nor constant; it is read at most once for this."""
         if index not in self._heard:
             length, here = int(self.lengths[index]), np.array([index])
             starts = np.arange(0, length, BLOCK_SAMPLES)
-            self._heard[index] = any(
-                np.abs(self._read(here, starts[i : i + 1], min(BLOCK_SAMPLES, length - start))[0]).max() > SILENCE
+            blocks = (
+                np.asarray(self._read(here, starts[i : i + 1], min(BLOCK_SAMPLES, length - start)))
                 for i, start in enumerate(starts.tolist())
             )
+            self._heard[index] = any(has_sound(block.min(axis=1), block.max(axis=1)).all() for block in blocks)
         return self._heard[index]
 
     def where(self, indices: NDArray[np.intp], starts: NDArray[np.intp]) -> str:
@@ -406,12 +501,17 @@ class StoredRecordings(Recordings):
     def _read_block(self, block: _Block) -> NDArray[Any] | list[NDArray[Any]]:
         """Read a block of some rows, in the store's own number format."""
         if self._takes_slices:
-            return np.asarray(self.array[block.first : block.last, block.start : block.stop])
-        return [np.asarray(self.array[row])[block.start : block.stop] for row in range(block.first, block.last)]
+            return _unmasked(self.array[block.first : block.last, block.start : block.stop])
+        return [_unmasked(self.array[row])[block.start : block.stop] for row in range(block.first, block.last)]
 
     def take(self, indices: NDArray[np.intp]) -> StoredRecordings:
         """Return some of the recordings, without reading them."""
         return StoredRecordings(self.array, self.sample_rate, self.indices[indices])
+
+
+def _unmasked(samples: Any) -> NDArray[Any]:
+    """Return what a store gives as an array; some, such as netCDF's, mask missing samples."""
+    return np.asarray(check_unmasked(samples, name="X"))
 
 
 def _within_float32(samples: NDArray[Any]) -> NDArray[Any]:
@@ -487,7 +587,7 @@ def as_recordings(X: Any, sample_rate: int, *, name: str = "X", allow_silent: bo
             raise ArgumentValueError(f"{name} must have at least one waveform, got none.")
         check_dtype(np.dtype(X.dtype), name, allow_integers=True)
         return StoredRecordings(X, sample_rate)
-    waveforms = check_waveforms(X, name=name, allow_silent=allow_silent, allow_integers=True)
+    waveforms = check_waveforms(X, name=name, allow_silent=allow_silent, allow_integers=True, allow_constant=False)
     return RecordingsInMemory(waveforms, sample_rate)
 
 

@@ -8,10 +8,12 @@ received and, if there is one, a fix.
 from __future__ import annotations
 
 import functools
+import math
 import numbers
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from contextvars import ContextVar
 from types import FrameType
 from typing import Any, ParamSpec, TypeVar
@@ -24,6 +26,23 @@ R = TypeVar("R")
 
 PACKAGE = __name__.partition(".")[0]
 BETWEEN = ("sklearn", "joblib", "skorch", "torch")  # libraries that call us on the user's behalf
+
+LOWEST_RATE, HIGHEST_RATE = 1_000, 10_000_000
+"""Range of sampling rates in Hz: below it, rates are in kHz; above it, there is no acoustics in air."""
+
+LOWEST_BAND, LOWEST_AUDIBLE = 10.0, 20.0
+"""Centre frequency of an octave band, in Hz, below which it is in kHz, and below which it may be."""
+
+LONGEST_SHOWN = 200
+"""Characters of a value that are shown in a message."""
+
+LARGEST_LAYER = 16_384
+"""Largest number of neurons or channels in a layer of a network: two such layers take 1 GB."""
+
+PER_CENT = "It is a share: divide per cent by 100."
+MILLISECONDS = "The unit is s: divide milliseconds by 1000."
+CENTIMETRES = "The unit is m: divide centimetres by 100, millimetres by 1000."
+"""Fixes for values in another unit."""
 
 _open_door: ContextVar[str] = ContextVar("open_door", default="")
 
@@ -65,7 +84,9 @@ def door(function: Callable[P, R]) -> Callable[P, R]:
         name = type(args[0]).__name__ if is_method else function.__name__
         token = _open_door.set(name)
         try:
-            return function(*args, **kwargs)
+            # NumPy's own defaults, whatever the user has set.
+            with np.errstate(divide="warn", over="warn", under="ignore", invalid="warn"):
+                return function(*args, **kwargs)
         except NamedError as error:
             error.door = name
             raise
@@ -94,7 +115,8 @@ def describe(value: Any) -> str:
     if isinstance(value, np.ndarray):
         return f"an array of shape {value.shape} and dtype {value.dtype}"
     if value is None or isinstance(value, (str, bool, numbers.Number)):
-        return repr(value)
+        shown = repr(value)
+        return shown if len(shown) <= LONGEST_SHOWN else f"{shown[:LONGEST_SHOWN]}..."
     if isinstance(value, (list, tuple)):
         return f"a {type(value).__name__} of {len(value)} items"
     return f"a {type(value).__name__}"
@@ -108,6 +130,95 @@ def name_rows(indices: NDArray[Any], shown: int = 5) -> str:
     return f"rows {listed}" + (f", ... ({len(indices)} in all)" if len(indices) > shown else "")
 
 
+@contextmanager
+def restated(expected: str) -> Iterator[None]:
+    """Turn errors of other libraries inside the block into ours: `expected`, "y must ...", and what they say."""
+    try:
+        yield
+    except NamedError:
+        raise
+    except (ValueError, TypeError, OverflowError, AttributeError, RuntimeError, IndexError) as error:
+        kind = ArgumentTypeError if isinstance(error, TypeError) else ArgumentValueError
+        reason = " ".join((str(error) or type(error).__name__).splitlines()[0].split()).rstrip(".")
+        raise kind(f"{expected}: {reason}.") from error
+
+
+def check_unmasked(values: Any, *, name: str) -> Any:
+    """Return `values`, refused if they are, or hold, a NumPy array with masked entries: those would count as data."""
+    parts = values if isinstance(values, (list, tuple)) else (values,)
+    n_masked = sum(int(np.ma.count_masked(part)) for part in parts if isinstance(part, np.ma.MaskedArray))
+    if n_masked or any(part is np.ma.masked for part in parts):
+        raise ArgumentValueError(
+            f"{name} must not have masked values, got {max(n_masked, 1)}. Leave them out, or fill them with "
+            "numpy.ma.filled."
+        )
+    return values
+
+
+def as_array(values: Any, *, name: str, expected: str, dtype: Any = None) -> NDArray[Any]:
+    """Return anything array-like as an array without masked values; `expected` ends the sentence "X must be ..."."""
+    check_unmasked(values, name=name)
+    with restated(f"{name} must be {expected}"):
+        return np.asarray(values, dtype=dtype)
+
+
+def check_random_state(random_state: Any) -> np.random.RandomState:
+    """Return a generator for a `random_state`, as scikit-learn does, or raise."""
+    from sklearn.utils import check_random_state as of_sklearn  # late: acoustics needs none of it
+
+    with restated("random_state must be None, a whole number from 0 to 4294967295 or a numpy.random.RandomState"):
+        return of_sklearn(random_state)
+
+
+def check_n_jobs(n_jobs: Any) -> int | None:
+    """Return a number of jobs as joblib takes it, or raise."""
+    if n_jobs is None:
+        return None
+    check_number(n_jobs, name="n_jobs", low=-1024, high=1024, integer=True)
+    if n_jobs == 0:
+        raise ArgumentValueError("n_jobs must be None, a number of jobs or -1 for all cores, got 0.")
+    return int(n_jobs)
+
+
+def check_numbers(
+    values: Any,
+    *,
+    name: str,
+    low: float,
+    high: float = np.inf,
+    limit: float = np.inf,
+    integer: bool = False,
+    unit: str = "",
+    fix: str = "",
+) -> list[Any]:
+    """Return a non-empty sequence of numbers within limits, as for `check_number`, or raise."""
+    check_unmasked(values, name=name)
+    if not is_flat(values):
+        raise ArgumentTypeError(f"{name} must be a sequence of numbers, got {describe(values)}.")
+    if not len(values):
+        raise ArgumentValueError(f"{name} must have at least one number, got none.")
+    for value in values:
+        check_number(value, name=name, low=low, high=high, limit=limit, integer=integer, unit=unit, fix=fix)
+    return list(values)
+
+
+def check_layers(*named: tuple[str, Any]) -> None:
+    """Refuse numbers of neurons or channels that are no whole numbers from 1 to `LARGEST_LAYER`."""
+    for name, size in named:
+        check_number(size, name=name, low=1, limit=LARGEST_LAYER, integer=True)
+
+
+def allocate(shape: tuple[int, ...], *, name: str, dtype: Any = np.float32) -> NDArray[Any]:
+    """Return an array with arbitrary content, or raise an error that names the arguments which make it that large."""
+    try:
+        return np.empty(shape, dtype=dtype)
+    except (MemoryError, ValueError, OverflowError) as error:
+        gigabytes = math.prod(map(_as_float, shape)) * np.dtype(dtype).itemsize / 1e9
+        raise ArgumentValueError(
+            f"{name} must leave a result that fits into memory, got one of {gigabytes:.3g} GB."
+        ) from error
+
+
 def check_number(
     value: Any,
     *,
@@ -116,8 +227,30 @@ def check_number(
     high: float = np.inf,
     integer: bool = False,
     low_open: bool = False,
+    limit: float = np.inf,
+    unit: str = "",
+    fix: str = "",
 ) -> Any:
     """Return `value` if it is a number, or an integer, between `low` and `high`; otherwise raise.
+
+    Parameters
+    ----------
+    value : object
+        The argument.
+    name : str
+        Its name.
+    low, high : float
+        Its range.
+    integer : bool
+        Whether it must be whole.
+    low_open : bool
+        Whether it must be above `low`.
+    limit : float
+        A bound so far beyond use that messages name it only if it is exceeded.
+    unit : str
+        Its unit, for the message. It may then not be infinite: only numbers without a unit may mean "no limit".
+    fix : str
+        A sentence that is added if the number is out of range.
 
     Raises
     ------
@@ -127,16 +260,69 @@ def check_number(
         If it is out of range or NaN.
     """
     kind = numbers.Integral if integer else numbers.Real
-    expected = ("a whole number" if integer else "a number") + (
-        f" above {low:g}" if low_open else f" of at least {low:g}" if np.isfinite(low) else ""
+    allowed = ("a whole number" if integer else "a number") + (
+        f" above {low:g}" if low_open else f" of at least {_as_float(low):g}" if _as_float(low) > -np.inf else ""
     )
-    expected += f" and at most {high:g}" if np.isfinite(high) else ""
+    allowed += f" and at most {high:g}" if np.isfinite(high) else ""
+    described = f"{name} (in {unit})" if unit else name
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, kind):
-        raise ArgumentTypeError(f"{name} must be {expected}, got {describe(value)}.")
-    number = float(value)
-    if not (low < number if low_open else low <= number) or not number <= high:
-        raise ArgumentValueError(f"{name} must be {expected}, got {describe(value)}.")
+        raise ArgumentTypeError(f"{described} must be {allowed}, got {describe(value)}.")
+    number = _as_float(value)
+    if not (low < number if low_open else low <= number) or not number <= high or (unit and np.isinf(number)):
+        raise ArgumentValueError(f"{described} must be {allowed}, got {describe(value)}.{fix and f' {fix}'}")
+    if number > limit:
+        raise ArgumentValueError(f"{described} must be at most {limit:g}, got {describe(value)}.{fix and f' {fix}'}")
     return value
+
+
+def check_bands(bands: Any, expected: str = "a sequence of centre frequencies") -> list[float]:
+    """Return the centre frequencies of octave bands in Hz, refused if they are in kHz.
+
+    Warns if one is below what people hear, since 16 could be either.
+    """
+    if not is_flat(bands) or not len(bands):
+        raise ArgumentValueError(f"bands must be {expected}, got {describe(bands)}.")
+    for centre in bands:
+        check_number(centre, name="bands", unit="Hz", low=0, low_open=True)
+        if centre < LOWEST_BAND:
+            raise ArgumentValueError(
+                f"bands must be in Hz, at least {LOWEST_BAND:g}, got {centre:g}. If they are in kHz, multiply by 1000."
+            )
+    infrasound = [centre for centre in bands if centre < LOWEST_AUDIBLE]
+    if infrasound:
+        warn(f"bands should be in Hz, got {infrasound[0]:g} Hz, which is inaudible. If it is in kHz, multiply by 1000.")
+    return list(bands)
+
+
+def _as_float(value: Any) -> float:
+    """Return a number as a float; whole numbers beyond its range become infinite."""
+    try:
+        return float(value)
+    except OverflowError:
+        return np.inf if value > 0 else -np.inf
+
+
+def is_flat(values: Any) -> bool:
+    """Return whether values are a sequence, or a 1-D array, none of whose items is one."""
+    if isinstance(values, (type, str, bytes, Mapping)) or not hasattr(values, "__getitem__"):
+        return False
+    return hasattr(values, "__len__") and getattr(values, "ndim", 1) == 1 and not any(map(_has_length, values))
+
+
+def _has_length(item: Any) -> bool:
+    return hasattr(item, "__len__") and not isinstance(item, (str, bytes)) and getattr(item, "ndim", 1) > 0
+
+
+def check_verbose(verbose: Any) -> float:
+    """Return a level of output: a number of at least 0, or a bool."""
+    return verbose if isinstance(verbose, bool) else check_number(verbose, name="verbose", low=0)
+
+
+def check_flag(value: Any, *, name: str) -> bool:
+    """Return `value` as a bool if it is one; otherwise raise."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise ArgumentTypeError(f"{name} must be True or False, got {describe(value)}.")
+    return bool(value)
 
 
 def check_choice(value: Any, options: Sequence[Any], *, name: str) -> Any:
@@ -149,6 +335,12 @@ def check_choice(value: Any, options: Sequence[Any], *, name: str) -> Any:
 def check_sample_rate(sample_rate: Any, *, name: str = "sample_rate") -> int:
     """Return a sampling rate as an integer, in Hz, or raise if it is not one."""
     check_number(sample_rate, name=f"{name} (in Hz)", low=0, low_open=True)
-    if not float(sample_rate).is_integer():
+    if sample_rate < LOWEST_RATE:
+        raise ArgumentValueError(
+            f"{name} must be in Hz, at least {LOWEST_RATE}, got {describe(sample_rate)}. If it is in kHz, pass "
+            f"{1000 * float(sample_rate):g}."
+        )
+    if not _as_float(sample_rate).is_integer():
         raise ArgumentValueError(f"{name} must be a whole number of Hz, got {describe(sample_rate)}.")
+    check_number(sample_rate, name=name, unit="Hz", limit=HIGHEST_RATE)
     return int(sample_rate)

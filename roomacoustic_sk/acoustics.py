@@ -9,7 +9,7 @@ of the response are NaN, and one `DecayRangeWarning` names their rows.
 from __future__ import annotations
 
 import numbers
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -37,13 +37,17 @@ from roomacoustic_sk._decay import (
 )
 from roomacoustic_sk._recordings import check_waveforms
 from roomacoustic_sk._validation import (
+    MILLISECONDS,
     ArgumentTypeError,
     ArgumentValueError,
+    as_array,
+    check_bands,
     check_choice,
     check_number,
     check_sample_rate,
     describe,
     door,
+    is_flat,
     name_rows,
     warn,
 )
@@ -76,6 +80,11 @@ EARLY_RANGE = (0.0, -10.0)
 
 MID_FREQUENCIES = (500.0, 1000.0)
 """Octave bands whose mean is the single-number reverberation time (ISO 3382-1, Annex A)."""
+
+
+RESPONSES = "an array (n_times,) or (n_rirs, n_times), or a list of 1-D arrays"
+LONGEST_LIMIT = 5.0
+"""Longest time between early and late sound, in s: longer ones are in ms."""
 
 
 class DecayRangeWarning(UserWarning):
@@ -124,10 +133,8 @@ def _check_bands(bands: Any, sample_rate: int) -> list[Band]:
     """Design the filters of the octave bands; one band without filter stands for the whole spectrum."""
     if bands is None:
         return [WHOLE_SPECTRUM]
-    if np.ndim(bands) != 1 or len(bands) == 0:
-        raise ArgumentValueError(f"bands must be None or a sequence of centre frequencies, got {describe(bands)}.")
+    check_bands(bands, "None or a sequence of centre frequencies")
     for centre in bands:
-        check_number(centre, name="bands (in Hz)", low=0, low_open=True)
         if centre * np.sqrt(2) >= sample_rate / 2:
             raise ArgumentValueError(
                 f"bands must lie below the Nyquist frequency with their upper edge ({sample_rate / 2:g} Hz), "
@@ -141,13 +148,17 @@ def _check(rirs: Any, sample_rate: Any, bands: Any, truncation: Any) -> _Batch:
     sample_rate = check_sample_rate(sample_rate)
     check_choice(truncation, ["lundeby", None], name="truncation")
     filters = _check_bands(bands, sample_rate)
-    if not isinstance(rirs, (list, tuple, Mapping)):
-        rirs = np.asarray(rirs)
+    if isinstance(rirs, Iterator):
+        rirs = list(rirs)
+    if hasattr(rirs, "__array__") or hasattr(rirs, "to_numpy") or isinstance(rirs, numbers.Number):
+        rirs = as_array(rirs, name="rirs", expected=RESPONSES)
     if isinstance(rirs, np.ndarray):
-        is_single = rirs.ndim == 1
+        is_single = rirs.ndim == 1 and rirs.dtype != object
     else:
-        is_single = not isinstance(rirs, Mapping) and len(rirs) > 0 and np.ndim(rirs[0]) == 0
-    recordings = check_waveforms(np.asarray(rirs)[None] if is_single else rirs, name="rirs")
+        is_single = isinstance(rirs, (list, tuple)) and len(rirs) > 0 and all(np.isscalar(sample) for sample in rirs)
+    if is_single:
+        rirs = as_array(rirs, name="rirs", expected=RESPONSES)[None]
+    recordings = check_waveforms(rirs, name="rirs")
     lengths = [len(recording) for recording in recordings]
     if isinstance(recordings, np.ndarray) and lengths[0] < min(len(lengths), 0.1 * sample_rate):
         raise ArgumentValueError(
@@ -199,7 +210,8 @@ def _check_decay_range(decay_range: Any) -> tuple[float, float]:
     """Return the two levels of an evaluation range in dB."""
     if isinstance(decay_range, str):
         return DECAY_RANGES[check_choice(decay_range, list(DECAY_RANGES), name="decay_range")]
-    is_pair = np.shape(decay_range) == (2,) and all(isinstance(level, numbers.Real) for level in decay_range)
+    is_pair = is_flat(decay_range) and len(decay_range) == 2
+    is_pair = is_pair and all(isinstance(level, numbers.Real) for level in decay_range)
     if not is_pair or not 0 >= decay_range[0] > decay_range[1] > -np.inf:
         raise ArgumentValueError(
             f"decay_range must be one of {list(DECAY_RANGES)} or two levels in dB such as (-5, -35), "
@@ -210,7 +222,7 @@ def _check_decay_range(decay_range: Any) -> tuple[float, float]:
 
 def check_decay_ranges(decay_ranges: Any) -> None:
     """Refuse what is no sequence of names of evaluation ranges."""
-    if np.ndim(decay_ranges) != 1 or not len(decay_ranges):
+    if not is_flat(decay_ranges) or not len(decay_ranges):
         raise ArgumentTypeError(f"decay_ranges must be a sequence such as ('T30', 'T20'), got {decay_ranges!r}.")
     for decay_range in decay_ranges:
         check_choice(decay_range, list(DECAY_RANGES), name="decay_ranges")
@@ -218,7 +230,7 @@ def check_decay_ranges(decay_ranges: Any) -> None:
 
 def _check_limit(batch: _Batch, limit: float, *, name: str) -> int:
     """Return a time limit in samples, refused where it lies behind the end of a response."""
-    check_number(limit, name=f"{name} (in s)", low=0, low_open=True)
+    check_number(limit, name=name, unit="s", low=0, low_open=True, limit=LONGEST_LIMIT, fix=MILLISECONDS)
     n_early = round(limit * batch.sample_rate)
     short = np.flatnonzero(np.array(batch.lengths) <= n_early)
     if len(short):
@@ -1082,6 +1094,9 @@ def room_labels(
 
     check_decay_ranges(decay_ranges)
     in_bands = _check(rirs, sample_rate, MID_FREQUENCIES, truncation)
+    short = np.flatnonzero(np.array(in_bands.lengths) <= 0.05 * in_bands.sample_rate)
+    if len(short):
+        raise ArgumentValueError(f"rirs must be longer than 0.05 s, which C50 needs, got {name_rows(short)} no longer.")
     batch = in_bands._replace(bands=[WHOLE_SPECTRUM, *in_bands.bands])
     ranges = {name: _decay_time(batch, DECAY_RANGES[name]) for name in decay_ranges}
     others = {

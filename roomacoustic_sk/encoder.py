@@ -20,8 +20,16 @@ from roomacoustic_sk._recordings import Recordings, choose_segment_length, warn_
 from roomacoustic_sk._torch.batches import BatchLoader, SegmentSource, spectrogram_cache
 from roomacoustic_sk._torch.estimator import Groups, RecordingEstimator, Streams, Task
 from roomacoustic_sk._torch.training import Objective, RoomNet, Score
-from roomacoustic_sk._validation import ArgumentValueError, check_choice, check_number, door, warn
-from roomacoustic_sk.losses import SupConLoss, plateau_level, retrieval
+from roomacoustic_sk._validation import (
+    ArgumentValueError,
+    as_array,
+    check_choice,
+    check_number,
+    door,
+    name_rows,
+    warn,
+)
+from roomacoustic_sk.losses import SupConLoss, check_tau, plateau_level, retrieval
 from roomacoustic_sk.networks import (
     build_network,
     check_network,
@@ -33,6 +41,9 @@ from roomacoustic_sk.networks import (
 from roomacoustic_sk.samplers import SAMPLINGS, MultiviewBatchSampler, Views, hold_out_views
 
 SCORINGS = ("retrieval", "loss")
+
+MOST_VIEWS = 1_000
+"""Largest number of random segments of one recording in a batch."""
 
 
 class ContrastiveRoomEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, RecordingEstimator):
@@ -272,9 +283,9 @@ class ContrastiveRoomEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
             Itself.
         """
         _warn_of_missing_targets(y)
-        start = getattr(self, "net_", None) if self.warm_start else None
         with self._fitting():
             self._check_parameters()
+            start = getattr(self, "net_", None) if self.warm_start else None
             groups = rir_groups, source_groups, room_groups
             self._fit(X, groups, start)
         return self
@@ -320,7 +331,7 @@ class ContrastiveRoomEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         super()._check_parameters()
         check_choice(self.sampling, SAMPLINGS, name="sampling")
         check_choice(self.scoring, SCORINGS, name="scoring")
-        check_number(self.tau, name="tau", low=0, low_open=True)
+        check_tau(self.tau)
         for parameter in ("n_classes", "n_views"):
             check_number(getattr(self, parameter), name=parameter, low=2, integer=True)
         for parameter in ("steps_per_epoch", "validation_steps"):
@@ -360,6 +371,12 @@ class ContrastiveRoomEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
             got = "segments of one recording and no rir_groups"
         _check_two_rirs(origin, got)
         if np.unique(origin, return_counts=True)[1].min() < self.n_views:
+            check_number(
+                self.n_views,
+                name="n_views",
+                limit=MOST_VIEWS,
+                fix="Pass rir_groups, or fewer views: without rir_groups they are segments of one recording.",
+            )
             indices = np.repeat(indices, self.n_views)  # as many items as views, each a random segment
         return _Items(indices, GroupLabels.checked(len(indices), origin[indices]), labelled=False)
 
@@ -392,7 +409,11 @@ class ContrastiveRoomEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         """
         check_is_fitted(self, "module_")
         features = self._apply(X, self.module_.min_times, self._n_features_out, self.batch_size)
-        return features / np.linalg.norm(features, axis=1, keepdims=True)
+        norms = np.linalg.norm(features, axis=1, keepdims=True)
+        if not norms.all():
+            zeros = name_rows(np.flatnonzero(norms == 0))
+            raise ArgumentValueError(f"network must map X to embeddings other than zero, got zeros for {zeros}.")
+        return features / norms
 
     def _applied(self, module: Any) -> Any:
         return module[0]  # without the projection
@@ -443,7 +464,11 @@ class _Contrast(Task):
         """Return the network followed by the projection for the loss."""
         network = build_network(self.encoder.network, self.segment_length, self.encoder.sample_rate)
         self.n_features = count_outputs(network, self.segment_length)
-        return nn.Sequential(network, projection_for(network, self.n_features))
+        projection = projection_for(network, self.n_features)
+        if not list(network.parameters()):
+            given = type(without_contract(network)).__name__
+            raise ArgumentValueError(f"network must have weights to train, got a {given}.")
+        return nn.Sequential(network, projection)
 
     def loaders(
         self, module: Any, device: torch.device, autocast: bool, held_out: NDArray[np.bool_], streams: Streams
@@ -502,7 +527,7 @@ def _warn_of_missing_targets(y: Any) -> None:
     """Warn, before minutes of training, that an estimator after the encoder will refuse these targets."""
     if y is None:
         return
-    missing = pd.isna(np.asarray(y))
+    missing = np.atleast_1d(pd.isna(as_array(y, name="y", expected="None or one target for each recording")))
     n_missing = int(missing.reshape(len(missing), -1).any(axis=1).sum())
     if n_missing:
         warn(

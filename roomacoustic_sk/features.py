@@ -13,10 +13,19 @@ from sklearn.base import TransformerMixin
 
 from roomacoustic_sk._base import RoomEstimator
 from roomacoustic_sk._recordings import warn_of_repeats
-from roomacoustic_sk._validation import ArgumentValueError, check_number, check_sample_rate, door
+from roomacoustic_sk._validation import (
+    MILLISECONDS,
+    check_bands,
+    check_n_jobs,
+    check_number,
+    check_numbers,
+    check_sample_rate,
+    door,
+)
 
 FRAME = 0.01  # s
 FLOOR_DB = 80.0  # below the band's loudest frame; digital silence has no logarithm
+LONGEST_WINDOW = 10.0  # s; longer ones are in ms
 RECORDINGS_AT_ONCE = 16
 LEVEL_PERCENTILES = (5, 50)
 
@@ -104,16 +113,13 @@ class DecaySlopeFeatures(TransformerMixin, RoomEstimator):
 
     def _check_parameters(self) -> None:
         check_sample_rate(self.sample_rate)
-        for parameter in ("bands", "windows", "percentiles"):
-            if not len(getattr(self, parameter)):
-                raise ArgumentValueError(f"{parameter} must have at least one number, got none.")
+        check_numbers(self.bands, name="bands", unit="Hz", low=-np.inf)
         for band in self.bands:
-            highest = self.sample_rate / 2**1.5
-            check_number(band, name="bands (in Hz)", low=0, low_open=True, high=highest)
-        for window in self.windows:
-            check_number(window, name="windows (in s)", low=3 * FRAME)
-        for percentile in self.percentiles:
-            check_number(percentile, name="percentiles", low=0, high=100)
+            check_number(band, name="bands", unit="Hz", low=0, low_open=True, high=self.sample_rate / 2**1.5)
+        check_bands(self.bands)
+        check_numbers(self.windows, name="windows", unit="s", low=3 * FRAME, limit=LONGEST_WINDOW, fix=MILLISECONDS)
+        check_numbers(self.percentiles, name="percentiles", low=0, high=100)
+        check_n_jobs(self.n_jobs)
 
     def _shortest(self) -> int:
         return round(2 * max(self.windows) * self.sample_rate)

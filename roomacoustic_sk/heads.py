@@ -14,17 +14,35 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import nn
 
 from roomacoustic_sk._labels import HELD_OUT, GroupLabels, held_out_if_enough, share_of_labels
+from roomacoustic_sk._sound import is_constant
 from roomacoustic_sk._torch.batches import BatchLoader, FeatureSource, ShuffledBatches
 from roomacoustic_sk._torch.estimator import Groups, Streams, Task, TrainedEstimator
-from roomacoustic_sk._torch.runtime import device_of
+from roomacoustic_sk._torch.runtime import device_of, isolated
 from roomacoustic_sk._torch.targets import Classification, Regression
 from roomacoustic_sk._torch.training import Objective
-from roomacoustic_sk._validation import check_choice, check_number, door
+from roomacoustic_sk._validation import (
+    ArgumentValueError,
+    check_choice,
+    check_layers,
+    check_number,
+    check_unmasked,
+    door,
+    name_rows,
+    restated,
+    warn,
+)
 from roomacoustic_sk.networks import MLPHead
 
 VALIDATION_BATCH = 1024
 MIN_HELD_OUT = 10
 """Minimum number of held-out embeddings; the loss on fewer is too noisy, so the training loss decides instead."""
+
+
+FEATURES = "X and y must be a 2-D array (n_recordings, n_features) of finite numbers and one target for each recording"
+"""Start of the message for what scikit-learn refuses."""
+
+STRANGE = 1e3
+"""Distance from the features of the fit, in standard deviations, at which new ones have another origin or unit."""
 
 
 class _RoomHead(TrainedEstimator):
@@ -40,14 +58,21 @@ class _RoomHead(TrainedEstimator):
     def _check_parameters(self) -> None:
         super()._check_parameters()
         check_number(self.max_epochs, name="max_epochs", low=1, integer=True)
-        check_number(self.n_hidden, name="n_hidden", low=1, integer=True)
+        check_layers(("n_hidden", self.n_hidden))
         check_choice(self.hold_out, list(HELD_OUT), name="hold_out")
 
     def _fit(self, X: NDArray[Any], y: NDArray[Any], groups: Groups, target: Any) -> None:
         """Train an MLP on standardised features."""
         labels = GroupLabels.checked(len(X), *groups)
-        deviation = X.std(axis=0)
-        self._feature_mean, self._feature_scale = X.mean(axis=0), np.where(deviation > 0, deviation, 1.0)
+        with np.errstate(over="ignore", invalid="ignore"):
+            deviation, mean = X.std(axis=0), X.mean(axis=0)
+        constant = is_constant(X)
+        if not np.isfinite(deviation).all() or (deviation[~constant] == 0).any():
+            raise ArgumentValueError(
+                f"X must have features whose squares are finite and above 0, got magnitudes up to {np.abs(X).max():.3g}"
+                ". Scale it."
+            )
+        self._feature_mean, self._feature_scale = mean, np.where(constant, 1.0, deviation).astype(X.dtype)
         task = _HeadTask(self, self._standardised(X), target.encode(y), labels, target)
         net = self._train(task)
         self._keep(task, net)
@@ -59,9 +84,32 @@ class _RoomHead(TrainedEstimator):
     def _outputs(self, X: Any) -> NDArray[np.float64]:
         """Run the trained network on features."""
         check_is_fitted(self, "module_")
-        features = self._standardised(validate_data(self, X, reset=False, dtype=[np.float64, np.float32]))
-        with torch.inference_mode():
-            return self.module_(torch.from_numpy(features).to(device_of(self.module_))).double().cpu().numpy()
+        check_unmasked(X, name="X")
+        with restated(FEATURES):
+            X = validate_data(self, X, reset=False, dtype=[np.float64, np.float32])
+        with np.errstate(over="ignore"):
+            features = self._standardised(X)
+        _warn_of_strange(features)
+        with isolated(), torch.inference_mode():
+            outputs = self.module_(torch.from_numpy(features).to(device_of(self.module_))).double().cpu().numpy()
+        broken = np.flatnonzero(~np.isfinite(outputs).all(axis=1))
+        if len(broken):
+            raise ArgumentValueError(
+                f"X must resemble the features of the fit, got some without a finite estimate in {name_rows(broken)}."
+            )
+        return outputs
+
+
+def _warn_of_strange(features: NDArray[np.float32]) -> None:
+    """Warn of features so far from those of the fit that they have another origin or unit."""
+    farthest = np.abs(features).max(axis=1)
+    strange = np.flatnonzero(farthest > STRANGE)
+    if len(strange):
+        warn(
+            f"X should resemble the features of the fit, got some {farthest.max():.3g} standard deviations away from "
+            f"their mean, in {name_rows(strange)}. Such estimates mean nothing: were these features computed as those "
+            "of the fit were?"
+        )
 
 
 class _HeadTask(Task):
@@ -259,9 +307,13 @@ class RoomRegressor(RegressorMixin, _RoomHead):
         """
         with self._fitting():
             self._check_parameters()
-            X, y = validate_data(
-                self, X, y, dtype=[np.float64, np.float32], multi_output=True, y_numeric=True, ensure_min_samples=2
-            )
+            check_unmasked(X, name="X")
+            check_unmasked(y, name="y")
+            with restated(FEATURES):
+                X, y = validate_data(
+                    self, X, y, dtype=[np.float64, np.float32], multi_output=True, y_numeric=True, ensure_min_samples=2
+                )
+                y = y.astype(np.float64)
             groups = rir_groups, source_groups, room_groups
             self._fit(X, y, groups, Regression(y, self.non_negative))
         return self
@@ -410,7 +462,10 @@ class RoomClassifier(ClassifierMixin, _RoomHead):
         """
         with self._fitting():
             self._check_parameters()
-            X, y = validate_data(self, X, y, dtype=[np.float64, np.float32], ensure_min_samples=2)
+            check_unmasked(X, name="X")
+            check_unmasked(y, name="y")
+            with restated(FEATURES):
+                X, y = validate_data(self, X, y, dtype=[np.float64, np.float32], ensure_min_samples=2)
             target = Classification(y)
             groups = rir_groups, source_groups, room_groups
             self._fit(X, y, groups, target)

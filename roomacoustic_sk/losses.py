@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from roomacoustic_sk._torch.runtime import full_precision
-from roomacoustic_sk._validation import check_choice, check_number, door
+from roomacoustic_sk._validation import check_choice, check_number, describe, door
 
 __all__ = ["SupConLoss", "retrieval"]
+
+LOWEST_TAU, HIGHEST_TAU = 1e-4, 1e4
+"""Range of temperatures: outside of it, single precision holds no differences between similarities, or no gradient."""
 
 PLATEAU_MARGIN = 0.02
 """Share of the way from chance to perfect separation after which training counts as having left the plateau."""
@@ -26,7 +30,7 @@ class SupConLoss(nn.Module):
     Parameters
     ----------
     tau : float, default=0.1
-        Temperature, above 0. The smaller it is, the more weight the most similar negatives have.
+        Temperature, from 0.0001 to 10000. The smaller it is, the more weight the most similar negatives have.
     reduction : {"mean", "sum"}, default="mean"
         Mean over the anchors that have a positive, or their sum, as in Eq. 2. The two differ by a factor to which Adam
         is invariant; the mean can be compared across batch sizes.
@@ -34,7 +38,7 @@ class SupConLoss(nn.Module):
     Raises
     ------
     TypeError, ValueError
-        If `tau` is not a positive number or `reduction` is unknown.
+        If `tau` is no number, or out of range, or `reduction` is unknown.
 
     Notes
     -----
@@ -65,7 +69,7 @@ class SupConLoss(nn.Module):
     @door
     def __init__(self, tau: float = 0.1, reduction: str = "mean") -> None:
         super().__init__()
-        self.tau = check_number(tau, name="tau", low=0, low_open=True)
+        self.tau = check_tau(tau)
         self.reduction = check_choice(reduction, ["mean", "sum"], name="reduction")
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
@@ -83,12 +87,7 @@ class SupConLoss(nn.Module):
         -------
         Tensor of shape ()
         """
-        if embeddings.ndim not in (2, 3) or labels.shape != embeddings.shape[:1]:
-            raise ValueError(
-                "SupConLoss: embeddings and labels must be of shapes (n_embeddings, n_dimensions), or "
-                "(n_embeddings, n_projections, n_dimensions), and (n_embeddings,), "
-                f"got {tuple(embeddings.shape)} and {tuple(labels.shape)}."
-            )
+        _check_embeddings(embeddings, labels, "SupConLoss")
         if embeddings.dtype in (torch.float16, torch.bfloat16):
             embeddings = embeddings.float()
         with full_precision(embeddings):
@@ -134,12 +133,32 @@ def retrieval(embeddings: Tensor, labels: Tensor) -> Tensor:
     >>> retrieval(z, torch.tensor([0, 0, 1, 1])).item()  # the last embedding is more like the first two
     0.75
     """
+    _check_embeddings(embeddings, labels, "retrieval")
     with full_precision(embeddings):
         z = nn.functional.normalize(embeddings.float(), dim=-1)
         z = z if z.ndim == 2 else z.transpose(0, 1)
         itself = torch.eye(len(labels), dtype=torch.bool, device=z.device)
         nearest = (z @ z.mT).masked_fill(itself, -torch.inf).argmax(dim=-1)
         return (labels[nearest] == labels).float().mean()
+
+
+def check_tau(tau: Any) -> float:
+    """Return a temperature, or raise."""
+    check_number(tau, name="tau", low=0, low_open=True)
+    return check_number(tau, name="tau", low=LOWEST_TAU, high=HIGHEST_TAU)
+
+
+def _check_embeddings(embeddings: Any, labels: Any, caller_name: str) -> None:
+    """Refuse embeddings and labels that are no tensors, or of shapes that do not fit."""
+    for name, value in (("embeddings", embeddings), ("labels", labels)):
+        if not isinstance(value, Tensor):
+            raise TypeError(f"{caller_name}: {name} must be a tensor, got {describe(value)}.")
+    if embeddings.ndim not in (2, 3) or labels.shape != embeddings.shape[:1] or not embeddings.is_floating_point():
+        raise ValueError(
+            f"{caller_name}: embeddings and labels must be of shapes (n_embeddings, n_dimensions), or "
+            "(n_embeddings, n_projections, n_dimensions), and (n_embeddings,), embeddings of floating-point numbers, "
+            f"got {tuple(embeddings.shape)} of {embeddings.dtype} and {tuple(labels.shape)}."
+        )
 
 
 def plateau_level(n_classes: int, n_views: int, tau: float) -> float:

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import make_scorer, root_mean_squared_error
 
-from roomacoustic_sk._validation import ArgumentValueError, describe, door
+from roomacoustic_sk._sound import is_constant
+from roomacoustic_sk._validation import ArgumentValueError, as_array, describe, door
 
 __all__ = [
     "bias",
@@ -25,7 +26,10 @@ __all__ = [
 
 def _check_pair(y_true: ArrayLike, y_pred: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return two finite float arrays of the same shape, 1-D or 2-D."""
-    true, predicted = np.asarray(y_true, dtype=float), np.asarray(y_pred, dtype=float)
+    true, predicted = (
+        as_array(values, name=name, expected="an array of numbers", dtype=float)
+        for name, values in (("y_true", y_true), ("y_pred", y_pred))
+    )
     if true.shape != predicted.shape or true.ndim not in (1, 2) or len(true) == 0:
         raise ArgumentValueError(
             "y_true and y_pred must have the same shape, (n_recordings,) or (n_recordings, n_targets), "
@@ -36,11 +40,6 @@ def _check_pair(y_true: ArrayLike, y_pred: ArrayLike) -> tuple[NDArray[Any], NDA
             n_broken = int(np.sum(~np.isfinite(values)))
             raise ArgumentValueError(f"{name} must be finite, got NaN or infinity in {n_broken} of its values.")
     return true, predicted
-
-
-def _is_constant(values: NDArray[Any]) -> NDArray[np.bool_]:
-    """Return for each column whether its values are equal up to rounding, which leaves a spurious deviation."""
-    return np.ptp(values, axis=0) <= 1e-12 * np.abs(values).max(axis=0)
 
 
 @door
@@ -102,7 +101,7 @@ def relative_rmse(y_true: ArrayLike, y_pred: ArrayLike) -> float:
     """
     true, predicted = _check_pair(y_true, y_pred)
     error, spread = np.sqrt(np.mean((predicted - true) ** 2, axis=0)), np.std(true, axis=0)
-    return float(np.mean(np.divide(error, spread, out=np.full_like(error, np.nan), where=~_is_constant(true))))
+    return float(np.mean(np.divide(error, spread, out=np.full_like(error, np.nan), where=~is_constant(true))))
 
 
 @door
@@ -133,8 +132,8 @@ def pearson_r(y_true: ArrayLike, y_pred: ArrayLike) -> float:
     true, predicted = _check_pair(y_true, y_pred)
     covariance = np.mean((true - true.mean(axis=0)) * (predicted - predicted.mean(axis=0)), axis=0)
     spreads = np.std(true, axis=0) * np.std(predicted, axis=0)
-    r = np.divide(covariance, spreads, out=np.zeros_like(spreads), where=~_is_constant(predicted) & (spreads > 0))
-    return float(np.mean(np.where(_is_constant(true), np.nan, r)))
+    r = np.divide(covariance, spreads, out=np.zeros_like(spreads), where=~is_constant(predicted) & (spreads > 0))
+    return float(np.mean(np.where(is_constant(true), np.nan, r)))
 
 
 @door

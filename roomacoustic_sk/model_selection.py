@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.model_selection import BaseCrossValidator, check_cv
 
 from roomacoustic_sk._labels import check_groups
-from roomacoustic_sk._validation import ArgumentValueError, door
+from roomacoustic_sk._validation import ArgumentValueError, door, restated
 
 
 class RoomDisjointSplit(BaseCrossValidator):
@@ -54,7 +54,8 @@ class RoomDisjointSplit(BaseCrossValidator):
     __metadata_request__split: ClassVar = {"groups": True}
 
     def __init__(self, cv: Any, room_groups: ArrayLike) -> None:
-        self.cv = cv
+        # Splits from a generator come only once, and are needed for their number and then for the training.
+        self.cv = list(cv) if isinstance(cv, Iterator) else cv
         self.room_groups = room_groups
 
     @door
@@ -80,8 +81,9 @@ class RoomDisjointSplit(BaseCrossValidator):
         ValueError
             If a room is in both sets of a split, or if there is not exactly one label per recording.
         """
-        room = check_groups(self.room_groups, len(X), name="room_groups")
-        splits = [(np.asarray(train), np.asarray(test)) for train, test in check_cv(self.cv, y).split(X, y, groups)]
+        n_recordings = X.shape[0] if hasattr(X, "shape") else len(X)
+        room = check_groups(self.room_groups, n_recordings, name="room_groups")
+        splits = self._splits(X, y, groups, n_recordings)
         for number, (train, test) in enumerate(splits):
             shared = np.intersect1d(room[train], room[test])
             if len(shared):
@@ -91,6 +93,20 @@ class RoomDisjointSplit(BaseCrossValidator):
                 )
         return iter(splits)
 
+    def _splitter(self, y: Any) -> Any:
+        with restated("cv must be a number of folds, a scikit-learn splitter or an iterable of splits"):
+            return check_cv(self.cv, y)
+
+    def _splits(
+        self, X: Any, y: Any, groups: Any, n_recordings: int
+    ) -> list[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+        """Return the splits of `cv` as pairs of indices."""
+        splitter = self._splitter(y)
+        with restated("cv must split these recordings"):
+            splits = [(np.asarray(train), np.asarray(test)) for train, test in splitter.split(X, y, groups)]
+            return [(np.arange(n_recordings)[train], np.arange(n_recordings)[test]) for train, test in splits]
+
+    @door
     def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:
         """Return the number of splits.
 
@@ -104,4 +120,6 @@ class RoomDisjointSplit(BaseCrossValidator):
         int
             Number of splits.
         """
-        return check_cv(self.cv, y).get_n_splits(X, y, groups)
+        splitter = self._splitter(y)
+        with restated("cv must split these recordings"):
+            return splitter.get_n_splits(X, y, groups)

@@ -13,7 +13,20 @@ from torch import Tensor, nn
 
 from roomacoustic_sk._torch.runtime import full_precision
 from roomacoustic_sk._torch.time_blocks import time_blocks
-from roomacoustic_sk._validation import ArgumentTypeError, ArgumentValueError, check_choice, describe, door
+from roomacoustic_sk._validation import (
+    LARGEST_LAYER,
+    PER_CENT,
+    ArgumentTypeError,
+    ArgumentValueError,
+    check_choice,
+    check_layers,
+    check_number,
+    check_numbers,
+    check_sample_rate,
+    describe,
+    door,
+    restated,
+)
 
 __all__ = [
     "NETWORKS",
@@ -32,6 +45,20 @@ SPECTRUM_FLOOR_DB = -80.0
 """Spectrogram floor in dB relative to the clip's mean power: digital silence has no logarithm."""
 
 CLIPS_AT_ONCE = 4
+LONGEST_CLIP = 600  # s
+
+
+def _check_clip(n_times: int, sample_rate: int, n_embedding: int, dropout: float) -> None:
+    """Refuse what is no length of a clip, sampling rate, length of an embedding or share."""
+    check_number(n_times, name="n_times", low=1, limit=LONGEST_CLIP * check_sample_rate(sample_rate), integer=True)
+    check_layers(("n_embedding", n_embedding))
+    check_number(dropout, name="dropout", low=0, high=1, fix=PER_CENT)
+
+
+def _check_window(window: int, hop: int) -> None:
+    """Refuse what is no length or step of a window."""
+    check_number(window, name="window", unit="samples", low=2, limit=1 << 20, integer=True)
+    check_number(hop, name="hop", unit="samples", low=1, limit=1 << 20, integer=True)
 
 
 class RoomNetwork(nn.Module):
@@ -161,8 +188,10 @@ class LogSpectrogram(nn.Module):
 
     basis: Tensor
 
+    @door
     def __init__(self, window: int = 32, hop: int = 16) -> None:
         super().__init__()
+        _check_window(window, hop)
         self.window = window
         self.hop = hop
         time = torch.arange(window, dtype=torch.float64)
@@ -263,6 +292,8 @@ class RoomCNN(RoomNetwork):
         *,
         sample_rate: int = SAMPLE_RATE,
     ) -> None:
+        _check_clip(n_times, sample_rate, n_embedding, dropout)
+        check_layers(("n_channels", n_channels))
         super().__init__(n_times, sample_rate)
         if n_times < self.shortest_clip(sample_rate):
             raise ArgumentValueError(f"n_times must be at least {self.MIN_TIMES} samples, got {n_times}.")
@@ -355,9 +386,11 @@ class BandSpectrogram(nn.Module):
         self, window: int | None = None, hop: int | None = None, n_bands: int = 40, sample_rate: int = 16_000
     ) -> None:
         super().__init__()
-        self.check_rate(sample_rate)
+        self.check_rate(check_sample_rate(sample_rate))
+        check_layers(("n_bands", n_bands))
         self.window = round(self.WINDOW_SECONDS * sample_rate) if window is None else window
         self.hop = round(self.HOP_SECONDS * sample_rate) if hop is None else hop
+        _check_window(self.window, self.hop)
         self.n_fft = 2 * next_fast_len(-(-self.window // 2), real=True)  # equals the window at 8, 16 and 48 kHz
         hann = torch.hann_window(self.window, periodic=True, dtype=torch.float64)
         self.register_buffer("hann", hann.float(), persistent=False)
@@ -492,6 +525,7 @@ class PooledRoomCNN(RoomNetwork):
     def __init__(
         self, n_times: int = 64_000, n_embedding: int = 64, dropout: float = 0.1, *, sample_rate: int = 16_000
     ) -> None:
+        _check_clip(n_times, sample_rate, n_embedding, dropout)
         super().__init__(n_times, sample_rate)
         n_parts = len(self.GROUPS)
         self.min_times = self.shortest_clip(sample_rate)
@@ -589,7 +623,9 @@ class ProjectionHead(nn.Sequential):
     2608
     """
 
+    @door
     def __init__(self, n_embedding: int = 64, n_hidden: int = 32, n_projection: int = 16) -> None:
+        check_layers(("n_embedding", n_embedding), ("n_hidden", n_hidden), ("n_projection", n_projection))
         super().__init__(nn.Linear(n_embedding, n_hidden), nn.ReLU(), nn.Linear(n_hidden, n_projection))
 
     def forward(self, embeddings: Tensor) -> Tensor:
@@ -614,9 +650,10 @@ class PartwiseProjection(nn.Module):
     torch.Size([2, 4, 16])
     """
 
+    @door
     def __init__(self, parts: Sequence[int]) -> None:
         super().__init__()
-        self.parts = list(parts)
+        self.parts = check_numbers(parts, name="parts", low=1, high=LARGEST_LAYER, integer=True)
         self.heads = nn.ModuleList(ProjectionHead(length) for length in [*self.parts, sum(self.parts)])
 
     def forward(self, embeddings: Tensor) -> Tensor:
@@ -644,7 +681,9 @@ class MLPHead(nn.Sequential):
     82689
     """
 
+    @door
     def __init__(self, n_embedding: int = 64, n_outputs: int = 1, n_hidden: int = 256) -> None:
+        check_layers(("n_embedding", n_embedding), ("n_outputs", n_outputs), ("n_hidden", n_hidden))
         super().__init__(
             nn.Linear(n_embedding, n_hidden),
             nn.ReLU(),
@@ -697,8 +736,11 @@ def shortest_clip(network: str | Callable[..., nn.Module], sample_rate: int) -> 
 def build_network(network: str | Callable[..., nn.Module], n_times: int, sample_rate: int) -> RoomNetwork:
     """Build the network given by a `network` parameter, for segments of `n_times` samples."""
     builder = _builder(network)
-    knows_the_rate = "sample_rate" in inspect.signature(builder).parameters
-    built = builder(n_times, sample_rate=sample_rate) if knows_the_rate else builder(n_times)
+    with restated("network must be a callable that builds a module for a number of samples"):
+        signature = inspect.signature(builder)
+        rate = {"sample_rate": sample_rate} if "sample_rate" in signature.parameters else {}
+        signature.bind(n_times, **rate)
+        built = builder(n_times, **rate)
     return with_contract(built, n_times, sample_rate)
 
 
@@ -724,9 +766,9 @@ def without_contract(network: RoomNetwork) -> nn.Module:
 def count_outputs(network: nn.Module, n_times: int) -> int:
     """Return the length of a network's embedding, found by a trial run; raise if its output is not an embedding."""
     network.eval()
-    with torch.inference_mode():
-        output = network(torch.zeros(2, n_times))
     expected = "network must map waveforms (n, n_times) to features (n, n_features)"
+    with torch.inference_mode(), restated(expected):
+        output = network(torch.zeros(2, n_times))
     if not isinstance(output, Tensor):
         raise ArgumentTypeError(f"{expected}, got {describe(output)}. Return only the features.")
     if output.ndim != 2 or len(output) != 2:

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import sys
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import maximum_bipartite_matching
-from sklearn.utils import check_random_state
 
-from roomacoustic_sk._labels import HELD_OUT, GroupLabels, held_out_if_enough, share_of_labels
-from roomacoustic_sk._validation import ArgumentValueError, check_choice, check_number, door
+from roomacoustic_sk._labels import HELD_OUT, GroupLabels, check_labels, held_out_if_enough, share_of_labels
+from roomacoustic_sk._validation import (
+    ArgumentTypeError,
+    ArgumentValueError,
+    check_choice,
+    check_number,
+    check_random_state,
+    describe,
+    door,
+)
 
 __all__ = ["HELD_OUT", "MultiviewBatchSampler", "hold_out", "labels_to_hold_out", "largest_batch", "share_of_labels"]
 
@@ -89,8 +97,8 @@ class MultiviewBatchSampler:
         random_state: Any = None,
     ) -> None:
         check_choice(sampling, SAMPLINGS, name="sampling")
-        n_recordings = len(np.atleast_1d(rir_groups))
-        views = Views.of(GroupLabels.checked(n_recordings, rir_groups, source_groups, room_groups), sampling)
+        rir_groups = check_labels(rir_groups, name="rir_groups")
+        views = Views.of(GroupLabels.checked(len(rir_groups), rir_groups, source_groups, room_groups), sampling)
         self._draw_from(views, n_classes, n_views, n_batches, random_state)
 
     @classmethod
@@ -104,7 +112,8 @@ class MultiviewBatchSampler:
         self.sampling, self.labels, self._views = views.sampling, views.labels, views
         self.n_classes = check_number(n_classes, name="n_classes", low=2, integer=True)
         self.n_views = check_number(n_views, name="n_views", low=2, integer=True)
-        self.n_batches = check_number(n_batches, name="n_batches", low=1, integer=True)
+        self.n_batches = check_number(n_batches, name="n_batches", low=1, limit=sys.maxsize, integer=True)
+        check_random_state(random_state)
         self.random_state = random_state
         if self.n_classes > views.n_classes:
             raise ArgumentValueError(
@@ -161,8 +170,10 @@ def largest_batch(
     >>> largest_batch([0, 0, 1, 1, 2, 2])
     (3, 2)
     """
-    n_recordings = len(np.atleast_1d(rir_groups))
-    labels = GroupLabels.checked(n_recordings, rir_groups, source_groups, room_groups)
+    for name, number in (("n_classes", n_classes), ("n_views", n_views)):
+        check_number(number, name=name, low=2, integer=True)
+    rir_groups = check_labels(rir_groups, name="rir_groups")
+    labels = GroupLabels.checked(len(rir_groups), rir_groups, source_groups, room_groups)
     return Views.of(labels, sampling).largest_batch(n_classes, n_views)
 
 
@@ -208,8 +219,22 @@ def hold_out(
     >>> np.unique(source[held_out])
     array([2, 8])
     """
-    labels = GroupLabels.checked(len(groups["rir_groups"]), **groups)
+    labels = GroupLabels.checked(len(check_labels(_rir_groups(groups), name="rir_groups")), **groups)
+    check_number(fraction, name="fraction", low=0, high=1)
+    random_state = check_random_state(random_state)
+    check_choice(sampling, SAMPLINGS, name="sampling")
     return hold_out_views(labels, fraction, sampling, random_state, whole_rirs=whole_rirs)
+
+
+def _rir_groups(groups: Any) -> Any:
+    """Return the labels of the responses among group labels, or raise."""
+    unknown = [] if not isinstance(groups, Mapping) else sorted(set(map(str, groups)) - set(HELD_OUT.values()))
+    if not isinstance(groups, Mapping) or unknown or "rir_groups" not in groups:
+        got = f"{unknown[0]!r} among them" if unknown else describe(groups)
+        raise ArgumentTypeError(
+            f"groups must be a dict with rir_groups and perhaps source_groups and room_groups, got {got}."
+        )
+    return groups["rir_groups"]
 
 
 def hold_out_views(
@@ -276,6 +301,7 @@ def labels_to_hold_out(hold_out: str, groups: dict[str, Any], n_rows: int, *, ca
     array([0, 1, 2])
     """
     check_choice(hold_out, list(HELD_OUT), name="hold_out")
+    check_number(n_rows, name="n_rows", low=1, integer=True)
     found = GroupLabels.checked(n_rows, **groups).to_hold_out(hold_out)
     return np.asarray(groups.get(HELD_OUT[hold_out], found))
 
@@ -309,6 +335,10 @@ class Views(ABC):
         """Return the largest number of classes in a batch with `n_views` views each."""
 
     @abstractmethod
+    def most_views(self) -> int:
+        """Return a number of views that no batch of two classes exceeds."""
+
+    @abstractmethod
     def impossible(self, n_classes: int, n_views: int) -> ValueError:
         """Return the error that explains why such a batch cannot be drawn."""
 
@@ -318,7 +348,11 @@ class Views(ABC):
 
     def largest_batch(self, n_classes: int, n_views: int) -> tuple[int, int]:
         """Return the largest possible numbers of classes and views, up to those requested."""
-        for views in range(n_views, 1, -1):
+        classes = self.most_classes(n_views)
+        if classes >= 2:
+            return min(n_classes, classes), n_views
+        most = min(n_views - 1, self.most_views()) if n_views > 2 else 0
+        for views in range(most, 1, -1):
             classes = min(n_classes, self.most_classes(views))
             if classes >= 2:
                 return classes, views
@@ -355,6 +389,9 @@ class _SoftViews(Views):
 
     def most_classes(self, n_views: int) -> int:
         return int(np.sum(self._n_views_of >= n_views))
+
+    def most_views(self) -> int:
+        return int(np.sort(self._n_views_of)[-2:].min()) if self.n_classes > 1 else 0
 
     def impossible(self, n_classes: int, n_views: int) -> ValueError:
         return ArgumentValueError(
@@ -406,6 +443,14 @@ class _SharedSourceViews(Views):
     def most_classes(self, n_views: int) -> int:
         """Return the number of classes that share `n_views` sources, as found by a greedy search."""
         return len(self._widest_sources(n_views)[0])
+
+    def most_views(self) -> int:
+        """Return the largest number of sources that two classes share."""
+        if self.n_classes < 2:
+            return 0
+        rows = csr_array(self._has.astype(np.int32))
+        shared = (rows @ rows.T).tocoo()
+        return int(shared.data[shared.row != shared.col].max(initial=0))
 
     def _widest_sources(self, n_views: int) -> tuple[NDArray[np.intp], list[int]]:
         """Return many classes and `n_views` sources that they share."""

@@ -13,7 +13,7 @@ from numpy.random import RandomState
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils import column_or_1d
-from sklearn.utils.validation import assert_all_finite, check_array, check_consistent_length, check_is_fitted
+from sklearn.utils.validation import assert_all_finite, check_array, check_is_fitted
 from torch import Tensor, nn
 
 from roomacoustic_sk._labels import HELD_OUT, GroupLabels, held_out_if_enough, share_of_labels
@@ -22,7 +22,16 @@ from roomacoustic_sk._torch.batches import BatchLoader, SegmentSource, ShuffledB
 from roomacoustic_sk._torch.estimator import Groups, RecordingEstimator, Streams, Task
 from roomacoustic_sk._torch.targets import Classification, Regression
 from roomacoustic_sk._torch.training import Objective, RoomNet
-from roomacoustic_sk._validation import ArgumentValueError, check_choice, check_number, describe, door
+from roomacoustic_sk._validation import (
+    ArgumentValueError,
+    check_choice,
+    check_layers,
+    check_number,
+    check_unmasked,
+    describe,
+    door,
+    restated,
+)
 from roomacoustic_sk.networks import (
     MLPHead,
     RoomNetwork,
@@ -68,13 +77,13 @@ class _SupervisedRoomEstimator(RecordingEstimator):
         super()._check_parameters()
         check_number(self.batch_size, name="batch_size", low=2, integer=True)
         check_choice(self.hold_out, list(HELD_OUT), name="hold_out")
-        check_number(self.n_hidden, name="n_hidden", low=1, integer=True)
+        check_layers(("n_hidden", self.n_hidden))
         check_choice(self.freeze_encoder, [True, False], name="freeze_encoder")
         if self.encoder is None:
             if self.freeze_encoder:
                 raise ArgumentValueError("encoder must be given if freeze_encoder is True, got None.")
             return
-        if not hasattr(self.encoder, "network_"):
+        if isinstance(self.encoder, type) or not hasattr(self.encoder, "network_"):
             raise ArgumentValueError(
                 f"encoder must be a fitted ContrastiveRoomEncoder, got {describe(self.encoder)} without weights. Fit "
                 "it first, and wrap it in sklearn.frozen.FrozenEstimator, since cloning discards the weights."
@@ -93,7 +102,9 @@ class _SupervisedRoomEstimator(RecordingEstimator):
     def _fit(self, X: Any, y: Any, groups: Groups) -> None:
         self._check_parameters()
         if y is None:
-            raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None.")
+            raise ArgumentValueError(
+                "y must be given, as a supervised estimator requires y to be passed, but the target y is None."
+            )
         start = getattr(self, "net_", None) if self.warm_start else None
         if self.encoder is None:
             shortest = shortest_clip(self.network, self.sample_rate)
@@ -102,8 +113,13 @@ class _SupervisedRoomEstimator(RecordingEstimator):
         recordings = self._check_recordings(X, shortest, reset=start is None)
         if len(recordings) < 2:
             raise ArgumentValueError("X must have at least two recordings, got one sample.")
+        check_unmasked(y, name="y")
         y = self._check_targets(y)
-        check_consistent_length(X, y)
+        if len(y) != len(recordings):
+            raise ArgumentValueError(
+                f"y must have one target for each of the {len(recordings)} recordings in X, got {len(y)}: inconsistent "
+                "numbers of samples."
+            )
         labels = GroupLabels.checked(len(recordings), *groups)
         segment_length = self._segment_length(recordings, shortest, start)
         warn_of_repeats(recordings, segment_length)
@@ -412,7 +428,8 @@ class SupervisedRoomRegressor(RegressorMixin, _SupervisedRoomEstimator):
         return self
 
     def _check_targets(self, y: Any) -> NDArray[np.float64]:
-        return check_array(y, ensure_2d=False, dtype=np.float64, input_name="y", estimator=self)
+        with restated("y must be an array of finite numbers, (n_recordings,) or (n_recordings, n_targets)"):
+            return check_array(y, ensure_2d=False, dtype=np.float64, input_name="y", estimator=self)
 
     def _learn_target(self, y: NDArray[np.float64]) -> Regression:
         return Regression(y, self.non_negative)
@@ -622,8 +639,9 @@ class SupervisedRoomClassifier(ClassifierMixin, _SupervisedRoomEstimator):
         return self
 
     def _check_targets(self, y: Any) -> NDArray[Any]:
-        y = column_or_1d(y, warn=True)
-        assert_all_finite(y, input_name="y")
+        with restated("y must be a 1-D array of classes, none of them missing"):
+            y = column_or_1d(y, warn=True)
+            assert_all_finite(y, input_name="y")
         return y
 
     def _learn_target(self, y: NDArray[Any]) -> Classification:

@@ -89,6 +89,7 @@ def test_spectrograms_of_stored_recordings_are_cached_all_or_none():
     assert spectrogram_cache(None, in_memory, CLIP, cpu, True) is None
 
 
+@pytest.mark.filterwarnings("ignore:.*no constant offset")
 def test_validation_batches_are_the_same_in_every_epoch():
     watcher = BatchWatcher()
     X = np.arange(1.0, 20_001)[None] + 100_000 * np.arange(40)[:, None]

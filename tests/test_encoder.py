@@ -219,8 +219,8 @@ def test_a_stretch_of_digital_silence_is_accepted(trained):
 
 
 def numbers(inputs):
-    """Return the number that each segment of a batch begins with."""
-    return inputs[:, 0].round().astype(int)
+    """Return the number, without its sign, that each segment of a batch begins with."""
+    return np.abs(inputs[:, 0]).round().astype(int)
 
 
 @pytest.mark.parametrize("sampling", ["soft", "hard", "position_independent"])
@@ -265,6 +265,7 @@ def test_unlabelled_recordings_are_classes_and_held_out_whole(n_views):
     assert not seen[True] & seen[False]
 
 
+@pytest.mark.filterwarnings("ignore:.*no constant offset")
 def test_without_labels_views_are_different_segments():
     X = np.arange(1.0, 20_001)[None] + 100_000 * np.arange(20)[:, None]
     watcher = BatchWatcher()
@@ -532,7 +533,7 @@ def test_one_recording_without_labels_is_refused(bursts):
         ({"n_classes": 1}, ValueError, "n_classes must be a whole number of at least 2, got 1"),
         ({"n_views": 2.5}, TypeError, "n_views must be a whole number of at least 2, got 2.5"),
         ({"sample_rate": 0}, ValueError, r"sample_rate \(in Hz\) must be a number above 0, got 0"),
-        ({"sample_rate": 44.1}, ValueError, "sample_rate must be a whole number of Hz, got 44.1"),
+        ({"sample_rate": 44.1}, ValueError, "sample_rate must be in Hz, at least 1000, got 44.1"),
         ({"sample_rate": "16k"}, TypeError, r"sample_rate \(in Hz\) must be a number above 0, got '16k'"),
         ({"segment_duration": -1.0}, ValueError, "segment_duration must be a number above 0, got -1.0"),
         ({"segment_duration": 0.1}, ValueError, "segment_duration must be at least 0.5 s for this network, got 0.1 s"),

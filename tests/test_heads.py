@@ -165,7 +165,8 @@ def test_probabilities_sum_to_1_and_the_likeliest_class_is_predicted(data):
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-12)
     assert probabilities.min() >= 0
     np.testing.assert_array_equal(head.classes_[probabilities.argmax(axis=1)], head.predict(new))
-    np.testing.assert_allclose(head.predict_proba(1e6 * new).sum(axis=1), 1)
+    with pytest.warns(UserWarning, match="X should resemble the features of the fit"):
+        np.testing.assert_allclose(head.predict_proba(1e6 * new).sum(axis=1), 1)
 
 
 def test_probabilities_are_calibrated_on_labels_drawn_by_chance():

@@ -42,6 +42,7 @@ FLOORS = {
     "_labels": 1,
     "_download": 1,
     "_decay": 0,
+    "_sound": 0,
     "_validation": 0,
 }
 """Every module of the package; the modules of a subpackage live on one floor and may import each other."""

@@ -87,11 +87,16 @@ def silent(*rows):
         (
             X[None],
             ValueError,
-            "X must be a 2-D array (n_waveforms, n_times) or a list of 1-D arrays, "
-            "got an array of shape (1, 6, 10) and "
-            "dtype float64.",
+            "X must be a 2-D array (n_waveforms, n_times) or a list of 1-D arrays, got an array of shape "
+            "(1, 6, 10) and dtype float64. Choose a channel if these are recordings of several channels, "
+            "e.g. X[:, :, 0].",
         ),
-        ([X, X], ValueError, "X must hold 1-D arrays, got an array of shape (6, 10) and dtype float64 in row 0."),
+        (
+            [X, X],
+            ValueError,
+            "X must hold 1-D arrays, got an array of shape (6, 10) and dtype float64 in row 0. Choose a channel of "
+            "each, e.g. X[0][:, 0].",
+        ),
         ([X[0], 3.0], ValueError, "X must hold 1-D arrays, got an array of shape () and dtype float64 in row 1."),
         (None, TypeError, "X must be a 2-D array (n_waveforms, n_times) or a list of 1-D arrays, got None."),
         (3.0, TypeError, "X must be a 2-D array (n_waveforms, n_times) or a list of 1-D arrays, got 3.0."),

@@ -221,7 +221,11 @@ def spoil(array: NDArray[Any], value: float) -> NDArray[Any]:
         (lambda r, s: s.update(segments=spoil(s.segments, np.inf)), ValueError, "speech.segments must be finite"),
         (lambda r, s: s.update(segments=0 * s.segments), ValueError, "speech.segments must not be silent"),
         (lambda r, s: s.update(segments=s.segments[0]), ValueError, "speech.segments must be a 2-D array"),
-        (lambda r, s: s.update(segments=[np.ones(5), np.ones(6)]), ValueError, "the same length, got 5 to 6 samples"),
+        (
+            lambda r, s: s.update(segments=[np.arange(5.0), np.arange(6.0)]),
+            ValueError,
+            "the same length, got 5 to 6 samples",
+        ),
         (lambda r, s: s.update(segments=(9999 * s.segments).astype("i2")), TypeError, "segments / 32768.0 for int16"),
         (lambda r, s: s.update(segments=s.segments.T), ValueError, r"got \(8000, 13\) for 13 sources.*segments.T"),
         (lambda r, s: s.update(source=s.source[1:]), ValueError, "speech.source must be 1-D with"),

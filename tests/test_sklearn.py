@@ -113,7 +113,6 @@ def numbered():
     groups = room_grid_labels()
     n_recordings = len(groups["rir_groups"])
     X = numbered_recordings(n_recordings).astype(np.float64)
-    X[:, 1::2] *= -1
     return X, np.arange(n_recordings, dtype=float), groups
 
 

@@ -95,8 +95,10 @@ def room_grid_labels() -> dict[str, NDArray[np.intp]]:
 
 
 def numbered_recordings(n_recordings: int, n_times: int = CLIP) -> NDArray[np.float32]:
-    """Return recordings filled with their numbers, from 1 on, so that batches tell where they come from."""
-    return np.repeat(np.arange(1.0, n_recordings + 1, dtype=np.float32)[:, None], n_times, axis=1)
+    """Return recordings of their numbers, from 1 on, with changing signs, so that batches tell where they come from."""
+    numbered = np.repeat(np.arange(1.0, n_recordings + 1, dtype=np.float32)[:, None], n_times, axis=1)
+    numbered[:, 1::2] *= -1  # a constant is no sound
+    return numbered
 
 
 # --- Recordings in files and stores ---------------------------------------------------------------------------------

@@ -30,6 +30,10 @@ AIM = 0.3
 """Share of the tolerance to aim for as long as the limits allow, since estimates may agree by chance."""
 
 
+MOST_REFLECTIONS, MOST_RAYS, MOST_IMAGES = 200, 1 << 24, 10**12
+"""Largest order, numbers of rays (of which half, traced at once, take 1 GB) and of images (which take days)."""
+
+
 class ResponseSpec(NamedTuple):
     """Requirements on a response, whatever the simulation method, and when it counts as complete."""
 
@@ -145,10 +149,10 @@ class Hybrid:
 
     @door
     def __post_init__(self) -> None:
-        check_number(self.image_order, name="image_order", low=0, integer=True)
-        check_number(self.n_rays, name="n_rays", low=1, integer=True)
-        check_number(self.max_rays, name="max_rays", low=4 * self.n_rays, integer=True)
-        check_number(self.receiver_reach, name="receiver_reach", low=0, low_open=True)
+        check_number(self.image_order, name="image_order", low=0, limit=MOST_REFLECTIONS, integer=True)
+        check_number(self.n_rays, name="n_rays", low=1, limit=MOST_RAYS // 4, integer=True)
+        check_number(self.max_rays, name="max_rays", low=4 * self.n_rays, limit=MOST_RAYS, integer=True)
+        check_number(self.receiver_reach, name="receiver_reach", low=0, low_open=True, limit=1e6)
 
     def describe(self) -> str:
         """Return a one-line description of the simulation."""
@@ -232,7 +236,7 @@ class ImageSources:
 
     @door
     def __post_init__(self) -> None:
-        check_number(self.max_images, name="max_images", low=1, integer=True)
+        check_number(self.max_images, name="max_images", low=1, limit=MOST_IMAGES, integer=True)
 
     def describe(self) -> str:
         """Return a one-line description of the simulation."""

@@ -8,10 +8,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from roomacoustic_sk._shoebox.bands import filter_bank
-from roomacoustic_sk._validation import ArgumentValueError, check_number, describe
+from roomacoustic_sk._validation import (
+    CENTIMETRES,
+    PER_CENT,
+    ArgumentValueError,
+    SimulationError,
+    check_number,
+    check_unmasked,
+    describe,
+    is_flat,
+)
 
 Array = NDArray[np.float64]
 Material = str | float
+
+SABINE = 0.161
+"""Reverberation time by volume and absorption area, in s/m (ISO 354)."""
 
 WALLS = ("west", "east", "south", "north", "floor", "ceiling")
 """pyroomacoustics' names: the length extends from west to east, the width from south to north."""
@@ -38,13 +50,29 @@ class RoomRanges(NamedTuple):
     scattering: tuple[float, float]
 
 
-def _check_range(value: Any, name: str, *, high: float = np.inf, low_open: bool = True) -> tuple[float, float]:
+LARGEST_ROOM = {"length": 200.0, "width": 200.0, "height": 100.0}
+"""Largest dimensions of a room in m; larger ones are in cm or mm."""
+
+MAX_POSITIONS = 1_000_000
+"""Maximum number of pairs of positions drawn for one that is far enough apart."""
+
+
+def _check_range(
+    value: Any,
+    name: str,
+    *,
+    high: float = np.inf,
+    limit: float = np.inf,
+    fix: str,
+    low_open: bool = True,
+) -> tuple[float, float]:
     """Return a range as a pair (lowest, highest), both equal for a single number, or raise."""
-    pair = (value, value) if not isinstance(value, (tuple, list, np.ndarray)) else tuple(value)
+    check_unmasked(value, name=name)
+    pair = tuple(value) if is_flat(value) else (value, value)
     if len(pair) != 2:
         raise ArgumentValueError(f"{name} must be a number or a pair (lowest, highest), got {describe(value)}.")
     for number in pair:
-        check_number(number, name=name, low=0, low_open=low_open, high=high)
+        check_number(number, name=name, low=0, low_open=low_open, high=high, limit=limit, fix=fix)
     if pair[0] > pair[1]:
         raise ArgumentValueError(f"{name} must be a pair (lowest, highest), got {pair}. Swap them.")
     return float(pair[0]), float(pair[1])
@@ -53,8 +81,6 @@ def _check_range(value: Any, name: str, *, high: float = np.inf, low_open: bool 
 def _check_geometry(size: Array, wall_distance: float, source_distance: float) -> None:
     """Refuse distances for which the smallest room is too small."""
     inner = size[:, 0] - 2 * wall_distance
-    if not np.isfinite(size).all():
-        raise ArgumentValueError(f"length, width and height must be finite, got {size.tolist()}.")
     if inner.min() <= 0:
         name = ("length", "width", "height")[inner.argmin()]
         raise ArgumentValueError(
@@ -81,13 +107,15 @@ def _check_material(material: Any) -> Material:
                 "List them with list(pyroomacoustics.parameters.materials_absorption_table)."
             )
         return material
-    return float(check_number(material, name="materials (absorption)", low=0, low_open=True, high=1))
+    check_number(material, name="materials (absorption)", low=0, low_open=True, high=1, fix=PER_CENT)
+    return float(material)
 
 
 def _check_materials(materials: Any) -> tuple[tuple[Material, ...], ...]:
     """Return the materials to choose from for each wall."""
     import pyroomacoustics as pra
 
+    check_unmasked(materials, name="materials")
     if materials is None:
         names = sorted(set(pra.parameters.materials_absorption_table) - {"anechoic"})
         return (tuple(names),) * len(WALLS)
@@ -134,8 +162,9 @@ def check_ranges(
         If an argument is out of range or the rooms are too small for the distances.
     """
     for name, distance in (("wall_distance", wall_distance), ("source_distance", source_distance)):
-        check_number(distance, name=name, low=0, low_open=True)
-    size = np.array([_check_range(v, n) for n, v in (("length", length), ("width", width), ("height", height))])
+        check_number(distance, name=name, low=0, low_open=True, limit=LARGEST_ROOM["length"], fix=CENTIMETRES)
+    sizes = {"length": length, "width": width, "height": height}
+    size = np.array([_check_range(sizes[name], name, limit=LARGEST_ROOM[name], fix=CENTIMETRES) for name in sizes])
     _check_geometry(size, wall_distance, source_distance)
     choices = _check_materials(materials)
     return RoomRanges(
@@ -144,16 +173,32 @@ def check_ranges(
         source_distance=float(source_distance),
         materials=choices,
         absorption=_absorption_in_bands({material for choice in choices for material in choice}, sample_rate),
-        scattering=_check_range(scattering, "scattering", high=1, low_open=False),
+        scattering=_check_range(scattering, "scattering", high=1, low_open=False, fix=PER_CENT),
     )
 
 
 def _draw_positions(ranges: RoomRanges, size: Array, rng: np.random.Generator) -> Array:
     """Draw positions of source and microphone, away from the walls and from each other (2, 3)."""
-    while True:
+    for _ in range(MAX_POSITIONS):
         pair = rng.uniform(ranges.wall_distance, size - ranges.wall_distance, (2, 3))
         if np.linalg.norm(pair[0] - pair[1]) >= ranges.source_distance:
             return pair
+    raise SimulationError(
+        f"source_distance must be reached by random positions in a room of {' x '.join(f'{x:.3g}' for x in size)} m, "
+        f"got {ranges.source_distance:g} m, which none of {MAX_POSITIONS} pairs reached. Make it smaller."
+    )
+
+
+def shortest_reverberation(ranges: RoomRanges) -> float:
+    """Return the reverberation time in s, after Sabine and without air, of the driest of all possible rooms.
+
+    That is the smallest room, whose walls are of the most absorbing materials, in the octave band that they absorb
+    best: no room reverberates for less.
+    """
+    x, y, z = ranges.size[:, 0]
+    areas = np.array([y * z, y * z, x * z, x * z, x * y, x * y])
+    best = np.array([max(ranges.absorption[material].max() for material in choice) for choice in ranges.materials])
+    return float(SABINE * x * y * z / (areas @ best))
 
 
 def draw_room(

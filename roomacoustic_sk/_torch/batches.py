@@ -9,19 +9,23 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.utils import check_random_state
 from torch import Tensor, nn
 
 from roomacoustic_sk._recordings import Recordings, RecordingsInMemory, Segmentation
-from roomacoustic_sk._torch.runtime import device_of
+from roomacoustic_sk._sound import has_sound, levels, sounding
+from roomacoustic_sk._torch.runtime import device_of, isolated
 from roomacoustic_sk._torch.time_blocks import scratch
-from roomacoustic_sk._validation import ArgumentValueError
+from roomacoustic_sk._validation import ArgumentValueError, check_random_state
 
 SPECTROGRAM_BYTES = 11 << 27
 """Memory limit of cached spectrograms: 1.5 GB, enough for 10 800 clips of 4 s with the paper's network."""
 
 STORED_SPECTROGRAM_BYTES = 1 << 30
 """The same for recordings that are not in memory: 1.1 GB, so that training on a store takes less than 2 GB in total."""
+
+
+MAX_DRAWS = 20
+"""Number of draws of another segment in place of a silent one."""
 
 
 # --- Which items are in a batch -----------------------------------------------------------------------------------
@@ -187,7 +191,22 @@ class SegmentSource:
         if self.spectrograms is not None:
             return self.spectrograms.gather(indices), self.targets[items]
         starts = random_state.randint(0, self._last_start[indices] + 1)
-        return torch.from_numpy(self.recordings.read(indices, starts, self.length)), self.targets[items]
+        segments = self.recordings.read(indices, starts, self.length)
+        self._replace_pauses(segments, indices, random_state)
+        return torch.from_numpy(segments), self.targets[items]
+
+    def _replace_pauses(
+        self, segments: NDArray[np.float32], indices: NDArray[np.intp], random_state: np.random.RandomState
+    ) -> None:
+        """Draw other segments of recordings in place of those without sound, if that finds any."""
+        choice = np.flatnonzero(self._last_start[indices] > 0)
+        for _ in range(MAX_DRAWS):
+            drawn = segments if len(choice) == len(segments) else segments[choice]
+            choice = choice[~has_sound(drawn.min(axis=1), drawn.max(axis=1))]
+            if not len(choice):
+                return
+            starts = random_state.randint(0, self._last_start[indices[choice]] + 1)
+            segments[choice] = self.recordings.read(indices[choice], starts, self.length)
 
 
 # --- Application --------------------------------------------------------------------------------------------------
@@ -196,29 +215,37 @@ class SegmentSource:
 def apply_to_segments(
     module: nn.Module, recordings: Recordings, segmentation: Segmentation, n_outputs: int, batch_size: int
 ) -> NDArray[np.float32]:
-    """Average the module's output, in float32, over the segments of each recording.
+    """Average the module's output, in float32, over the segments of each recording, pauses left out.
 
     Raises
     ------
     ValueError
-        If all segments of a recording are silent.
+        If all segments of a recording are silent or constant, or an output is not finite.
     """
     device = device_of(module)
     total = np.zeros((len(recordings), n_outputs), dtype=np.float32)
     count = np.zeros((len(recordings), 1), dtype=np.float32)
-    heard = recordings.lengths <= segmentation.length  # for a single segment, `read` refuses silence
+    several = recordings.lengths > segmentation.length  # for a single segment, `read` refuses silence
     module.eval()
-    with torch.inference_mode(), scratch.kept():
+    with isolated(), torch.inference_mode(), scratch.kept():
         for size, indices, starts in segmentation.segments(recordings.lengths):
+            outputs = np.empty((len(indices), n_outputs), dtype=np.float32)
+            level = np.ones(len(indices), dtype=np.float32)
             for first in range(0, len(indices), batch_size):
-                owners = indices[first : first + batch_size]
-                segments = recordings.read(owners, starts[first : first + batch_size], size)
-                np.add.at(total, owners, module(torch.from_numpy(segments).to(device)).float().cpu().numpy())
-                np.add.at(count, owners, 1)
-                if not heard[owners].all():
-                    heard[owners[segments.any(axis=1)]] = True
-    if not heard.all():
-        silent = np.flatnonzero(~heard)
+                batch = slice(first, first + batch_size)
+                segments = recordings.read(indices[batch], starts[batch], size)
+                outputs[batch] = module(torch.from_numpy(segments).to(device)).float().cpu().numpy()
+                if several[indices[batch]].any():
+                    level[batch] = levels(segments)
+            chosen = sounding(level, indices, len(recordings))
+            np.add.at(total, indices[chosen], outputs[chosen])
+            np.add.at(count, indices[chosen], 1)
+    silent = np.flatnonzero(count == 0)
+    if len(silent):
         where = recordings.where(silent, np.zeros_like(silent))
-        raise ArgumentValueError(f"X must not be silent, got nothing but zeros in {where}.")
+        raise ArgumentValueError(f"X must not be silent, got nothing but zeros or constants in {where}.")
+    broken = np.flatnonzero(~np.isfinite(total).all(axis=1))
+    if len(broken):
+        where = recordings.where(broken, np.zeros_like(broken))
+        raise ArgumentValueError(f"network must map X to finite numbers, got NaN or infinity for {where}.")
     return total / count

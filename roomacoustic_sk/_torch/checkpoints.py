@@ -128,13 +128,14 @@ class FitCheckpoint(Checkpoint):
                 _restore(callback, saved)
             self.random_state.set_state(tuple(state["random_state"]))
             torch.set_rng_state(state["torch_rng"])
-            if state["cuda_rng"]:
-                torch.cuda.set_rng_state_all(state["cuda_rng"])
+            for cuda_state in state["cuda_rng"]:
+                torch.cuda.set_rng_state(cuda_state, torch.device(net.device))
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise unreadable(self.path, error) from error
 
     def save_model(self, net: NeuralNet) -> None:
         """Write the state after an epoch, whole or not at all."""
+        device = torch.device(net.device)
         state = {
             "format": FORMAT,
             "n_epochs": len(net.history) - self.n_epochs_before,
@@ -144,7 +145,7 @@ class FitCheckpoint(Checkpoint):
             "callbacks": [_state_of(callback) for _, callback in self._others(net)],
             "random_state": _storable(list(self.random_state.get_state())),
             "torch_rng": torch.get_rng_state(),
-            "cuda_rng": torch.cuda.get_rng_state_all() if net.device != "cpu" else [],
+            "cuda_rng": [torch.cuda.get_rng_state(device)] if device.type == "cuda" else [],
         }
         unfinished = self.path.with_suffix(f".{os.getpid()}.unfinished")
         try:

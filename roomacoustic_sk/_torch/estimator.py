@@ -15,14 +15,20 @@ from numpy.random import RandomState
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_random_state
 from torch import nn
 
 from roomacoustic_sk._base import RoomEstimator
 from roomacoustic_sk._recordings import Segmentation, warn_of_repeats
 from roomacoustic_sk._torch.batches import BatchLoader, apply_to_segments
 from roomacoustic_sk._torch.checkpoints import FitCheckpoint, FitIdentity, check_checkpoint_dir
-from roomacoustic_sk._torch.runtime import draw_seed, resolve_autocast, resolve_compile, resolve_device, seeded
+from roomacoustic_sk._torch.runtime import (
+    draw_seed,
+    isolated,
+    resolve_autocast,
+    resolve_compile,
+    resolve_device,
+    seeded,
+)
 from roomacoustic_sk._torch.training import (
     Objective,
     RoomNet,
@@ -32,10 +38,14 @@ from roomacoustic_sk._torch.training import (
     train_net,
 )
 from roomacoustic_sk._validation import (
+    MILLISECONDS,
+    PER_CENT,
     ArgumentValueError,
     check_choice,
     check_number,
+    check_random_state,
     check_sample_rate,
+    check_verbose,
     describe,
     warn,
 )
@@ -46,6 +56,10 @@ Groups = tuple[ArrayLike | None, ArrayLike | None, ArrayLike | None]
 
 NO_PART_OF_A_FIT = ("callbacks", "checkpoint_dir", "encoder", "random_state", "verbose")
 """Parameters that do not change a fit or show elsewhere: a given encoder and the seed in the initial weights."""
+
+
+LONGEST_SEGMENT, SHORTEST_HOP = 600.0, 0.001
+"""Longest segment and shortest hop, in s: a batch of longer ones, or the results at shorter ones, fill the memory."""
 
 
 class Streams(NamedTuple):
@@ -126,16 +140,16 @@ class TrainedEstimator(BaseEstimator):
 
     def _check_parameters(self) -> None:
         """Refuse parameters that are out of range; subclasses check their own."""
-        check_number(self.lr, name="lr", low=0, low_open=True)
+        check_number(self.lr, name="lr", low=0, low_open=True, limit=1e38)
         for parameter in ("patience", "batch_size"):
             check_number(getattr(self, parameter), name=parameter, low=1, integer=True)
         check_number(self.max_epochs, name="max_epochs", low=0, integer=True)
-        check_number(self.validation_fraction, name="validation_fraction", low=0, high=0.9)
+        check_number(self.validation_fraction, name="validation_fraction", low=0, high=0.9, fix=PER_CENT)
         check_choice(self.precision, name="precision", options=["auto", "float32", "bfloat16"])
         check_choice(self.compile, name="compile", options=["auto", True, False])
         check_choice(self.warm_start, name="warm_start", options=[True, False])
-        if not isinstance(self.verbose, bool):
-            check_number(self.verbose, name="verbose", low=0)
+        check_verbose(self.verbose)
+        check_random_state(self.random_state)
         check_callbacks(self.callbacks)
         check_checkpoint_dir(self.checkpoint_dir, self.random_state)
 
@@ -144,7 +158,8 @@ class TrainedEstimator(BaseEstimator):
         """Restore the estimator if the block raises, and re-raise a Ctrl-C that ended training."""
         before = vars(self).copy()
         try:
-            yield
+            with isolated():
+                yield
         except BaseException:
             self.__dict__ = before
             raise
@@ -168,7 +183,7 @@ class TrainedEstimator(BaseEstimator):
         held_out = task.hold_out(random_state)
         streams = task.streams(random_state)
         autocast = resolve_autocast(self.precision, device)
-        with seeded(streams.training):
+        with seeded(streams.training, device):
             module = task.build() if task.start is None else copy.deepcopy(task.start.module_)
             train, valid = task.loaders(module, device, autocast, held_out, streams)
             max_epochs = 1 if partial else self.max_epochs
@@ -243,9 +258,11 @@ class RecordingEstimator(RoomEstimator, TrainedEstimator):
     def _check_parameters(self) -> None:
         super()._check_parameters()
         check_sample_rate(self.sample_rate)
-        check_number(self.segment_duration, name="segment_duration", low=0, low_open=True)
-        if self.hop_duration is not None:
-            check_number(self.hop_duration, name="hop_duration", low=0, low_open=True)
+        for name, low in (("segment_duration", 0.0), ("hop_duration", SHORTEST_HOP)):
+            duration = getattr(self, name)
+            if duration is not None or name == "segment_duration":
+                check_number(duration, name=name, low=0, low_open=True, limit=LONGEST_SEGMENT, fix=MILLISECONDS)
+                check_number(duration, name=name, unit="s", low=low)
 
     def _check_warm_start(self) -> None:
         """Refuse to resume with a network other than that of the first fit."""

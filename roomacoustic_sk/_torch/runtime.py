@@ -8,21 +8,30 @@ import sys
 import sysconfig
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from sklearn.utils import check_random_state
 from torch import Tensor, nn
 
-from roomacoustic_sk._validation import ArgumentValueError
+from roomacoustic_sk._validation import ArgumentValueError, check_random_state, describe, restated
 
 COMPILING_STEPS = 2_000
 """Number of training steps from which compiling pays: it takes 5 to 30 s and saves about 20 ms per step of 72 clips."""
 
-_ONE_AT_A_TIME = threading.RLock()
+_one_at_a_time = threading.RLock()
+
+
+def _unlock_in_child() -> None:
+    """Give a forked process a lock of its own: the thread that holds the parent's does not exist there."""
+    global _one_at_a_time
+    _one_at_a_time = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork
+    os.register_at_fork(after_in_child=_unlock_in_child)
 
 
 def resolve_device(device: Any) -> torch.device:
@@ -37,12 +46,15 @@ def resolve_device(device: Any) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         resolved = torch.device(device)
-    except (RuntimeError, TypeError) as error:
+    except (RuntimeError, TypeError, ValueError, OverflowError) as error:
         raise ArgumentValueError(
-            f'device must be "auto" or a torch device such as "cpu" or "cuda", got {device!r}.'
+            f'device must be "auto" or a torch device such as "cpu" or "cuda", got {describe(device)}.'
         ) from error
     if resolved.type == "cuda" and not torch.cuda.is_available():
         raise ArgumentValueError(f'device must be available, got {device!r} without CUDA. Use device="auto".')
+    if resolved.type != "cpu":
+        with restated(f'device must be available to compute on, got {device!r}; use device="auto"'):
+            torch.ones(1, device=resolved).item()
     return resolved
 
 
@@ -91,13 +103,44 @@ def full_precision(x: Tensor) -> torch.autocast:
 
 
 @contextmanager
-def seeded(random_state: np.random.RandomState) -> Iterator[None]:
-    """Seed torch inside the block and restore its global generators afterwards.
+def isolated() -> Iterator[None]:
+    """Compute inside the block as torch does by default, whatever default the user or another library has set.
+
+    Gradients can be computed, new tensors are float32 on the CPU, and operations keep their number format. Of these,
+    only the default number format is shared by all threads; it is set back at the end, and only if it was another one.
+    """
+    dtype = torch.get_default_dtype()
+    with ExitStack() as settings:
+        settings.enter_context(torch.inference_mode(False))
+        settings.enter_context(torch.enable_grad())
+        if torch.get_default_device().type != "cpu":  # every operation takes longer under a default device
+            settings.enter_context(torch.device("cpu"))
+        for device_type in ("cpu", "cuda"):
+            if torch.is_autocast_enabled(device_type):
+                settings.enter_context(torch.autocast(device_type, enabled=False))
+        if dtype != torch.float32:
+            settings.enter_context(_one_at_a_time)
+            torch.set_default_dtype(torch.float32)
+            settings.callback(torch.set_default_dtype, dtype)
+        yield
+
+
+@contextmanager
+def seeded(random_state: np.random.RandomState, device: torch.device) -> Iterator[None]:
+    """Seed torch inside the block, on the CPU and on `device` alone, and restore its global generators afterwards.
 
     Only one thread may enter at a time, because all threads share these generators.
     """
-    with _ONE_AT_A_TIME, torch.random.fork_rng():
-        torch.manual_seed(draw_seed(random_state))
+    seed = draw_seed(random_state)
+    with _one_at_a_time, torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        if device.type == "cuda":
+            torch.default_generator.manual_seed(seed)
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
+        elif device.type == "cpu":
+            torch.default_generator.manual_seed(seed)
+        else:
+            torch.manual_seed(seed)
         yield
 
 

@@ -11,7 +11,8 @@ from scipy.special import softmax
 from sklearn.utils.multiclass import check_classification_targets
 from torch import Tensor, nn
 
-from roomacoustic_sk._validation import ArgumentValueError
+from roomacoustic_sk._sound import is_constant
+from roomacoustic_sk._validation import ArgumentValueError, check_flag, name_rows, restated
 
 
 class Regression:
@@ -31,8 +32,11 @@ class Regression:
     """
 
     def __init__(self, y: NDArray[Any], non_negative: bool) -> None:
-        self._single, self.non_negative = y.ndim == 1, non_negative
+        self._single, self.non_negative = y.ndim == 1, check_flag(non_negative, name="non_negative")
         targets = y.reshape(len(y), -1).astype(np.float64)
+        broken = np.flatnonzero(~np.isfinite(targets).all(axis=1))
+        if len(broken):
+            raise ArgumentValueError(f"y must be finite, got NaN or infinity in {name_rows(broken)}.")
         with np.errstate(over="ignore", invalid="ignore"):
             deviation = targets.std(axis=0)
         if not np.isfinite(deviation).all():
@@ -40,8 +44,23 @@ class Regression:
                 f"y must have values whose squares are finite, got a largest value of {np.abs(targets).max():.3g}. "
                 "Scale it."
             )
-        self._mean, self._scale = targets.mean(axis=0), np.where(deviation > 0, deviation, 1.0)
+        self._constant = is_constant(targets)
+        if (deviation[~self._constant] == 0).any():
+            raise ArgumentValueError(
+                f"y must have values whose squares are above 0, got a largest value of {np.abs(targets).max():.3g}. "
+                "Scale it."
+            )
+        self._mean, self._scale = targets.mean(axis=0), np.where(self._constant, 1.0, deviation)
         self.n_outputs = targets.shape[1]
+        self._check_sign(y)
+
+    def _check_sign(self, y: NDArray[Any]) -> None:
+        """Refuse negative targets if estimates cannot be negative."""
+        if self.non_negative and y.min() < 0:
+            raise ArgumentValueError(
+                f"non_negative must be False for negative targets, such as ratios in dB, got True and {y.min():.3g} in "
+                "y."
+            )
 
     def encode(self, y: NDArray[Any]) -> NDArray[np.float32]:
         """Return targets of shape (n_recordings, n_outputs) for the loss."""
@@ -55,6 +74,7 @@ class Regression:
                 f"{',' if self._single else f', {self.n_outputs}'}), to resume from it, got {y.shape}. Use "
                 "warm_start=False to start over."
             )
+        self._check_sign(y)
 
     def output_layer(self) -> nn.Module:
         """Return the last layer of the network."""
@@ -67,7 +87,7 @@ class Regression:
 
     def estimates(self, outputs: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return estimates in the targets' units and shape."""
-        values = outputs * self._scale + self._mean
+        values = outputs * np.where(self._constant, 0.0, self._scale) + self._mean
         if self.non_negative:
             values = np.maximum(values, 0.0)  # rounding may put a clamped output slightly below 0
         return values[:, 0] if self._single else values
@@ -95,7 +115,8 @@ class Classification:
     """
 
     def __init__(self, y: NDArray[Any]) -> None:
-        check_classification_targets(y)
+        with restated("y must hold classes, not numbers of a continuous range, in one column"):
+            check_classification_targets(y)
         self.classes = np.unique(y)
         self.n_outputs = len(self.classes)
         if self.n_outputs < 2:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import resample_poly
 
+from roomacoustic_sk._recordings import mix_down
 from roomacoustic_sk._validation import ArgumentValueError, MissingFileError, check_number, check_sample_rate, warn
 from roomacoustic_sk.datasets._containers import find_parts
 from roomacoustic_sk.datasets._parts import Part, Truncated, Unclear, Window
@@ -415,7 +416,7 @@ def _read_frames(path: Path, first: int, n_frames: int, channel: int | None, inf
     import soundfile
 
     try:
-        samples = np.concatenate([np.empty(0, np.float32), *_read_parts(path, first, n_frames, channel, info)])
+        samples = np.concatenate([*_read_parts(path, first, n_frames, channel, info)] or [np.empty(0, np.float32)])
     except (soundfile.LibsndfileError, OSError) as error:
         if not path.is_file():
             raise MissingFileError(
@@ -427,6 +428,8 @@ def _read_frames(path: Path, first: int, n_frames: int, channel: int | None, inf
         audio_info(path)
         why = f"which is damaged: {len(samples)} of {n_frames} samples from {first} on could be decoded"
         raise _unreadable(path, why)
+    if samples.ndim == 2:
+        samples = mix_down(samples, name="path", where=shown(path))
     finite = np.isfinite(samples)
     if not finite.all():
         at = (first + finite.argmin()) / info.sample_rate
@@ -437,7 +440,7 @@ def _read_frames(path: Path, first: int, n_frames: int, channel: int | None, inf
 def _read_parts(
     path: Path, first: int, n_frames: int, channel: int | None, info: AudioInfo
 ) -> Iterator[NDArray[np.float32]]:
-    """Yield the samples of a stretch of a file, from one part after another."""
+    """Yield the samples of a stretch of a file, in all channels or in one, from one part after another."""
     end = 0
     for part, n_times in info.parts or ((None, info.n_times),):
         begin, end = end, end + n_times
@@ -447,7 +450,7 @@ def _read_parts(
         with _opened(path, part) as file:
             _skip(file, start)
             for frames in _blocks(file, stop - start):
-                yield frames.mean(axis=1) if channel is None else frames[:, channel]
+                yield frames if channel is None and frames.shape[1] > 1 else frames[:, channel or 0]
 
 
 def _skip(file: Any, n_frames: int) -> None:

@@ -11,7 +11,7 @@ from joblib import Parallel, delayed
 from numpy.random import RandomState
 from numpy.typing import NDArray
 from scipy.fft import irfft, next_fast_len, rfft
-from sklearn.utils import Bunch, check_random_state
+from sklearn.utils import Bunch
 from tqdm.auto import tqdm
 
 from roomacoustic_sk._labels import check_groups
@@ -19,9 +19,14 @@ from roomacoustic_sk._recordings import Recordings, check_waveforms, cut_segment
 from roomacoustic_sk._validation import (
     ArgumentTypeError,
     ArgumentValueError,
+    allocate,
     check_choice,
+    check_flag,
+    check_n_jobs,
     check_number,
+    check_random_state,
     check_sample_rate,
+    check_verbose,
     describe,
     door,
 )
@@ -126,7 +131,11 @@ def make_reverberant_speech(
     """
     check_choice(normalize, (None, "rms", "peak"), name="normalize")
     if snr is not None:
-        check_number(snr, name="snr (in dB)", low=-200, high=200)
+        check_number(snr, name="snr", unit="dB", low=-200, high=200, fix="Pass 10 * log10(ratio) of a ratio of powers.")
+    for name, flag in (("remove_delay", remove_delay), ("lazy", lazy)):
+        check_flag(flag, name=name)
+    n_jobs = check_n_jobs(n_jobs)
+    check_verbose(verbose)
     rooms = _check_rooms(rooms)
     speech = _check_speech(speech)
     if rooms.sample_rate != speech.sample_rate:
@@ -229,7 +238,7 @@ class ReverberantSpeech(Recordings):
 
 def _compute(clips: ReverberantSpeech, n_jobs: int | None, verbose: int) -> NDArray[np.float32]:
     """Return all clips, computed in threads."""
-    data = np.empty(clips.shape, dtype=np.float32)
+    data = allocate(clips.shape, name="rooms and speech (or n_samples)")
 
     def fill(indices: NDArray[np.intp]) -> None:
         data[indices] = clips.gather(indices)
@@ -269,7 +278,7 @@ def _check_rooms(rooms: Any) -> Bunch:
 def _check_speech(speech: Any) -> Bunch:
     """Return the segments as one float32 array, with checked ids and rate."""
     checked = Bunch(**_fields(speech, ("segments", "sample_rate", "source", "speaker"), "speech"))
-    segments = check_waveforms(checked.segments, name="speech.segments")
+    segments = check_waveforms(checked.segments, name="speech.segments", allow_constant=False)
     lengths = {len(segment) for segment in segments}
     if len(lengths) > 1:
         raise ArgumentValueError(

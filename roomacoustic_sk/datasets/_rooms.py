@@ -10,26 +10,54 @@ from typing import Any, NamedTuple
 import joblib
 import numpy as np
 import pandas as pd
-from sklearn.utils import Bunch, check_random_state
+from sklearn.utils import Bunch
 from sklearn.utils.validation import check_memory
 from tqdm import tqdm
 
 from roomacoustic_sk import acoustics
 from roomacoustic_sk._shoebox.images import HALF_FILTER
 from roomacoustic_sk._shoebox.responses import Hybrid, ImageSources, Response, ResponseSpec
-from roomacoustic_sk._shoebox.rooms import WALLS, Material, RoomRanges, TransmissionPath, check_ranges, draw_room
+from roomacoustic_sk._shoebox.rooms import (
+    WALLS,
+    Material,
+    RoomRanges,
+    TransmissionPath,
+    check_ranges,
+    draw_room,
+    shortest_reverberation,
+)
 from roomacoustic_sk._validation import (
+    MILLISECONDS,
+    PER_CENT,
     ArgumentValueError,
     SimulationError,
     check_choice,
+    check_flag,
+    check_n_jobs,
     check_number,
+    check_random_state,
     check_sample_rate,
+    check_verbose,
     describe,
     door,
+    restated,
 )
 
 MAX_DRAWS = 100
 """Maximum number of attempts to draw a room before giving up."""
+
+
+MOST_ROOMS = 1_000_000
+"""Largest number of rooms, and of responses in each."""
+
+LONGEST_RESPONSE = 100.0
+"""Longest duration of a response in s; longer ones are in ms."""
+
+HIGHEST_RATE = 400_000
+"""Highest sampling rate, in Hz; at higher ones a response of 10 s takes gigabytes."""
+
+LIVELIER = 1.5
+"""Factor by which Sabine's formula may overestimate, for which air absorption is the main reason."""
 
 
 class _Plan(NamedTuple):
@@ -194,6 +222,19 @@ def _choose_method(method: Any, hybrid: dict[str, Any], images: dict[str, Any]) 
     return named[method]
 
 
+def _check_absorption(ranges: RoomRanges, decay_range: str, max_duration: float) -> None:
+    """Refuse rooms none of which can decay within the longest duration: each would be drawn again and again."""
+    lower = acoustics.DECAY_RANGES[decay_range][1]
+    longest = max_duration * 60 / (10 - lower)  # reverberation time whose decay, and 10 dB more, fits
+    shortest = shortest_reverberation(ranges)
+    if shortest > LIVELIER * longest:
+        raise ArgumentValueError(
+            f"materials must absorb enough for a reverberation time of at most {longest:.3g} s, the longest that "
+            f"max_duration={max_duration:g} s holds, got about {shortest:.3g} s at least. Use more absorbing materials "
+            "or smaller rooms, or pass redraw=False to keep what does not converge."
+        )
+
+
 def _versions() -> str:
     import pyroomacoustics as pra
 
@@ -336,9 +377,15 @@ def simulate_rooms(
     (4, 2)
     """
     for name, value in (("n_rooms", n_rooms), ("n_rirs", n_rirs)):
-        check_number(value, name=name, low=1, integer=True)
-    for name, number in (("tolerance", tolerance), ("max_duration", max_duration)):
-        check_number(number, name=name, low=0, low_open=True)
+        check_number(value, name=name, low=1, limit=MOST_ROOMS, integer=True)
+    check_number(tolerance, name="tolerance", low=0, low_open=True, limit=1, fix=PER_CENT)
+    check_number(
+        max_duration, name="max_duration", unit="s", low=0, low_open=True, limit=LONGEST_RESPONSE, fix=MILLISECONDS
+    )
+    for name, flag in (("air_absorption", air_absorption), ("redraw", redraw)):
+        check_flag(flag, name=name)
+    n_jobs = check_n_jobs(n_jobs)
+    check_verbose(verbose)
     chosen = _choose_method(
         method,
         {"image_order": image_order, "n_rays": n_rays, "max_rays": max_rays, "receiver_reach": receiver_reach},
@@ -346,7 +393,7 @@ def simulate_rooms(
     )
     check_choice(decay_range, tuple(acoustics.DECAY_RANGES), name="decay_range")
     sample_rate = check_sample_rate(sample_rate)
-    check_number(sample_rate, name="sample_rate (in Hz)", low=4000)
+    check_number(sample_rate, name="sample_rate", unit="Hz", low=4000, limit=HIGHEST_RATE)
     ranges = check_ranges(
         length=length,
         width=width,
@@ -357,6 +404,8 @@ def simulate_rooms(
         scattering=scattering,
         sample_rate=sample_rate,
     )
+    if redraw:
+        _check_absorption(ranges, decay_range, max_duration)
     plan = _Plan(
         n_rirs=int(n_rirs),
         ranges=ranges if chosen.scatters else ranges._replace(scattering=(0.0, 0.0)),
@@ -366,7 +415,8 @@ def simulate_rooms(
         versions=_versions(),
     )
     seed = tuple(int(word) for word in check_random_state(random_state).randint(0, 2**31 - 1, size=4))
-    simulate = check_memory(os.fspath(memory) if isinstance(memory, os.PathLike) else memory).cache(_simulate_room)
+    with restated("memory must be None, the path of a folder or a joblib.Memory"):
+        simulate = check_memory(os.fspath(memory) if isinstance(memory, os.PathLike) else memory).cache(_simulate_room)
     jobs = (joblib.delayed(simulate)(plan, seed, index) for index in range(n_rooms))
     rooms = joblib.Parallel(n_jobs=n_jobs, return_as="generator")(jobs)
     shown = tqdm(rooms, desc="simulate_rooms", total=n_rooms, unit="room", disable=not verbose)

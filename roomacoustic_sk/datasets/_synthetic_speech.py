@@ -14,9 +14,16 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.random import Generator, RandomState
 from numpy.typing import NDArray
 from scipy.fft import irfft, next_fast_len, rfft
-from sklearn.utils import Bunch, check_random_state
+from sklearn.utils import Bunch
 
-from roomacoustic_sk._validation import check_number, check_sample_rate, door
+from roomacoustic_sk._validation import (
+    MILLISECONDS,
+    allocate,
+    check_number,
+    check_random_state,
+    check_sample_rate,
+    door,
+)
 
 Array = NDArray[np.float64]
 Spectrum = NDArray[np.complex128]
@@ -25,6 +32,7 @@ TICK = 0.005  # s, step of the tracks
 HOP = 0.010  # s, step of the filters
 SPREAD = 8  # length of a filtered frame in hops: formants ring about 40 ms
 SHORTEST = 0.3  # s, minimum duration of a segment; longer than any consonant
+LONGEST, HIGHEST_RATE = 600.0, 400_000  # s, Hz; the synthesis of a segment takes 30 times its memory
 RMS = 0.05  # root-mean-square of each segment
 BREATH_DB = -50.0  # noise under everything, relative to the segment: no recording has digital silence in its pauses
 FRICTION_GAIN = 4.0  # of unit white noise against the unit glottal source, before the filters
@@ -137,7 +145,7 @@ def make_speech(
     n_segments : int, default=64
         Number of segments, assigned to the speakers in turn.
     duration : float, default=4.0
-        Length of a segment in seconds, at least 0.3.
+        Length of a segment in seconds, from 0.3 to 600.
     sample_rate : int, default=16000
         Sampling rate in Hz, at least 8000.
     random_state : int, RandomState instance or None, default=None
@@ -177,13 +185,13 @@ def make_speech(
     """
     check_number(n_speakers, name="n_speakers", low=1, integer=True)
     check_number(n_segments, name="n_segments", low=n_speakers, integer=True)
-    check_number(duration, name="duration (in s)", low=SHORTEST)
+    check_number(duration, name="duration", unit="s", low=SHORTEST, limit=LONGEST, fix=MILLISECONDS)
     sample_rate = check_sample_rate(sample_rate)
-    check_number(sample_rate, name="sample_rate (in Hz)", low=8000)
+    check_number(sample_rate, name="sample_rate", unit="Hz", low=8000, limit=HIGHEST_RATE)
     seed = int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
-    voices = _make_voices(n_speakers, np.random.default_rng(seed))
     n_times = round(duration * sample_rate)
-    segments = np.empty((n_segments, n_times), dtype=np.float32)
+    segments = allocate((n_segments, n_times), name="n_segments, duration and sample_rate")
+    voices = _make_voices(n_speakers, np.random.default_rng(seed))
     for i in range(n_segments):
         rng = np.random.default_rng([seed, i])
         voice = voices[i % n_speakers]
