@@ -15,17 +15,25 @@ HEAD = prose("""
     Written by `python -m experiments report` from `experiments/results/`; `python -m experiments --help` lists the
     studies. Each result is a file with its command, commit, machine and seed.
 
-    Unless stated otherwise: an encoder is trained by contrast on a grid of simulated responses (RIRs) and segments of
-    LibriSpeech and then frozen; heads are trained on clips of 4 s of other talkers through other RIRs, and tested on
-    talkers that neither has heard, through the RIRs of the heads' training (*seen RIRs*) and in other rooms (*unseen
-    rooms*). Scores are Pearson's r, or accuracy for the volume (larger than 160 m³); mean ± standard deviation over
-    seeds. *log*: heads learn the logarithm. *mid*: mean of the 500 Hz and 1 kHz octaves.
+    Unless stated otherwise, each result takes three steps. An *encoder* (the network that turns a recording into 64
+    numbers, its embedding) is trained contrastively on simulated impulse responses (RIRs) and segments of LibriSpeech,
+    and is then frozen. *Heads* (small networks that estimate one parameter from an embedding) are trained on clips of
+    4 s of other talkers through other RIRs. The heads are tested on talkers that neither the encoder nor the heads
+    have heard: through the RIRs of the heads' training (*seen RIRs*) and in rooms that neither was trained on (*unseen
+    rooms*).
+
+    Scores are Pearson's r between estimated and true values or, for the volume, the accuracy of the answer to "is the
+    room larger than 160 m³?"; mean ± standard deviation over seeds (independent training runs). *soft*, *hard* and
+    *position-independent* are ways to build training batches ([guide](guide.md#batches)); tau is the temperature of
+    the contrastive loss. *supervised*: encoder and head trained end to end. *untrained*: heads on a randomly
+    initialised encoder. *decay slopes*: classical features with extra trees. *mean*: a constant prediction, whose r is
+    undefined and shown as 0. *log*: heads learn the logarithm. *mid*: mean of the 500 Hz and 1 kHz octave bands.
 """)
 LIMITATIONS = prose("""
-    Seeds draw weights, batches and heads; rooms and talkers are the same in all cells of Table 2, so the spread over
-    seeds understates the uncertainty. Not all of its cells have three seeds. All rooms are simulated shoeboxes. Results
-    are repeatable to the last bit only on the same machine with the same number of threads; rounding differences
-    change a training as much as another seed does.
+    Seeds set the initial weights, the batches and the heads. Rooms and talkers are the same in all cells of Table 2,
+    so the spread over seeds understates the uncertainty. Not all of its cells have three seeds. All rooms are
+    simulated shoeboxes. Results are repeatable to the last bit only on the same machine with the same number of
+    threads; rounding differences can change a result as much as a different seed.
 """)
 
 

@@ -183,20 +183,25 @@ def introduction(results: Sequence[Result]) -> str:
     sd = results[0].result["target_sd"]["seen RIRs"]
     return prose(f"""
         Written by `python -m experiments report` from {len(results)} finished cells of `python -m experiments table2`
-        ({describe(results[0].data)}). Each cell is a file in `experiments/results/table2/` with its seed, command,
-        commit and machine; cells that are missing have not been run. Mean ± standard deviation over seeds, which draw
-        weights, batches and heads; rooms and speech are the same in all cells. SD of the labels in the test:
-        RT60 {sd["rt60"]:.2f} s, C50 {sd["c50"]:.1f} dB.
+        ({describe(results[0].data)}). A cell is one configuration (network, sampling, tau, seed); each is a file in
+        `experiments/results/table2/` with its seed, command, commit and machine. Missing cells have not been run.
+        Values are mean ± standard deviation over seeds, which set the initial weights, the batches and the heads;
+        rooms and speech are the same in all cells. SD of the labels on seen RIRs: RT60 {sd["rt60"]:.2f} s, C50
+        {sd["c50"]:.1f} dB.
 
-        In brackets: the paper's figures, which are for seen RIRs. Its RMSE/SD is not printed; it is the RMSE over the
-        spread that RMSE and r imply, about {LABEL_SD["rt60"]} s and {LABEL_SD["c50"]} dB. *log*: heads learn the
-        logarithm. *mid*: mean of the 500 Hz and 1 kHz octave bands. *slopes*: decay slopes with extra trees. *mean*:
-        the training clips' mean, or the majority class. `experiments/data.py` says which rooms, speech and clips each
-        network learns from.
+        In brackets: the paper's figures, which are for seen RIRs. The paper does not report RMSE/SD; we divide its
+        RMSE by the standard deviation of the labels that its RMSE and r imply, about {LABEL_SD["rt60"]} s and
+        {LABEL_SD["c50"]} dB. *log*: heads learn the logarithm. *mid*: mean of the 500 Hz and 1 kHz octave bands.
+        *slopes*: extra trees on decay-slope features. *mean*: the mean of the training clips (its r is undefined and
+        shown as 0), or the majority class. Precision and recall are averaged over both classes. *paper-speech* and
+        *paper-varied* are `network="paper"` with encoders trained on 3 000 segments of varied speed, through 64 and
+        256 responses; *pooled-varied* likewise. `experiments/data.py` defines the rooms, speech and clips of each
+        network.
 
-        A claim of the paper is confirmed where the 95 % interval of the difference (t distribution over seeds) lies
-        above its margin, contradicted where it lies below, and otherwise undecided. *Contrastive* is the mean over the
-        samplings that were run. A temperature counts only where all seeds have all the cells that are compared.
+        A claim of the paper is *confirmed* if the whole 95 % interval of the difference (t distribution over seeds)
+        lies above the margin of the claim (0 if it names none), *contradicted* if it lies below, and *undecided*
+        otherwise. *Contrastive* is the mean over the samplings that were run. A temperature is used only if every cell
+        in the comparison was run for every seed.
     """)
 
 

@@ -54,6 +54,6 @@ class GridSearch(Study):
             `{results[0].command}`, {results[0].seconds["total"]:.0f} s: the logarithm of RT60 in unseen rooms,
             synthetic speech, mean and SD over the folds.
         """)
-        findings = prose("At so short a training the settings do not differ beyond the spread of the folds.")
+        findings = prose("With so little training, the settings differ by no more than the spread over the folds.")
         header = ["estimator", "sampling", "tau", "RMSE/SD", "±", "r", "fit [s]"]
         return section("Grid search", text, markdown(header, lines), findings)

@@ -78,16 +78,16 @@ class Memorisation(Study):
         header = ["task", "clips", "best epoch", "its loss, training / validation", "last loss"]
         header += ["seen RIRs", "unseen rooms"]
         text = prose("""
-            `network="paper"` with labels, on the clips of Table 2 and on three times as many, of the same responses
-            and talkers. Loss of C50: mean squared error over the variance; of the volume: cross-entropy. Scores: r of
-            C50, accuracy of the volume.
+            `network="paper"` trained end to end, on the clips of Table 2 and on three times as many clips of the same
+            responses and talkers. Loss of C50: mean squared error over the variance; of the volume: cross-entropy.
+            Scores: r of C50, accuracy of the volume.
         """)
         few = next(one.result for one in results if one.key["task"] == "volume" and one.key["times"] == 1)
         best = few["valid_loss"].index(min(few["valid_loss"]))
         findings = prose(f"""
             The network memorises the volume of its clips: training loss falls to {few["train_loss"][-1]:.2f}, but
             validation loss is lowest in epoch {best + 1} and rises to {few["valid_loss"][-1]:.2f}. Three times as many
-            clips lower the validation loss of both tasks, yet scores on new talkers improve little; the clips lack
-            talkers. Limitation: one seed.
+            clips lower the validation loss of both tasks, but scores on new talkers change little. We suspect that
+            more talkers are needed rather than more clips. Limitation: one seed.
         """)
         return section("Memorisation", text, markdown(header, lines), findings)

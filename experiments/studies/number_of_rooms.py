@@ -65,13 +65,15 @@ class NumberOfRooms(Study):
         ]
         r = {share: mean(table, "pearson_r", task="rt60", rooms=share) for share in SHARES}
         text = prose(f"""
-            Heads on the frozen encoder `{results[0].key["encoder"]}`, always the same number of clips, three seeds of
-            the heads, tested in the 50 unseen rooms of Table 2. The last line uses other rooms than Table 2.
+            Heads on the frozen encoder `{results[0].key["encoder"]}`, trained on the same number of clips in each
+            line; three seeds of the heads; tested in the 50 unseen rooms of Table 2. The {counts["quarter"][0]} and
+            {counts["half"][0]} rooms are part of the {counts["all"][0]} rooms of Table 2; the {counts["others"][0]}
+            are a different draw.
         """)
         findings = prose(f"""
             Broadband RT60 needs many rooms: r rises from {r["quarter"]:.3f} with {counts["quarter"][0]} rooms to
-            {r["all"]:.3f} with {counts["all"][0]} and {r["others"]:.3f} with {counts["others"][0]}, at the same number
-            of responses for the last two. C50 needs few. The volume is predicted by none. Limitation: one draw of
-            rooms, and the smaller sets are parts of the larger ones.
+            {r["all"]:.3f} with {counts["all"][0]} and {r["others"]:.3f} with {counts["others"][0]}, the last two with
+            the same number of responses. The last step does not help RT60 at mid frequencies or C50, for which a few
+            rooms are enough. No number of rooms is enough to predict the volume. Limitation: one draw of rooms each.
         """)
         return section("Number of rooms", text, markdown(["rooms", "responses", *TASKS.values()], rows), findings)

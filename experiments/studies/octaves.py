@@ -62,16 +62,23 @@ class Octaves(Study):
             ]
             for band, row in table.iterrows()
         ]
-        header = ["octave band", "mean T30 [s]", "r with broadband T30", "from it and higher: RMSE/SD", "r"]
+        header = [
+            "octave band",
+            "mean T30 [s]",
+            "r with broadband T30",
+            "from this band upwards: RMSE/SD",
+            "from this band upwards: r",
+        ]
         text = prose("""
-            True decay times of the octave bands of the 1 000 responses that heads learn from; the last columns are
-            extra trees that estimate broadband RT60 in the unseen rooms from a band and all higher ones. No speech is
-            involved.
+            T30 in octave bands, computed from the 1 000 impulse responses that heads are trained on; no speech is
+            involved. The last two columns show how well extra trees estimate broadband RT60 in the unseen rooms from
+            the T30 of that band and of all higher bands.
         """)
         findings = prose(f"""
-            The lowest octaves, which decay most slowly, determine broadband RT60: from 500 Hz upwards r is only
-            {table.loc[500, "pearson_r"]:.2f}. Speech has little energy below, so broadband RT60 is a hard target. The
-            tables therefore also have RT60 *mid*, the mean of the 500 Hz and 1 kHz octaves (ISO 3382-1, Annex A).
+            The lowest octaves, which decay most slowly, determine broadband RT60: using only octaves from 500 Hz
+            upwards, r is {table.loc[500, "pearson_r"]:.2f}. Speech has almost no energy in the 63 Hz octave and, for
+            higher voices, little at 125 Hz, so broadband RT60 is a hard target. The tables therefore also give RT60
+            *mid*, the mean of T30 in the 500 Hz and 1 kHz octave bands, the usual single-number value of ISO 3382-1.
         """)
         return section("Octave bands and broadband RT60", text, markdown(header, rows), findings)
 

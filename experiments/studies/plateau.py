@@ -85,19 +85,21 @@ class Plateau(Study):
                     f"{key.tau:g}",
                     "removed" if key.travel_time is None else "left in",
                     str(len(train)),
-                    "never" if left is None else f"epoch {left}",
+                    "not in these epochs" if left is None else f"epoch {left}",
                     f"{train[-1]:.2f} / {valid[-1]:.2f}",
                 ]
             )
         text = prose(f"""
-            The loss starts at chance, ln 71 = {CHANCE}, where all embeddings are alike. `network="paper"`, 64
-            responses, {SEGMENTS["paper"]} segments. Off the plateau: training loss below {CHANCE - 0.06:.2f}.
+            If all embeddings are alike, each of the 71 other clips in a batch of 72 is as likely as any other to be
+            the match, so the loss starts at its chance level, ln 71 = {CHANCE}. `network="paper"`, 64 responses,
+            {SEGMENTS["paper"]} segments. Off the plateau: training loss below {CHANCE - 0.06:.2f}.
         """)
         findings = prose("""
-            The sampling decides. In hard batches, other responses carry the same words, and this network describes
-            words first; collapsing the embedding is then the quickest way down. Soft batches get it off the plateau,
-            and hard ones can follow: `fit` with `sampling="soft"`, then, with `warm_start=True`, with
-            `sampling="hard"`. Limitation: one seed each.
+            Within these few epochs, the sampling decides. In a hard batch, clips with different responses contain the
+            same words. This network appears to encode the words first, which does not help there, so the loss falls
+            most quickly if all embeddings become alike. Soft batches take it off the plateau, and hard batches can
+            follow: call `fit` with `sampling="soft"` and `warm_start=True`, then set `sampling="hard"` and call `fit`
+            again. Limitation: one seed each.
         """)
         header = ["sampling", "tau", "travel time", "epochs", "off the plateau", "last loss, training / validation"]
         return section("The plateau", text, markdown(header, lines), findings)

@@ -87,12 +87,12 @@ class Precision(Study):
             lines.append([network, TASKS[task], test, *shown])
         header = ["network", "task", "test", "float32", "fast", "difference", "SD over seeds"]
         text = prose("""
-            Encoders in plain float32, not compiled, against the fast defaults (bfloat16 where the processor has it,
+            Encoders trained in float32, not compiled, against the fast defaults (bfloat16 if the processor has it,
             compiled); hard sampling, tau 0.1, three seeds, heads on fewer clips than in Table 2. r, and accuracy of
             the volume.
         """)
         findings = prose(f"""
-            {n_noise} of the {len(lines)} differences are within twice their standard error. Use
-            `precision="float32"` where the last hundredth of r matters. Limitation: three seeds.
+            {n_noise} of the {len(lines)} differences are within twice their standard error. Use `precision="float32"`
+            if a few hundredths of r matter. Limitation: three seeds.
         """)
         return section("Fast number formats", text, markdown(header, lines), findings)

@@ -62,10 +62,11 @@ class Quickstart(Study):
             `--network pooled`, at an earlier commit and with hard batches, gave r of {pooled["RT60 [s]"]} for RT60 and
             {pooled["C50 [dB]"]} for C50 (seen RIRs / unseen rooms).
 
-            *Travel time left in* (`--network paper --keep-delay`, an earlier commit): clips then begin with as much
-            silence as the sound travels. That tells responses apart, so the validation loss falls to
-            {min(by_network["paper"].result["valid_loss"]):.2f}, but the embedding says little of reverberation: r of
-            {paper["RT60 [s]"]} for RT60 and {paper["C50 [dB]"]} for C50. Limitation: one seed each.
+            *Travel time left in* (`--network paper --keep-delay`, an earlier commit): each clip then starts with
+            silence for as long as the sound takes to reach the microphone. That distinguishes responses, so the
+            validation loss falls to {min(by_network["paper"].result["valid_loss"]):.2f}, but the embedding says little
+            about reverberation: r of {paper["RT60 [s]"]} for RT60 and {paper["C50 [dB]"]} for C50. Limitation: one
+            seed each.
         """)
         return section("The quickstart on LibriSpeech", _sizes(default), _table(default), findings)
 
@@ -111,8 +112,10 @@ def _r(one: Result) -> dict[str, str]:
 def _sizes(one: Result) -> str:
     """Return how much was learned from, and the command."""
     counts = one.result["counts"]
+    names = {"upstream": "encoder training", "train": "head training"}
     parts = "; ".join(
-        f"{part}: {n['clips']} clips, {n['rirs']} RIRs of {n['rooms']} rooms, {n['speakers']} talkers"
+        f"{names.get(part, f'test, {part}')}: {n['clips']} clips, {n['rirs']} RIRs of {n['rooms']} rooms, "
+        f"{n['speakers']} talkers"
         for part, n in counts.items()
     )
     threads = f"{one.machine['threads']} thread{'s' if one.machine['threads'] != 1 else ''}"

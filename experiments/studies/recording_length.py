@@ -81,15 +81,15 @@ class RecordingLength(Study):
         rows = [[TASKS[t], test, *(error(t, test, length) for length in lengths)] for t in tasks for test in TESTS]
         seen, unseen = TESTS
         text = prose(f"""
-            RMSE/SD of the frozen encoder `{results[0].key["encoder"]}` with heads trained on clips of 4 s;
-            {n_speakers} talkers through {N_RESPONSES} responses of each test. Beyond {SECONDS[-1]} s, estimates of
-            several talkers at the same place are averaged.
+            RMSE/SD with the frozen encoder `{results[0].key["encoder"]}` and heads trained on clips of 4 s. Each test
+            uses {n_speakers} talkers and {N_RESPONSES} responses. Up to {SECONDS[-1]} s one talker is heard; beyond
+            that, the estimates from several talkers through the same response are averaged.
         """)
         findings = prose(f"""
-            From 4 s to 12 s the error of RT60 falls from {error("rt60", seen, "4 s")} to
-            {error("rt60", seen, "12 s")} SD on seen RIRs, but only from {error("rt60", unseen, "4 s")} to
-            {error("rt60", unseen, "12 s")} SD in unseen rooms, where more rooms to learn from help instead. Record at
-            least 8 s, and pass recordings whole: `transform` averages over segments.
+            From 4 s to 12 s the error of RT60 falls from {error("rt60", seen, "4 s")} to {error("rt60", seen, "12 s")}
+            SD on seen RIRs, but only from {error("rt60", unseen, "4 s")} to {error("rt60", unseen, "12 s")} SD in
+            unseen rooms; there, training on more rooms helps more. Record at least 8 s, and pass whole recordings:
+            `transform` averages over their segments.
         """)
         picture = "![RMSE/SD against seconds](figures/recording_length.png)"
         return section("Recording length", text, markdown(["task", "test", *lengths], rows), picture, findings)

@@ -65,8 +65,15 @@ class SameNumbers(Study):
             [one.commit, one.key["commit"], str(one.result["arrays"]), f"{one.result['largest_difference']:.3g}"]
             for one in results
         ]
-        text = prose("Small fixed trainings, simulations and labels, each compared with an earlier commit, one thread.")
-        return section("The same numbers", text, markdown(["commit", "before", "arrays", "largest difference"], lines))
+        text = prose("""
+            A fixed set of small training runs, simulations and labels, computed with one thread and compared with the
+            results of an earlier commit. A largest difference of 0 means identical to the last bit.
+        """)
+        return section(
+            "Reproducibility across commits",
+            text,
+            markdown(["commit", "before", "arrays", "largest difference"], lines),
+        )
 
 
 def numbers_of(package: Path, folder: Path) -> dict[str, np.ndarray]:

@@ -104,15 +104,20 @@ class SamplingRates(Study):
         ]
         header = ["task", "test", *(f"{rate / 1000:g} kHz" for rate in rates), "seeds at 16 kHz"]
         text = prose("""
-            The quickstart's small size with the default network, the same clips resampled, three seeds. Mean r on new
-            talkers; last column: range over seeds at 16 kHz.
+            The quickstart at `--size small` with the default network, on the same clips resampled from 16 kHz, so that
+            the higher rates contain nothing above 8 kHz; three seeds. Mean r on new talkers; last column: range over
+            seeds at 16 kHz.
         """)
         inside = 0
-        for task, test, rate in product(JUDGED, TESTS, rates):
+        others = [rate for rate in rates if rate != 16_000]
+        for task, test, rate in product(JUDGED, TESTS, others):
             r = mean(table, "pearson_r", task=task, test=test, rate=rate)
             seeds = select(table, task=task, test=test, rate=16_000)["pearson_r"]
             inside += seeds.min() <= r <= seeds.max()
-        findings = f"{inside} of the {len(lines) * len(rates)} means lie within the range of the seeds at 16 kHz."
+        findings = (
+            f"{inside} of the {len(lines) * len(others)} means at the other rates lie within the range of the seeds at "
+            "16 kHz."
+        )
         return section("Other sampling rates", text, markdown(header, lines), findings)
 
 

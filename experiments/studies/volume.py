@@ -74,16 +74,16 @@ class Volume(Study):
         best = found["responses", "others", "unseen"]
         low, high = found["responses", "seen", "unseen"]["accuracy_interval"]
         text = prose(f"""
-            Is a room larger than {LARGE_ROOM:g} m³? Extra trees on all ISO 3382-1 parameters of the true responses,
-            broadband and in octave bands, against heads on embeddings of speech. Intervals: bootstrap over the tested
+            Is a room larger than {LARGE_ROOM:g} m³? Extra trees on all parameters of the true responses, broadband and
+            in octave bands, are compared with heads on embeddings of speech. Intervals: bootstrap over the tested
             rooms.
         """)
         findings = prose(f"""
-            Even the true responses' parameters say little about the volume of an unseen room:
-            {100 * best["accuracy"]:.1f} % at best in the {best["test_rooms"]} unseen rooms. So estimates from speech
-            cannot be expected to do better by way of these parameters. Limitations: {best["test_rooms"]} rooms decide
-            little (an interval {100 * (high - low):.0f} points wide), and early reflections, echo density and modes
-            were not tried.
+            Even the exact parameters of the responses say little about the volume of an unseen room:
+            {100 * best["accuracy"]:.1f} % at best in the {best["test_rooms"]} unseen rooms. A method that estimates
+            these parameters from speech cannot be expected to do better. Limitations: {best["test_rooms"]} rooms are
+            too few to settle the question (the interval for 100 rooms is {100 * (high - low):.0f} points wide), and
+            early reflections, echo density and room modes were not tried.
         """)
         return section("Volume of unseen rooms", text, markdown(header, rows), findings)
 
