@@ -21,8 +21,8 @@ OURS = "roomacoustic_sk"
 TEXT = Template("""\
 # Speed and memory
 
-How long each part takes and how much memory it needs, beside a reference implementation of the same computation. This
-page is written by `python -m benchmarks.report` from the files in `benchmarks/results/`.
+This page compares the time and memory of each part with those of a reference implementation of the same computation. It
+is written by `python -m benchmarks.report` from the files in `benchmarks/results/`.
 
 ## How it is measured
 
@@ -32,24 +32,26 @@ pytest benchmarks --benchmark-json=benchmarks/results/my_machine.json
 python -m benchmarks.report
 ```
 
-- **The same computation.** Before anything is timed, each benchmark checks that both implementations agree: networks
-  get the same weights and must give the same embeddings, loss and gradient, and a head trained from the same weights
-  the same estimates; convolutions, spectrograms and decay parameters must agree within the tolerances given there. Rays
-  are random, so simulations agree within 15 % of the reverberation time, in rooms with the same absorption everywhere.
-  `benchmarks/reference.py` has the networks and trainings, by skorch with its default loader, in float32, and
-  pytorch-metric-learning; elsewhere the reference is a loop over SciPy, pyrato or pyroomacoustics.
-- **In turn.** On a busy machine, seconds vary more than ratios. So implementations take turns (`--turns`),
-  and a ratio is that of the medians within one turn. The tables give the median over the turns, and the range in
-  brackets.
-- **Memory** is the peak of a process of its own, as Linux reports it. *Before* is what the process held when the task
-  began: imports and input. The stores share the samples of some recordings, so they take little disk; what is measured
-  is decoding and memory, not how fast a disk is.
+- **The same computation.** Before anything is timed, each benchmark checks that both implementations agree. Networks
+  are given the same weights and must return the same embeddings, loss and gradient; heads trained from the same
+  initial weights must return the same estimates; convolutions, spectrograms and decay parameters must agree within the
+  tolerances in the code. Ray tracing is random, so for simulations the check is looser: the reverberation times must
+  agree within 15 %, in rooms with uniform absorption. The reference networks and training are in
+  `benchmarks/reference.py`; they use skorch with its default data loader, pytorch-metric-learning, and float32. For all
+  other tasks, the reference is a loop that calls SciPy, pyrato or pyroomacoustics.
+- **In turn.** On a busy machine, seconds vary more than ratios. So the implementations are timed alternately, in
+  several turns (`--turns`). In each turn, the ratio of their median times is taken. The tables give the median of these ratios
+  and, in brackets, their range.
+- **Memory** is the peak of a separate process, as Linux reports it. *Before*: memory in use when the task began
+  (imports and input). *Beyond*: what the task added at its peak. Benchmarks of on-disk stores (Zarr, HDF5) repeat the same few
+  recordings to save disk space; they measure decoding and memory, not the speed of a disk.
 - **Threads.** Set `OMP_NUM_THREADS=1` on a busy machine: two threads that share one free core wait for each other.
-- **Other processors.** `ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2` makes a newer processor compute as one with
-  AVX2 alone. Results record both variables and the processor's flags. Where the processor computes in bfloat16,
-  training does too (`precision="auto"`), and the reference does not.
+- **Other processors.** `ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2` makes a newer processor behave like one
+  that has only AVX2. Results record both variables and the processor's flags. On a processor with bfloat16, training uses
+  it (`precision="auto"`) and the reference does not, so the ratio includes the change of number format.
 
-What follows is one section for each machine; figures of different machines are never in one table.
+There is one section per machine, with the benchmarks that were run on it; figures of different machines are never in
+the same table.
 
 $sections""")
 
