@@ -34,21 +34,21 @@ python -m benchmarks.report
 
 - **The same computation.** Before anything is timed, each benchmark checks that both implementations agree. Networks
   are given the same weights and must return the same embeddings, loss and gradient; heads trained from the same
-  initial weights must return the same estimates; convolutions, spectrograms and decay parameters must agree within the
-  tolerances in the code. Ray tracing is random, so for simulations the check is looser: the reverberation times must
-  agree within 15 %, in rooms with uniform absorption. The reference networks and training are in
-  `benchmarks/reference.py`; they use skorch with its default data loader, pytorch-metric-learning, and float32. For all
-  other tasks, the reference is a loop that calls SciPy, pyrato or pyroomacoustics.
+  initial weights must return the same estimates; convolutions, spectrograms and decay parameters must agree within
+  the tolerances in the code. Ray tracing is random, so for simulations the check is looser: the reverberation times
+  must agree within 15 %, in rooms with uniform absorption. The reference networks and training are in
+  `benchmarks/reference.py`; they use skorch with its default data loader, pytorch-metric-learning, and float32. For
+  all other tasks, the reference is a loop that calls SciPy, pyrato or pyroomacoustics.
 - **In turn.** On a busy machine, seconds vary more than ratios. So the implementations are timed alternately, in
-  several turns (`--turns`). In each turn, the ratio of their median times is taken. The tables give the median of these ratios
-  and, in brackets, their range.
+  several turns (`--turns`). In each turn, the ratio of their median times is taken. The tables give the median of
+  these ratios and, in brackets, their range.
 - **Memory** is the peak of a separate process, as Linux reports it. *Before*: memory in use when the task began
-  (imports and input). *Beyond*: what the task added at its peak. Benchmarks of on-disk stores (Zarr, HDF5) repeat the same few
-  recordings to save disk space; they measure decoding and memory, not the speed of a disk.
+  (imports and input). *Beyond*: what the task added at its peak. Benchmarks of on-disk stores (Zarr, HDF5) repeat the
+  same few recordings to save disk space; they measure decoding and memory, not the speed of a disk.
 - **Threads.** Set `OMP_NUM_THREADS=1` on a busy machine: two threads that share one free core wait for each other.
 - **Other processors.** `ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2` makes a newer processor behave like one
-  that has only AVX2. Results record both variables and the processor's flags. On a processor with bfloat16, training uses
-  it (`precision="auto"`) and the reference does not, so the ratio includes the change of number format.
+  that has only AVX2. Results record both variables and the processor's flags. On a processor with bfloat16, training
+  uses it (`precision="auto"`) and the reference does not, so the ratio includes the change of number format.
 
 There is one section per machine, with the benchmarks that were run on it; figures of different machines are never in
 the same table.

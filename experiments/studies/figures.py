@@ -97,7 +97,7 @@ def _project(embeddings: np.ndarray, seed: int) -> np.ndarray:
     try:
         from umap import UMAP
     except ImportError as error:
-        raise RefusedError('Figure 4 needs umap-learn: pip install -c constraints.txt ".[benchmarks]"') from error
+        raise RefusedError('Figure 4 needs umap-learn: pip install -c constraints.txt ".[experiments]"') from error
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # umap passes on a deprecated argument of scikit-learn
         return np.asarray(UMAP(metric="cosine", random_state=seed, n_jobs=1).fit_transform(embeddings), dtype=float)
