@@ -49,7 +49,10 @@ def number(kind: Any) -> Any:
 
     def take(text: str) -> Any:
         try:
-            return kind(text)
+            value = kind(text)
+            if value < 0:
+                raise ValueError(f"must not be negative, got {text!r}")
+            return value
         except ValueError as error:
             reason = str(error) if str(error).startswith("must") else f"must be of type {kind.__name__}, got {text!r}"
             raise argparse.ArgumentTypeError(reason) from error
@@ -79,12 +82,16 @@ def _add_options(command: argparse.ArgumentParser, study: Study) -> None:
         command.add_argument(
             "--speech", type=existing_folder, help="folder of real speech, e.g. LibriSpeech; synthetic if not given"
         )
-    command.add_argument("--size", choices=SIZES, default="paper", help="tiny: minutes, to see that it works")
+    command.add_argument(
+        "--size", choices=SIZES, default="paper", help="tiny: some minutes per result, to see that it works"
+    )
     command.add_argument(
         "--cache", type=Path, default=REPOSITORY / "results" / "cache", help="folder of simulated rooms and encoders"
     )
     command.add_argument(
-        "--output", type=Path, help="folder of results; if not given, experiments/results or, for trials, results"
+        "--output",
+        type=Path,
+        help="folder of results; if not given, experiments/results or, for trials, results/experiments",
     )
     for field, values in _grid(study).items():
         kind = study.free.get(field)
@@ -234,7 +241,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if args.command == "report":
             return write_report(args.results, check=args.check)
         run_study(args, arguments)
-    except RefusedError as error:
+    except (RefusedError, NotADirectoryError, IsADirectoryError, FileNotFoundError, PermissionError) as error:
         print(f"python -m experiments {args.command}: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

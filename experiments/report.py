@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -29,6 +30,9 @@ HEAD = prose("""
     initialised encoder. *decay slopes*: classical features with extra trees. *mean*: a constant prediction, whose r is
     undefined and shown as 0. *log*: heads learn the logarithm. *mid*: mean of the 500 Hz and 1 kHz octave bands.
 """)
+TRIAL = prose("""
+    Results of a trial. The sentences were written for the committed results and need not hold for these.
+""")
 LIMITATIONS = prose("""
     Seeds set the initial weights, the batches and the heads. Rooms and talkers are the same in all cells of Table 2,
     so the spread over seeds understates the uncertainty. Not all of its cells have three seeds. All rooms are
@@ -43,21 +47,28 @@ def read(folder: Path) -> dict[str, list[Result]]:
     return {name: results for name, results in found.items() if results}
 
 
-def results_page(results: dict[str, list[Result]]) -> str:
-    """Return the page with a section for each study."""
-    parts = ["# Results", HEAD]
+def results_page(results: dict[str, list[Result]], *, trial: bool) -> str:
+    """Return the page with a section for each study; in that of a trial, sections may be missing."""
+    parts = ["# Results", TRIAL if trial else HEAD]
     for name, of_study in results.items():
         try:
-            parts.append(STUDIES[name].section(of_study))
-        except (KeyError, IndexError, StopIteration) as error:
-            raise RefusedError(f"The section of {name} needs a result that is missing: {error}.") from error
+            text = STUDIES[name].section(of_study)
+            if re.search(r"\bnan\b", text):
+                raise RefusedError(f"The section of {name} needs a result that is missing.")
+        except (KeyError, IndexError, StopIteration, ValueError, RefusedError) as error:
+            problem = str(error) if isinstance(error, RefusedError) else f"The section of {name} needs more: {error!r}."
+            if not trial:
+                raise RefusedError(problem) from error
+            text = f"*{problem}*"
+        parts.append(text)
     return "\n\n".join([*parts, "## Limitations", LIMITATIONS]) + "\n"
 
 
 def pages(folder: Path) -> dict[str, str]:
     """Return the text of each page by its name."""
     results = read(folder)
-    return {"table2.md": table2_page.page(results.get("table2", [])), "results.md": results_page(results)}
+    trial = folder.resolve() != COMMITTED
+    return {"table2.md": table2_page.page(results.get("table2", [])), "results.md": results_page(results, trial=trial)}
 
 
 def write_report(folder: Path, *, check: bool) -> int:
@@ -72,7 +83,14 @@ def write_report(folder: Path, *, check: bool) -> int:
         elif not check:
             path.write_text(text)
             print(path)
-    if not check:
+    if check:
+        named = {docs / name for text in pages(folder).values() for name in re.findall(r"\((figures/[^)]+)\)", text)}
+        for path in sorted(path for path in named if not path.exists()):
+            differing += 1
+            print(f"{path} is missing. Run python -m experiments report.", file=sys.stderr)
+        if not differing:
+            print("All pages are what the results give, and all figures are there (their pixels are not compared).")
+    else:
         for path in draw_all(read(folder), docs / "figures"):
             print(path)
     return int(differing > 0)

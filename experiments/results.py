@@ -95,13 +95,13 @@ def load(path: Path) -> Result:
     """Return the result in a file; anything else is refused with its name and the reason."""
     try:
         fields = json.loads(path.read_text())
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         raise RefusedError(f"{path} is not a result: {error}. Delete it and run the study again.") from error
     problem = _problem(fields)
     if problem is None and (fields["study"], name_of(fields["key"], fields["seed"])) != (path.parent.name, path.stem):
         problem = f"study, key and seed must be those of its path, got {fields['study']}, {fields['key']}"
     if problem:
-        raise RefusedError(f"{path} is not a result: {problem}.")
+        raise RefusedError(f"{path} is not a result: {problem}. Delete it and run the study again.")
     return Result(**fields)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import pandas as pd
 
-from experiments.results import Result
+from experiments.results import RefusedError, Result
 
 SAMPLINGS = ("soft", "hard", "position_independent")
 TESTS = ("seen RIRs", "unseen rooms")
@@ -59,6 +59,13 @@ def score(table: pd.DataFrame, task: str, **values: object) -> str:
 def mean(table: pd.DataFrame, column: str, **values: object) -> float:
     """Return the mean of a column over the lines with these values."""
     return float(select(table, **values)[column].mean())
+
+
+def verdict(sentence: str, *, holds: bool) -> str:
+    """Return a sentence of the report, refused if the results no longer support it."""
+    if not holds:
+        raise RefusedError(f"the results no longer support the sentence {sentence!r}. Rewrite it")
+    return sentence
 
 
 def span(values: Iterable[float], digits: int = 3) -> str:

@@ -82,7 +82,10 @@ def _projected(folder: Path, key: Picture, method: str) -> dict[str, Any]:
     cell = Cell(network=str(key.network), method=method, tau=0.1, seed=key.seed)
     path = folder / f"{cell.name}.npz"
     if not path.exists():
-        raise RefusedError(f"{path} must exist. Run python -m experiments table2 first.")
+        settings = f"--network {cell.network} --method {method} --tau {cell.tau:g} --seed {cell.seed}"
+        raise RefusedError(
+            f"{path} must exist. Run python -m experiments table2 {settings} first, with the same --size and --output."
+        )
     with np.load(path, allow_pickle=False) as kept:
         plane = _project(kept["embeddings"].astype(np.float32), key.seed)
         labels = {label: kept[label] for label in CLUSTERS}

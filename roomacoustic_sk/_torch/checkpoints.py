@@ -38,7 +38,8 @@ def check_checkpoint_dir(checkpoint_dir: Any, random_state: Any) -> None:
         return
     if not isinstance(checkpoint_dir, (str, os.PathLike)) or not str(checkpoint_dir):
         raise ArgumentTypeError(f"checkpoint_dir must be None or the path of a folder, got {describe(checkpoint_dir)}.")
-    if Path(checkpoint_dir).exists() and not Path(checkpoint_dir).is_dir():
+    folder = Path(checkpoint_dir).expanduser()
+    if folder.exists() and not folder.is_dir():
         raise ArgumentValueError(f"checkpoint_dir must be a folder, got the file {str(checkpoint_dir)!r}.")
     if random_state is None:
         raise ArgumentValueError(
@@ -108,6 +109,8 @@ class FitCheckpoint(Checkpoint):
             monitor=None, f_params=None, f_optimizer=None, f_criterion=None, f_history=None, event_name=None
         )
         self.state = _load(path) if path.exists() else None
+        for left in path.parent.glob(f"{path.stem}.*.unfinished"):  # of a process that was killed while it wrote
+            left.unlink(missing_ok=True)
 
     @property
     def n_epochs(self) -> int:

@@ -206,7 +206,7 @@ class TrainedEstimator(BaseEstimator):
         """Return the checkpoint of a fit, named after everything that the fit depends on."""
         if self.checkpoint_dir is None:
             return None
-        folder = Path(self.checkpoint_dir)
+        folder = Path(self.checkpoint_dir).expanduser()
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
