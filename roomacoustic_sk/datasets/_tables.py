@@ -218,9 +218,7 @@ def warn_of_lookalikes(labels: Iterable[str]) -> None:
     doubles = sorted(sorted(names) for names in alike.values() if len(names) > 1)
     if doubles:
         listed = "; ".join(" and ".join(map(repr, names)) for names in doubles[:3])
-        warn(
-            f"rooms with labels that are almost alike count as different: {listed}. Unify them if they are one."
-        )
+        warn(f"rooms with labels that are almost alike count as different: {listed}. Unify them if they are one.")
 
 
 def warn_of_merged_rooms(rooms: Sequence[str], documented: pd.DataFrame) -> None:
