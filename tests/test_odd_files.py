@@ -5,7 +5,10 @@ from __future__ import annotations
 import io
 import os
 import pickle
+import signal
 import struct
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -189,17 +192,21 @@ def test_recordings_of_joined_files_can_be_pickled(tmp_path: Path) -> None:
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(data))[7], data[7])
 
 
-def test_an_interrupt_while_a_part_is_read_is_not_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from roomacoustic_sk.datasets import _parts
+def keep_loading(folder: Path) -> None:
+    end = time.monotonic() + 20
+    while time.monotonic() < end:
+        load_recordings(folder, duration=0.5)
 
-    def interrupted(*args: object) -> int:
-        raise KeyboardInterrupt
 
-    (tmp_path / "a.ogg").write_bytes(packed(SOUND, "OGG") * 2)
-    data = load_recordings(tmp_path, duration=0.5).data
-    monkeypatch.setattr(_parts, "min", interrupted, raising=False)
-    with pytest.raises(KeyboardInterrupt):
-        data[0]
+def test_an_interrupt_while_parts_are_read_is_not_lost(tmp_path: Path) -> None:
+    (tmp_path / "a.ogg").write_bytes(packed(SOUND, "OGG") * 20)
+    for delay in (0.11, 0.23, 0.37, 0.5):
+        timer = threading.Timer(delay, os.kill, [os.getpid(), signal.SIGINT])
+        begun = time.monotonic()
+        timer.start()
+        with pytest.raises(KeyboardInterrupt):
+            keep_loading(tmp_path)
+        assert time.monotonic() - begun < 5
 
 
 @pytest.mark.skipif(os.name == "nt", reason="names of files are text there")

@@ -6,11 +6,12 @@ import math
 import os
 import re
 import stat
+import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,8 @@ from roomacoustic_sk._recordings import mix_down
 from roomacoustic_sk._validation import ArgumentValueError, MissingFileError, check_number, check_sample_rate, warn
 from roomacoustic_sk.datasets._containers import find_parts
 from roomacoustic_sk.datasets._parts import Part, Truncated, Unclear, Window
+
+R = TypeVar("R")
 
 FORMATS = {  # suffix: libsndfile's name; suffixes that other kinds of files have as well (.mat, .htk, .sf) are left out
     ".aif": "AIFF", ".aifc": "AIFF", ".aiff": "AIFF", ".au": "AU", ".avr": "AVR", ".bwf": "WAV", ".caf": "CAF",
@@ -289,9 +292,9 @@ def _info_of_parts(path: Path, parts: Iterable[Part]) -> AudioInfo:
     """Decode a file part by part to find out its length."""
     formats, counted = [], list[tuple[Part, int]]()
     for part in parts:
-        with _opened(path, part) as file:
-            formats.append((file.samplerate, file.channels))
-            counted.append((part, sum(len(block) for block in _blocks(file, None))))
+        sample_rate, n_channels, n_times = _in_part(path, part, _measure)
+        formats.append((sample_rate, n_channels))
+        counted.append((part, n_times))
     if len(set(formats)) > 1:
         listed = " and ".join(f"{channels} channels at {rate} Hz" for rate, channels in dict.fromkeys(formats))
         raise Unclear(f"in which files of different formats are joined ({listed}). Split it")
@@ -301,20 +304,42 @@ def _info_of_parts(path: Path, parts: Iterable[Part]) -> AudioInfo:
     return info
 
 
-@contextmanager
-def _opened(path: Path, part: Part | None) -> Iterator[Any]:
-    """Open an audio file, or a part of it."""
+def _measure(file: Any) -> tuple[int, int, int]:
+    """Return the sampling rate, the number of channels and the length of an open file, which is decoded for it."""
+    return file.samplerate, file.channels, sum(len(block) for block in _blocks(file, None))
+
+
+def _in_part(path: Path, part: Part, work: Callable[[Any], R]) -> R:
+    """Do some work on a part of a file, opened as a file of its own.
+
+    It is done in another thread: libsndfile reads the part by calling Python, where a KeyboardInterrupt would be lost.
+    """
     import soundfile
 
-    window = None if part is None else Window(path, part)
+    window = Window(path, part)
+    results: list[R] = []
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            with window, soundfile.SoundFile(window) as file:
+                results.append(work(file))
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
     try:
-        with soundfile.SoundFile(_name(path) if window is None else window) as file:
-            yield file
-    finally:
-        if window is not None:
-            window.close()
-            if window.interrupt is not None:
-                raise window.interrupt
+        while thread.is_alive():
+            thread.join(1.0)
+    except BaseException:
+        window.stopped = True
+        raise
+    if window.error is not None:
+        raise window.error
+    if errors:
+        raise errors[0]
+    return results[0]
 
 
 def _blocks(file: Any, n_frames: int | None) -> Iterator[NDArray[np.float32]]:
@@ -441,16 +466,27 @@ def _read_parts(
     path: Path, first: int, n_frames: int, channel: int | None, info: AudioInfo
 ) -> Iterator[NDArray[np.float32]]:
     """Yield the samples of a stretch of a file, in all channels or in one, from one part after another."""
+    import soundfile
+
     end = 0
     for part, n_times in info.parts or ((None, info.n_times),):
         begin, end = end, end + n_times
         start, stop = max(first, begin) - begin, min(first + n_frames, end) - begin
         if start >= stop:
             continue
-        with _opened(path, part) as file:
-            _skip(file, start)
-            for frames in _blocks(file, stop - start):
-                yield frames if channel is None and frames.shape[1] > 1 else frames[:, channel or 0]
+        read = partial(_read_stretch, first=start, stop=stop, channel=channel)
+        if part is not None:
+            yield _in_part(path, part, read)
+            continue
+        with soundfile.SoundFile(_name(path)) as file:
+            yield read(file)
+
+
+def _read_stretch(file: Any, first: int, stop: int, channel: int | None) -> NDArray[np.float32]:
+    """Read frames of an open file, in all channels or in one."""
+    _skip(file, first)
+    blocks = _blocks(file, stop - first)
+    return np.concatenate([b if channel is None and b.shape[1] > 1 else b[:, channel or 0] for b in blocks])
 
 
 def _skip(file: Any, n_frames: int) -> None:

@@ -106,7 +106,9 @@ class Window(io.RawIOBase):
     def __init__(self, path: Path, part: Part) -> None:
         self._file, self._part, self._at = path.open("rb"), part, 0
         self._size = len(part.prefix) + part.size
-        self.interrupt: BaseException | None = None
+        self.stopped = False
+        """Whether nobody waits for the rest."""
+        self.error: BaseException | None = None
         """What was raised in a callback: C code cannot pass it on, so the caller does."""
 
     def readable(self) -> bool:
@@ -131,7 +133,7 @@ class Window(io.RawIOBase):
         """Read bytes into a buffer."""
         try:
             shift = len(self._part.prefix)
-            n_bytes = max(0, min(len(buffer), self._size - self._at))
+            n_bytes = 0 if self.stopped else max(0, min(len(buffer), self._size - self._at))
             data = bytearray(self._part.prefix[self._at : self._at + n_bytes])
             if len(data) < n_bytes:
                 self._file.seek(self._part.start + self._at + len(data) - shift)
@@ -144,7 +146,7 @@ class Window(io.RawIOBase):
             self._at += len(data)
             return len(data)
         except BaseException as error:
-            self.interrupt = error
+            self.error = error
             return 0
 
     def close(self) -> None:
