@@ -41,9 +41,7 @@ LOUD_OFFSET = 50.0
 
 MOST_CHANNELS = 8
 """Arrays with so few samples in each of their many rows are channels side by side."""
-
 LARGEST = float(np.finfo(np.float32).max)
-
 DIGEST_SAMPLES = 1 << 16
 """Samples that are read of a recording to recognise it."""
 
@@ -134,8 +132,7 @@ def check_waveforms(
     lowest, highest = np.array([_range(waveform) for waveform in waveforms]).T
     _check_ranges(lowest, highest, name, name_rows, allow_silent)
     if not allow_constant:
-        several = np.array([len(waveform) > 1 for waveform in waveforms])
-        check_offsets(lowest, highest, name, name_rows, several)
+        check_offsets(lowest, highest, name, name_rows, np.array([len(waveform) > 1 for waveform in waveforms]))
     return waveforms
 
 
@@ -186,8 +183,8 @@ def check_shape(shape: tuple[int, ...], described: str, name: str) -> None:
     if len(shape) != 2:
         fix = f" Reshape your data with {name}.reshape(1, -1) if it is one recording." if len(shape) == 1 else ""
         if len(shape) == 3:
-            channel = f"{name}[:, :, 0]" if shape[2] <= shape[1] else f"{name}[:, 0]"
-            fix = f" Choose a channel if these are recordings of several channels, e.g. {channel}."
+            channel = "[:, :, 0]" if shape[2] <= shape[1] else "[:, 0]"
+            fix = f" Choose a channel if these are recordings of several channels, e.g. {name}{channel}."
         raise ArgumentValueError(
             f"{name} must be a 2-D array (n_waveforms, n_times) or a list of 1-D arrays, got {described}.{fix}"
         )

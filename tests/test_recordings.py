@@ -87,7 +87,7 @@ def silent(*rows):
             X[None],
             ValueError,
             "X must be a 2-D array (n_rows, n_times) or a list of 1-D arrays, got an array of shape (1, 6, 10) and "
-            "dtype float64. Choose a channel if these are recordings of several channels, e.g. X[:, :, 0].",
+            "dtype float64. Choose a channel if these are recordings of several channels, e.g. X[:, 0].",
         ),
         (
             [X, X],

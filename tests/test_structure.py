@@ -202,16 +202,20 @@ LINES_OF_A_TEST_FILE = 600
 CHARACTERS_OF_A_TEST_NAME = 69
 
 TESTS_OF_MORE_THAN_A_MODULE = {
+    "artefacts": "all modules, on data that are no sound",
     "acoustics_oracles": "acoustics, against other libraries and measured rooms",
     "checkpoints": "_torch/training and _torch/estimator: fits that were killed",
     "docstrings": "all public names",
+    "global_state": "all estimators, in a process that other libraries have changed",
     "grid_search": "examples/grid_search.py",
     "imports": "all modules",
+    "parameter_sweep": "all public functions and estimators",
     "quickstart": "examples/quickstart.py",
     "sklearn": "all estimators, with the tools of scikit-learn",
     "speed_page": "docs/speed.md",
     "stores": "all estimators, on Zarr and HDF5",
     "structure": "all modules, and the tests",
+    "units": "all modules, on values in another unit and absurd sizes",
 }
 """Test files that belong to no single module, and their subjects."""
 
