@@ -39,11 +39,10 @@ LOUDEST = 1e15
 LOUD_OFFSET = 50.0
 """Ratio of peak to range above which a constant offset (DC) hides the sound: networks and features see 80 dB."""
 
-MOST_CHANNELS = 8
-"""Arrays with so few samples in each of their many rows are channels side by side."""
+A_FEW = 8
+"""So few samples in each of many rows are channels side by side, and may be equal by chance."""
 
 LARGEST = float(np.finfo(np.float32).max)
-
 DIGEST_SAMPLES = 1 << 16
 """Samples that are read of a recording to recognise it."""
 
@@ -134,8 +133,7 @@ def check_waveforms(
     lowest, highest = np.array([_range(waveform) for waveform in waveforms]).T
     _check_ranges(lowest, highest, name, name_rows, allow_silent)
     if not allow_constant:
-        several = np.array([len(waveform) > 1 for waveform in waveforms])
-        check_offsets(lowest, highest, name, name_rows, several)
+        check_offsets(lowest, highest, name, name_rows, np.array([len(waveform) > A_FEW for waveform in waveforms]))
     return waveforms
 
 
@@ -186,8 +184,8 @@ def check_shape(shape: tuple[int, ...], described: str, name: str) -> None:
     if len(shape) != 2:
         fix = f" Reshape your data with {name}.reshape(1, -1) if it is one recording." if len(shape) == 1 else ""
         if len(shape) == 3:
-            channel = f"{name}[:, :, 0]" if shape[2] <= shape[1] else f"{name}[:, 0]"
-            fix = f" Choose a channel if these are recordings of several channels, e.g. {channel}."
+            channel = "[:, :, 0]" if shape[2] <= shape[1] else "[:, 0]"
+            fix = f" Choose a channel if these are recordings of several channels, e.g. {name}{channel}."
         raise ArgumentValueError(
             f"{name} must be a 2-D array (n_waveforms, n_times) or a list of 1-D arrays, got {described}.{fix}"
         )
@@ -216,7 +214,7 @@ def check_dtype(dtype: np.dtype[Any], name: str, allow_integers: bool) -> None:
 def check_time_axis(X: Any, shortest: int, name: str) -> None:
     """Refuse an array whose axes are swapped: few samples in each of many rows, as of channels."""
     n_rows, n_times = X.shape
-    if n_times <= MOST_CHANNELS and n_rows >= max(shortest, 1000):
+    if n_times <= A_FEW and n_rows >= max(shortest, 1000):
         raise ArgumentValueError(
             f"{name} must be of shape (n_recordings, n_times), got {(n_rows, n_times)}, which looks transposed, with "
             f"{n_times} channels along the second axis. Choose a channel, {name}[:, 0][None], or pass {name}.T if each "
@@ -331,7 +329,7 @@ class Recordings(ABC):
             return self.where(indices[wrong], starts[wrong])
 
         _check_ranges(lowest, highest, "X", where, allow_silent)
-        check_offsets(lowest, highest, "X", where, self.lengths[indices] > 1)
+        check_offsets(lowest, highest, "X", where, self.lengths[indices] > A_FEW)
         return segments
 
     def _is_heard(self, index: int) -> bool:

@@ -105,7 +105,8 @@ def test_a_page_that_differs_is_named_and_fails_the_check(tmp_path, capsys):
     save(tmp_path, made_up_cell("soft", 0.1, 0, 0.5))
     arguments = ["report", "--results", str(tmp_path)]
     assert command.main(arguments) == 0
-    assert command.main([*arguments, "--check"]) == 0
+    assert command.main([*arguments, "--check"]) == 1  # no pictures in a trial of one cell
+    assert "figure3.png is missing" in capsys.readouterr().err
     (tmp_path / "table2.md").write_text("edited")
     assert command.main([*arguments, "--check"]) == 1
     assert "table2.md is not what the results give" in capsys.readouterr().err

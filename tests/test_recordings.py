@@ -89,7 +89,7 @@ def silent(*rows):
             ValueError,
             "X must be a 2-D array (n_waveforms, n_times) or a list of 1-D arrays, got an array of shape "
             "(1, 6, 10) and dtype float64. Choose a channel if these are recordings of several channels, "
-            "e.g. X[:, :, 0].",
+            "e.g. X[:, 0].",
         ),
         (
             [X, X],

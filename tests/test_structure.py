@@ -202,16 +202,24 @@ LINES_OF_A_TEST_FILE = 600
 CHARACTERS_OF_A_TEST_NAME = 69
 
 TESTS_OF_MORE_THAN_A_MODULE = {
+    "artefacts": "all modules, on data that are no sound",
     "acoustics_oracles": "acoustics, against other libraries and measured rooms",
     "docstrings": "all public names",
+    "file_identity": "readers of datasets: speakers, rooms and columns",
+    "fuzzed_files": "readers of datasets, on mutated files",
+    "global_state": "all estimators, in a process that other libraries have changed",
     "grid_search": "examples/grid_search.py",
     "imports": "all modules",
+    "interrupted_downloads": "_download and datasets/_librispeech",
+    "odd_files": "datasets/_audio and the readers of streams",
+    "parameter_sweep": "all public functions and estimators",
     "quickstart": "examples/quickstart.py",
     "sklearn": "all estimators, with the tools of scikit-learn",
     "speed_page": "docs/speed.md",
     "stores": "all estimators, on Zarr and HDF5",
     "structure": "all modules, and the tests",
     "treatments": "acoustics, on responses that were edited",
+    "units": "all modules, on values in another unit and absurd sizes",
 }
 """Test files that belong to no single module, and their subjects."""
 
