@@ -31,23 +31,20 @@ from roomacoustic_sk._decay import (
     integrate,
     is_ringing,
     nonlinearity,
-    octave_band,
     peak_to_noise,
     usable_range,
 )
+from roomacoustic_sk._ranges import DECAY_RANGES, check_decay_range, check_decay_ranges, design_bands
 from roomacoustic_sk._recordings import check_waveforms
 from roomacoustic_sk._validation import (
     MILLISECONDS,
-    ArgumentTypeError,
     ArgumentValueError,
     as_array,
-    check_bands,
     check_choice,
     check_number,
     check_sample_rate,
     describe,
     door,
-    is_flat,
     name_rows,
     warn,
 )
@@ -72,8 +69,6 @@ __all__ = [
     "room_parameters",
 ]
 
-DECAY_RANGES = {"T20": (-5.0, -25.0), "T30": (-5.0, -35.0), "T60": (-5.0, -65.0)}
-"""Evaluation ranges of the reverberation time in dB (ISO 3382-1, 3.4; ISO 3382-2, 6)."""
 
 EARLY_RANGE = (0.0, -10.0)
 """Evaluation range of the early decay time in dB (ISO 3382-1, A.2.2)."""
@@ -129,25 +124,11 @@ class _Curve:
         return self._energies[n_early]
 
 
-def _check_bands(bands: Any, sample_rate: int) -> list[Band]:
-    """Design the filters of the octave bands; one band without filter stands for the whole spectrum."""
-    if bands is None:
-        return [WHOLE_SPECTRUM]
-    check_bands(bands, "None or a sequence of centre frequencies")
-    for centre in bands:
-        if centre * np.sqrt(2) >= sample_rate / 2:
-            raise ArgumentValueError(
-                f"bands must lie below the Nyquist frequency with their upper edge ({sample_rate / 2:g} Hz), "
-                f"got {centre:g} Hz, which reaches up to {centre * np.sqrt(2):.0f} Hz."
-            )
-    return [octave_band(float(centre), sample_rate) for centre in bands]
-
-
 def _check(rirs: Any, sample_rate: Any, bands: Any, truncation: Any) -> _Batch:
     """Check the arguments that all parameters share."""
     sample_rate = check_sample_rate(sample_rate)
     check_choice(truncation, ["lundeby", None], name="truncation")
-    filters = _check_bands(bands, sample_rate)
+    filters = design_bands(bands, sample_rate)
     if isinstance(rirs, Iterator):
         rirs = list(rirs)
     if hasattr(rirs, "__array__") or hasattr(rirs, "to_numpy") or isinstance(rirs, numbers.Number):
@@ -204,28 +185,6 @@ class _Parameter(NamedTuple):
     name: str
     needs: str
     evaluate: Callable[[_Curve], Any]
-
-
-def _check_decay_range(decay_range: Any) -> tuple[float, float]:
-    """Return the two levels of an evaluation range in dB."""
-    if isinstance(decay_range, str):
-        return DECAY_RANGES[check_choice(decay_range, list(DECAY_RANGES), name="decay_range")]
-    is_pair = is_flat(decay_range) and len(decay_range) == 2
-    is_pair = is_pair and all(isinstance(level, numbers.Real) for level in decay_range)
-    if not is_pair or not 0 >= decay_range[0] > decay_range[1] > -np.inf:
-        raise ArgumentValueError(
-            f"decay_range must be one of {list(DECAY_RANGES)} or two levels in dB such as (-5, -35), "
-            f"the upper one first and none above 0, got {decay_range!r}."
-        )
-    return float(decay_range[0]), float(decay_range[1])
-
-
-def check_decay_ranges(decay_ranges: Any) -> None:
-    """Refuse what is no sequence of names of evaluation ranges."""
-    if not is_flat(decay_ranges) or not len(decay_ranges):
-        raise ArgumentTypeError(f"decay_ranges must be a sequence such as ('T30', 'T20'), got {decay_ranges!r}.")
-    for decay_range in decay_ranges:
-        check_choice(decay_range, list(DECAY_RANGES), name="decay_ranges")
 
 
 def _check_limit(batch: _Batch, limit: float, *, name: str) -> int:
@@ -400,7 +359,7 @@ class DecayCurves:
         decay_range : {"T20", "T30", "T60"} or tuple of float, default="T30"
             Part of the decay curve that is evaluated, as in the function `reverberation_time`.
         """
-        return self._evaluate(_decay_time(self._batch, _check_decay_range(decay_range)))[0]
+        return self._evaluate(_decay_time(self._batch, check_decay_range(decay_range)))[0]
 
     @door
     def early_decay_time(self) -> Any:
@@ -1019,7 +978,7 @@ def room_parameters(
     curves = _passing(rirs, sample_rate, bands, truncation)
     batch = curves._batch
     parameters = [
-        _decay_time(batch, _check_decay_range(decay_range)),
+        _decay_time(batch, check_decay_range(decay_range)),
         _decay_time(batch, EARLY_RANGE, name="early_decay_time"),
         _balance(batch, limit),
         _share(batch, definition_limit, argument="definition_limit"),
@@ -1027,7 +986,7 @@ def room_parameters(
         _direct(batch, direct_window),
     ]
     if diagnostics:
-        parameters += _diagnosis(batch, _check_decay_range(decay_range))
+        parameters += _diagnosis(batch, check_decay_range(decay_range))
     return dict(zip([parameter.name for parameter in parameters], curves._evaluate(*parameters), strict=True))
 
 

@@ -41,6 +41,7 @@ FLOORS = {
     "_recordings": 1,
     "_labels": 1,
     "_download": 1,
+    "_ranges": 1,
     "_decay": 0,
     "_sound": 0,
     "_validation": 0,

@@ -64,16 +64,16 @@ def whole(handler: BaseHTTPRequestHandler) -> None:
     handler.wfile.write(ARCHIVE)
 
 
-def fetch(url: str, home: Path, **options: Any) -> Path:
+def fetched(url: str, home: Path, **options: Any) -> Path:
     return fetch_librispeech(data_home=home, base_url=url, **{"checksum": CHECKSUM, "verbose": 0, **options})
 
 
 @pytest.mark.parametrize(
     "wrong", ["md6:00", "md4:00", "00", "md5:", "md5:xyz", "sha256:" + "0" * 32, "", 5, "shake_128:00"]
 )
-def test_a_checksum_that_cannot_be_verified_is_refused_before_the_download(tmp_path: Path, wrong: Any) -> None:
+def test_unusable_checksums_are_refused_before_the_download(tmp_path: Path, wrong: Any) -> None:
     with serving(whole) as (url, came), pytest.raises(ValueError, match=r"^fetch_librispeech: checksum must"):
-        fetch(url, tmp_path, checksum=wrong)
+        fetched(url, tmp_path, checksum=wrong)
     assert came == []
     assert list(tmp_path.iterdir()) == []
 
@@ -120,7 +120,7 @@ def silence(handler: BaseHTTPRequestHandler) -> None:
 def test_a_server_that_answers_for_ever_is_given_up(tmp_path: Path, answer: Callable[..., None]) -> None:
     begun = time.monotonic()
     with serving(answer) as (url, _), pytest.raises(ConnectionError, match=r"^fetch_librispeech: http"):
-        fetch(url, tmp_path, attempts=2, timeout=0.5)
+        fetched(url, tmp_path, attempts=2, timeout=0.5)
     assert time.monotonic() - begun < 20
     assert not (tmp_path / "LibriSpeech").exists()
 
@@ -134,21 +134,21 @@ def test_an_endless_answer_ends_at_the_most_there_can_be(tmp_path: Path, monkeyp
 
     monkeypatch.setattr(_download, "MOST", 1_000_000)
     with serving(endless) as (url, _), pytest.raises(ConnectionError, match="more bytes than there can be"):
-        fetch(url, tmp_path, attempts=2, timeout=5)
+        fetched(url, tmp_path, attempts=2, timeout=5)
 
 
 def test_an_archive_of_the_user_is_unpacked_and_stays(tmp_path: Path) -> None:
     (tmp_path / "dev-clean.tar.gz").write_bytes(ARCHIVE)
-    folder = fetch("http://127.0.0.1:9", tmp_path)
+    folder = fetched("http://127.0.0.1:9", tmp_path)
     assert (tmp_path / FLAC).is_file()
-    assert fetch("http://127.0.0.1:9", tmp_path) == folder
+    assert fetched("http://127.0.0.1:9", tmp_path) == folder
     assert (tmp_path / "dev-clean.tar.gz").read_bytes() == ARCHIVE
 
 
 def test_an_archive_of_the_user_that_is_another_one_stays(tmp_path: Path) -> None:
     (tmp_path / "dev-clean.tar.gz").write_bytes(b"something else")
     with serving(whole) as (url, _), pytest.warns(UserWarning, match="does not have the checksum"):
-        fetch(url, tmp_path)
+        fetched(url, tmp_path)
     assert (tmp_path / "dev-clean.tar.gz").read_bytes() == b"something else"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["LibriSpeech", "dev-clean.tar.gz"]
 
@@ -164,8 +164,8 @@ def test_what_was_downloaded_stays_when_unpacking_ends_early(
         with monkeypatch.context() as patch:
             patch.setattr(tarfile.TarFile, "extract", fail)
             with pytest.raises(type(error)):
-                fetch(url, tmp_path)
-        fetch(url, tmp_path)
+                fetched(url, tmp_path)
+        fetched(url, tmp_path)
         assert len(came) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["LibriSpeech"]
 
@@ -173,11 +173,11 @@ def test_what_was_downloaded_stays_when_unpacking_ends_early(
 def test_a_folder_left_half_unpacked_is_not_the_corpus(tmp_path: Path) -> None:
     (tmp_path / "LibriSpeech" / "dev-clean" / "1" / "2").mkdir(parents=True)
     with serving(whole) as (url, _):
-        assert (fetch(url, tmp_path) / "1" / "2" / "1-2-0000.flac").is_file()  # empty folders are nobody's
+        assert (fetched(url, tmp_path) / "1" / "2" / "1-2-0000.flac").is_file()  # empty folders are nobody's
     (tmp_path / "other" / FLAC).parent.mkdir(parents=True)
     (tmp_path / "other" / FLAC).touch()
     with pytest.raises(ValueError, match=r"data_home must hold all of dev-clean .* got 1 of its 2703 utterances"):
-        fetch("http://127.0.0.1:9", tmp_path / "other")
+        fetched("http://127.0.0.1:9", tmp_path / "other")
     assert (tmp_path / "other" / FLAC).exists()
 
 
@@ -187,7 +187,7 @@ def test_calls_at_once_download_once(tmp_path: Path) -> None:
         whole(handler)
 
     with serving(slowly) as (url, came):
-        calls = [threading.Thread(target=fetch, args=(url, tmp_path)) for _ in range(4)]
+        calls = [threading.Thread(target=fetched, args=(url, tmp_path)) for _ in range(4)]
         for call in calls:
             call.start()
         for call in calls:

@@ -146,7 +146,7 @@ def with_crc(page: bytearray) -> bytes:
 
 
 @pytest.mark.parametrize("coding", ["VORBIS", "OPUS"])
-def test_an_ogg_file_without_an_end_flag_is_read_whole_and_one_with_a_hole_refused(tmp_path: Path, coding: str) -> None:
+def test_ogg_files_without_end_flag_are_read_and_with_a_hole_refused(tmp_path: Path, coding: str) -> None:
     pages = ogg_pages(packed(SOUND, "OGG", coding))
     pages[-1][5] &= ~4
     pages = [with_crc(page) for page in pages]

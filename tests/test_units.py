@@ -20,7 +20,7 @@ X = decaying_noise(np.repeat([0.2, 0.4, 0.6], 4))
 RIR, SOURCE = np.divmod(np.arange(12), 4)
 
 
-def small_encoder(**parameters):
+def fitted_encoder(**parameters):
     return ContrastiveRoomEncoder(**SMALL | parameters).fit(X, rir_groups=RIR)
 
 
@@ -30,7 +30,7 @@ def test_sampling_rates_in_khz_are_refused(rate):
     for call in (
         lambda: reverberation_time(RESPONSE, rate),
         lambda: DecaySlopeFeatures(sample_rate=rate).fit(X),
-        lambda: small_encoder(sample_rate=rate),
+        lambda: fitted_encoder(sample_rate=rate),
         lambda: make_speech(1, 1, sample_rate=rate),
         lambda: simulate_rooms(1, 1, sample_rate=rate),
         lambda: BandSpectrogram(sample_rate=rate),
@@ -63,11 +63,11 @@ def test_a_band_that_may_be_in_hz_or_khz_gives_a_warning():
             "direct_window .* The unit is s",
         ),
         (
-            lambda: small_encoder(segment_duration=4000),
+            lambda: fitted_encoder(segment_duration=4000),
             "segment_duration must be at most 600, got 4000. The unit is s",
         ),
-        (lambda: small_encoder(hop_duration=2000), "hop_duration must be at most 600, got 2000. The unit is s"),
-        (lambda: small_encoder(hop_duration=1e-9), r"hop_duration \(in s\) must be a number of at least 0.001"),
+        (lambda: fitted_encoder(hop_duration=2000), "hop_duration must be at most 600, got 2000. The unit is s"),
+        (lambda: fitted_encoder(hop_duration=1e-9), r"hop_duration \(in s\) must be a number of at least 0.001"),
         (lambda: make_speech(1, 1, duration=4000), r"duration \(in s\) must be at most 600, got 4000"),
         (lambda: DecaySlopeFeatures(windows=[80]).fit(X), r"windows \(in s\) must be at most 10, got 80"),
         (lambda: simulate_rooms(1, 1, max_duration=1000), r"max_duration \(in s\) must be at most 100, got 1000"),
