@@ -139,7 +139,7 @@ def restated(expected: str) -> Iterator[None]:
         raise
     except (ValueError, TypeError, OverflowError, AttributeError, RuntimeError, IndexError) as error:
         kind = ArgumentTypeError if isinstance(error, TypeError) else ArgumentValueError
-        reason = " ".join((str(error) or type(error).__name__).splitlines()[0].split()).rstrip(".")
+        reason = " ".join((str(error) or type(error).__name__).split()).rstrip(".")
         raise kind(f"{expected}: {reason}.") from error
 
 

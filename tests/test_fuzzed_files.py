@@ -120,6 +120,7 @@ def fuzz(folder: Path, seed: int, n_files: int) -> dict[str, int]:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="memory is limited by resource, which Windows lacks")
+@pytest.mark.slow
 def test_damaged_files_give_a_value_or_an_error_that_names_them(tmp_path: Path) -> None:
     command = [sys.executable, __file__, str(tmp_path), str(SEED), str(N_FILES)]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])}

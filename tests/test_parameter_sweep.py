@@ -229,8 +229,10 @@ def outcome(name: str, call: Callable[[Any], Any], value: Any) -> str:
             return f"Raw {type(error).__name__}: {error}"
     if all(np.isfinite(found).all() for found in numbers_in(result)):
         return "warned" if said else "result"
-    if name in ("energy_decay_curve", "simulate_rooms"):
-        return "result"  # documented: NaN behind the end of a decay, or for responses not complete
+    if name in ("energy_decay_curve", "room_labels", "simulate_rooms"):
+        return "result"  # documented: NaN behind the end of a decay, for hidden labels, or for responses not complete
+    if name == "room_parameters" and value is True:
+        return "result"  # diagnostics: a decay that meets no noise has no crossing
     return "not finite, with a warning" if said else "Not finite without a word"
 
 
@@ -259,6 +261,7 @@ def sweep(chosen: Callable[[str], bool]) -> tuple[Counter[str], list[str]]:
 NETWORKED = ("ContrastiveRoomEncoder", "SupervisedRoomRegressor", "SupervisedRoomClassifier", "simulate_rooms")
 
 
+@pytest.mark.slow
 def test_parameters_of_functions_and_heads_are_refused_or_right(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # some values are names of folders
     counts, defects = sweep(lambda name: not name.startswith(NETWORKED))

@@ -239,7 +239,7 @@ def test_one_material_rooms_decay_as_in_eyring_and_kuttruff(absorption, toleranc
         ({"length": (10, 3)}, r"length must be a pair \(lowest, highest\), got \(10, 3\). Swap them"),
         ({"width": (-3, 10)}, "width must be a number above 0, got -3"),
         ({"height": (3, 4, 5)}, r"height must be a number or a pair \(lowest, highest\), got a tuple of 3 items"),
-        ({"height": (3, np.inf)}, "length, width and height must be finite"),
+        ({"height": (3, np.inf)}, "height must be at most 100, got inf. The unit is m"),
         ({"height": 0.9}, r"height must be above 2 \* wall_distance = 1 m, got 0.9 m. Make the rooms larger"),
         ({"wall_distance": 1.5}, r"must be above 2 \* wall_distance = 3 m, got 3 m"),
         ({"source_distance": 9}, "source_distance must be at most 2.77 m .* got 9 m. Make the rooms larger"),

@@ -18,7 +18,15 @@ from numpy.typing import NDArray
 from scipy.signal import resample_poly
 
 from roomacoustic_sk._recordings import mix_down
-from roomacoustic_sk._validation import ArgumentValueError, MissingFileError, check_number, check_sample_rate, warn
+from roomacoustic_sk._validation import (
+    ArgumentTypeError,
+    ArgumentValueError,
+    MissingFileError,
+    check_number,
+    check_sample_rate,
+    describe,
+    warn,
+)
 from roomacoustic_sk.datasets._containers import find_parts
 from roomacoustic_sk.datasets._parts import Part, Truncated, Unclear, Window
 
@@ -127,6 +135,13 @@ class AudioFolder(NamedTuple):
 def list_audio_files(folder: str | Path) -> list[Path]:
     """List the audio files in a folder and below it, sorted by path: see `find_audio_files`."""
     return find_audio_files(folder).files
+
+
+def as_path(path: Any, *, name: str) -> Path:
+    """Return a path as users give it, with the home folder for a tilde, or raise."""
+    if not isinstance(path, (str, os.PathLike)):
+        raise ArgumentTypeError(f"{name} must be a path, got {describe(path)}.")
+    return Path(path).expanduser()
 
 
 def find_audio_files(folder: str | Path) -> AudioFolder:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,8 +13,17 @@ from sklearn.utils import Bunch
 from tqdm.auto import tqdm
 
 from roomacoustic_sk._recordings import Recordings, cut_segment
-from roomacoustic_sk._validation import ArgumentValueError, check_number, check_sample_rate, describe, door
+from roomacoustic_sk._validation import (
+    ArgumentTypeError,
+    ArgumentValueError,
+    check_number,
+    check_sample_rate,
+    describe,
+    door,
+)
 from roomacoustic_sk.datasets._audio import AudioInfo, audio_info, find_audio_files, read_audio, shown
+
+LONGEST = 1e6  # s, of a segment or a step
 
 
 @door
@@ -81,9 +91,11 @@ def load_recordings(
     """
     sample_rate = check_sample_rate(sample_rate)
     if duration is not None:
-        check_number(duration, name="duration (in s)", low=0, low_open=True)
+        check_number(duration, name="duration", unit="s", low=0, low_open=True, limit=LONGEST)
     if hop_duration is not None:
-        check_number(hop_duration, name="hop_duration (in s)", low=0, low_open=True)
+        check_number(hop_duration, name="hop_duration", unit="s", low=0, low_open=True, limit=LONGEST)
+    if not isinstance(source, (str, os.PathLike, Iterable)):
+        raise ArgumentTypeError(f"source must be a folder or a sequence of paths, got {describe(source)}.")
     paths, names, others = _find(source)
     infos = [audio_info(path) for path in tqdm(paths, desc="headers", disable=not verbose)]
     lengths = np.array([info.n_times_at(sample_rate) for info in infos])

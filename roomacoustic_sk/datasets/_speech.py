@@ -23,10 +23,12 @@ from roomacoustic_sk._validation import (
     check_sample_rate,
     describe,
     door,
+    restated,
 )
-from roomacoustic_sk.datasets._audio import AudioInfo, audio_info, find_audio_files, read_audio, shown
+from roomacoustic_sk.datasets._audio import AudioInfo, as_path, audio_info, find_audio_files, read_audio, shown
 from roomacoustic_sk.datasets._corpora import Named, speakers_of
 
+LONGEST = 1e6  # s, of a segment
 FRAME = 0.02  # s; levels are computed over frames of this length
 PROBES = 10  # one-second windows for estimating a file's speech level, so that a long file need not be read whole
 ACTIVE_RANGE_DB = 30.0  # a frame within this range below the file's speech level counts as speech
@@ -140,13 +142,13 @@ def load_speech(
     ((6, 8000), ['ada', 'ada', 'ada', 'bob', 'bob', 'bob'])
     """
     sample_rate = check_sample_rate(sample_rate)
-    check_number(duration, name="duration (in s)", low=FRAME)
+    check_number(duration, name="duration", unit="s", low=FRAME, limit=LONGEST)
     check_number(min_activity, name="min_activity", low=0, high=1)
     check_choice(segments, ("random", "consecutive"), name="segments")
     if n_segments is not None:
         check_number(n_segments, name="n_segments", low=1, integer=True)
     speeds = _check_speeds(speed_range, segments)
-    root = Path(folder).expanduser()
+    root = as_path(folder, name="folder")
     found = find_audio_files(root)
     named = _named(found.files, root, speaker_pattern)
     files = _files_of_speakers(named, root, speakers)
@@ -232,7 +234,11 @@ def _named(files: list[Path], root: Path, pattern: str | None) -> Named:
 
 def _matched(path: Path, root: Path, pattern: str) -> str:
     name = path.relative_to(root).as_posix()
-    match = re.search(pattern, name)
+    with restated(f"speaker_pattern must be a regular expression, got {pattern!r}"):
+        try:
+            match = re.search(pattern, name)
+        except re.error as error:
+            raise ValueError(str(error)) from error
     if match is None or not match.groups() or match.group(1) is None:
         raise ArgumentValueError(
             f"speaker_pattern must match every file and have a group, got {pattern!r}, "
@@ -248,6 +254,8 @@ def _files_of_speakers(named: Named, root: Path, speakers: Iterable[Any] | None)
         files[speaker].append(path)
     if speakers is None:
         return files
+    if not isinstance(speakers, Iterable):
+        raise ArgumentTypeError(f"speakers must be None or a sequence of ids, got {describe(speakers)}.")
     wanted = [speakers] if isinstance(speakers, str) else [str(speaker) for speaker in speakers]
     unknown = sorted(set(wanted) - set(files))
     if unknown or not wanted:
