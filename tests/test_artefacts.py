@@ -69,7 +69,7 @@ PAUSES = {
 
 
 @pytest.mark.parametrize("pause", PAUSES.values(), ids=PAUSES)
-@pytest.mark.parametrize("kind", ["list", "zarr"])
+@pytest.mark.parametrize("kind", ["list", pytest.param("zarr", marks=pytest.mark.slow)])
 def test_pauses_do_not_count_in_the_mean_over_segments(pause, kind, encoder, regressor, tmp_path):
     silence = pause(CLIP).astype(np.float32)
     with_pauses = np.concatenate([silence, X[0], silence, X[1], silence])

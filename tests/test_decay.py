@@ -204,6 +204,7 @@ def test_a_sweep_is_no_response_in_bands_above_its_beginning(shape: str, room: b
     assert np.isnan(quietly(reverberation_time, sweep, RATE, decay_range="T20"))
 
 
+@pytest.mark.slow
 def test_real_speech_is_refused_and_no_real_response_is(shared_data: Path) -> None:
     speech = [soundfile.read(f)[0] for f in sorted(shared_data.glob("LibriSpeech/train-clean-100/*/*/*.flac"))[:60]]
     labels = room_labels(speech, RATE, diagnostics=True)

@@ -80,6 +80,7 @@ def test_fitted_attributes_describe_the_training(trained):
     assert not trained.network_.training
 
 
+@pytest.mark.slow
 def test_the_encoder_learns_from_unlabelled_recordings():
     X = reverberant_bursts(16, n_times=2 * CLIP)[0]
     encoder = ContrastiveRoomEncoder(

@@ -162,9 +162,9 @@ HEAVY = ("torch", "skorch", "matplotlib", "pyroomacoustics", "soundfile", "pooch
     ("line", "unwanted"),
     [
         ("from roomacoustic_sk.acoustics import clarity", (*HEAVY, "sklearn", "pandas")),
-        ("from roomacoustic_sk import metrics", HEAVY),
-        ("from roomacoustic_sk.datasets import simulate_rooms", HEAVY),
-        ("from roomacoustic_sk.features import DecaySlopeFeatures", HEAVY),
+        pytest.param("from roomacoustic_sk import metrics", HEAVY, marks=pytest.mark.slow),
+        pytest.param("from roomacoustic_sk.datasets import simulate_rooms", HEAVY, marks=pytest.mark.slow),
+        pytest.param("from roomacoustic_sk.features import DecaySlopeFeatures", HEAVY, marks=pytest.mark.slow),
         ("import roomacoustic_sk", (*HEAVY, "sklearn", "pandas", "numpy")),
         pytest.param("from roomacoustic_sk import ContrastiveRoomEncoder", HEAVY[2:], marks=pytest.mark.slow),
     ],

@@ -296,6 +296,7 @@ def test_lazy_clips_are_the_same_however_they_are_indexed(
         np.testing.assert_array_equal(lazy[name], eager[name])
 
 
+@pytest.mark.slow
 def test_lazy_clips_work_with_scikit_learns_splits_and_estimators(rooms: Bunch, speech: Bunch) -> None:
     from sklearn.model_selection import GroupKFold, cross_validate, train_test_split
     from sklearn.pipeline import make_pipeline

@@ -90,6 +90,7 @@ def test_ism_response_agrees_with_pyroomacoustics():
 # --- Convergence ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_converged_ism_responses_keep_their_labels_when_longer(monkeypatch):
     for seed in range(3):
         path = many_materials_path(seed)

@@ -62,6 +62,7 @@ def test_labels_are_those_of_the_responses_themselves(rooms):
     assert_allclose(target["drr"], acoustics.direct_to_reverberant_ratio(rooms.rirs, 16000, truncation=None))
 
 
+@pytest.mark.slow
 def test_rooms_and_positions_keep_to_the_given_ranges():
     ranges = {"length": (4, 5), "width": (6, 7), "height": (2.5, 3)}
     target = simulate_rooms(
@@ -175,6 +176,7 @@ def test_converged_hybrid_responses_keep_their_labels_with_more_rays():
     assert_allclose(accepted["c50"], reference["c50"], atol=0.5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["hybrid", "ism"])
 def test_incomplete_responses_are_flagged(name):
     limits = {"max_images": 2000} if name == "ism" else {"max_duration": 0.1}
@@ -196,6 +198,7 @@ def test_incomplete_rooms_are_redrawn_and_counted():
     assert_array_equal(first.target["volume"] != rooms.target["volume"], redrawn)
 
 
+@pytest.mark.slow
 def test_raised_responses_are_counted():
     rooms = simulate_rooms(3, 1, materials=[0.1, 0.9], n_rays=100, max_rays=10_000, random_state=0)
     assert (rooms.proof["rt60_change"] <= 0.05).all()

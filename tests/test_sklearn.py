@@ -81,13 +81,24 @@ def expected_failures(estimator):
         ContrastiveRoomEncoder(**ENCODER),
         DecaySlopeFeatures(),
         RoomRegressor(**HEAD | {"max_epochs": 10, "lr": 0.01}),
+    ],
+    expected_failed_checks=expected_failures,
+)
+def test_estimators_pass_the_checks_of_scikit_learn(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.slow  # their relatives above have the same base classes
+@pytest.mark.filterwarnings("ignore")
+@parametrize_with_checks(
+    [
         RoomClassifier(**HEAD | {"max_epochs": 10, "lr": 0.01}),
         SupervisedRoomRegressor(**SUPERVISED),
         SupervisedRoomClassifier(**SUPERVISED),
     ],
     expected_failed_checks=expected_failures,
 )
-def test_estimators_pass_the_checks_of_scikit_learn(estimator, check):
+def test_further_estimators_pass_the_checks_of_scikit_learn(estimator, check):
     check(estimator)
 
 
@@ -153,6 +164,7 @@ SEARCHES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("routing", [False, True])
 @pytest.mark.parametrize("nested", [False, True])
 @pytest.mark.parametrize("search", SEARCHES)
@@ -243,6 +255,7 @@ def test_labels_of_a_wrong_length_are_refused_in_a_search(room_grid):
         search.fit(X, y, groups=groups["room_groups"], enc__rir_groups=groups["rir_groups"][:-1])
 
 
+@pytest.mark.slow
 def test_the_supervised_baseline_fits_into_the_same_grid(room_grid):
     X, y, groups = room_grid
     search = GridSearchCV(

@@ -185,6 +185,7 @@ def test_speech_can_be_made_at_other_rates(rate: int) -> None:
     assert 200 < (power * frequency).sum() / power.sum() < 2000
 
 
+@pytest.mark.slow
 def test_the_shortest_segments_are_not_silent() -> None:
     segments = make_speech(8, 400, duration=0.3, random_state=0).segments
     # Were a segment all pause, its breath noise alone would be brought to the level of speech.

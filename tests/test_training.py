@@ -117,6 +117,7 @@ class Spoiler(Callback):
                 net.module_[1][-1].weight.zero_()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scoring", ["retrieval", "loss"])
 def test_the_weights_kept_are_those_of_the_best_epoch(scoring):
     X, rir, source = reverberant_bursts(40)

@@ -39,6 +39,7 @@ def untreated(seed: int) -> Iterator[tuple[np.ndarray, int, np.ndarray, np.rando
         yield drawn.samples, drawn.sample_rate, times(drawn.samples, drawn.sample_rate), rng
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*TREATMENTS, *HELD_OUT])
 def test_a_treated_response_has_the_right_time_or_nan(name: str) -> None:
     treat: Callable[..., np.ndarray] = {**TREATMENTS, **HELD_OUT}[name]
