@@ -50,6 +50,7 @@ def test_a_full_cache_returns_the_same_spectrograms(kept):
         assert front_end.n_recordings == 3 + 2 + 5 + 1 + 10 + 10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("network", "precision", "tolerance"),
     [

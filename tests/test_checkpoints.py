@@ -98,7 +98,9 @@ ESTIMATORS = {
 }
 
 
-@pytest.mark.parametrize("kind", ESTIMATORS)
+@pytest.mark.parametrize(
+    "kind", [kind if kind in ("encoder", "head") else pytest.param(kind, marks=pytest.mark.slow) for kind in ESTIMATORS]
+)
 def test_killed_fits_end_as_if_never_killed(kind, clips, tmp_path):
     make = ESTIMATORS[kind]
 

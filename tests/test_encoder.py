@@ -37,6 +37,7 @@ def separation(encoder, X, rir):
 # --- Learning -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_loss_falls_below_chance(trained):
     chance = np.log(4 * 4 - 1)
     assert trained.history_["valid_loss"].min() < chance - 0.1

@@ -230,6 +230,7 @@ def test_invalid_rates_and_ranges_are_refused(folder: Path) -> None:
 # --- Real rooms -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_documented_rooms_load_with_their_labels(shared_data: Path) -> None:
     with pytest.warns(DecayRangeWarning, match=r"1 of 348 files: openair/living_room_1\.flac"):
         rooms = load_measured_rirs(shared_data / "measured_rirs" / "rirs.csv")

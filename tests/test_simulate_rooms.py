@@ -112,6 +112,7 @@ def forbid_simulation(monkeypatch):
     monkeypatch.setattr(responses, "trace_rays", never)
 
 
+@pytest.mark.slow
 def test_a_seed_determines_rooms_for_any_n_jobs_and_n_rooms(rooms, tmp_path, monkeypatch):
     options = {"materials": DRY, "random_state": 0, **QUICK}
     assert_same_rooms(rooms, simulate_rooms(3, 2, n_jobs=2, memory=tmp_path, **options))
@@ -263,6 +264,7 @@ def test_invalid_arguments_are_refused_before_simulation(arguments, message, mon
         simulate_rooms(**arguments)
 
 
+@pytest.mark.slow
 def test_method_objects_agree_with_names_and_flat_arguments(rooms, tmp_path):
     options = {"materials": DRY, "random_state": 0, "memory": tmp_path}
     assert_same_rooms(rooms, simulate_rooms(3, 2, method=Hybrid(n_rays=500), tolerance=0.5, **options))

@@ -218,6 +218,7 @@ def recorded(shared_data: Path) -> NDArray[np.float32]:
     return load_speech(shared_data / "LibriSpeech", n_segments=96, random_state=0).segments
 
 
+@pytest.mark.slow
 def test_the_long_term_spectrum_is_within_5_db_of_real_speech(speech: Bunch, recorded: NDArray[np.float32]) -> None:
     np.testing.assert_allclose(octave_levels(speech.segments), octave_levels(recorded), atol=5)
 

@@ -77,6 +77,7 @@ def test_training_that_never_leaves_the_plateau_stops_with_a_warning(losses, pat
         assert run_early_stopping(losses, patience, plateau) == expected
 
 
+@pytest.mark.slow
 def test_epochs_at_chance_level_do_not_exhaust_the_patience(bursts):
     X, groups = bursts
     with pytest.warns(ConvergenceWarning, match=f"after {PLATEAU_PATIENCE} epochs train_loss is still"):
