@@ -41,6 +41,7 @@ from roomacoustic_sk._validation import (
     ArgumentValueError,
     as_array,
     check_choice,
+    check_flag,
     check_number,
     check_sample_rate,
     describe,
@@ -975,7 +976,7 @@ def room_parameters(
     >>> print(found["reverberation_time"].round(3), found["clarity"].round(2))
     0.5 4.74
     """
-    check_choice(diagnostics, [True, False], name="diagnostics")
+    check_flag(diagnostics, name="diagnostics")
     curves = _passing(rirs, sample_rate, bands, truncation)
     batch = curves._batch
     parameters = [
@@ -1053,7 +1054,7 @@ def room_labels(
     import pandas as pd
 
     check_decay_ranges(decay_ranges)
-    check_choice(diagnostics, [True, False], name="diagnostics")
+    check_flag(diagnostics, name="diagnostics")
     in_bands = _check(rirs, sample_rate, MID_FREQUENCIES, truncation)
     short = np.flatnonzero(np.array(in_bands.lengths) <= 0.05 * in_bands.sample_rate)
     if len(short):

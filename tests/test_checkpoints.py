@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import signal
 import subprocess
@@ -313,3 +314,16 @@ def test_a_full_disk_keeps_the_last_checkpoint(clips, tmp_path, monkeypatch):
         fitted(encoder(callbacks=[Killer()], checkpoint_dir=tmp_path), clips)
     assert len(list(tmp_path.iterdir())) == 1
     assert_same_fit(whole, fitted(encoder(callbacks=[Killer()], checkpoint_dir=tmp_path), clips))
+
+
+def test_only_abandoned_writes_are_cleared_away(clips, tmp_path):
+    estimator = encoder(checkpoint_dir=tmp_path, max_epochs=1)
+    fitted(estimator, clips)
+    (path,) = tmp_path.iterdir()
+    written_now, abandoned = (path.with_suffix(f".{pid}.unfinished") for pid in (1, 2))
+    for leftover in (written_now, abandoned):
+        leftover.write_bytes(b"half")
+    os.utime(abandoned, (0, 0))
+    fitted(estimator, clips)
+    assert written_now.exists()  # another process may be at it
+    assert not abandoned.exists()

@@ -186,14 +186,11 @@ def _default_network(table: pd.DataFrame) -> str:
         (task, test): mean(table, "relative_rmse", task=task, test=test, **columns["soft"])
         for task, test in product(("rt60", "c50"), TESTS)
     }
-    r = {
-        (task, method): mean(table, "pearson_r", task=task, test=unseen, **columns[method])
-        for task, method in product(("rt60", "log rt60", "c50"), ("soft", "supervised"))
-    }
     by_method = {
         (task, test, method): mean(table, metric(task), task=task, test=test, **columns[method])
         for task, test, method in product(TASKS, TESTS, ("soft", "hard", "position-independent", "supervised"))
     }
+    r = {(task, method): value for (task, test, method), value in by_method.items() if test == unseen}
     majority = mean(table, "accuracy", task="volume", test=unseen, **columns["mean"])
     ahead = verdict(
         "On seen RIRs contrastive training is ahead of supervised training in every task.",

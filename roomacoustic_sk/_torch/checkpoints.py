@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +21,9 @@ from skorch.history import History
 from torch import nn
 
 from roomacoustic_sk._validation import ArgumentTypeError, ArgumentValueError, describe
+
+ABANDONED = 3600.0
+"""Age in s from which on an unfinished file belongs to no process: writing takes a second."""
 
 FORMAT = 1
 """Version of the files; a file of another version is refused."""
@@ -110,7 +115,9 @@ class FitCheckpoint(Checkpoint):
         )
         self.state = _load(path) if path.exists() else None
         for left in path.parent.glob(f"{path.stem}.*.unfinished"):  # of a process that was killed while it wrote
-            left.unlink(missing_ok=True)
+            with contextlib.suppress(FileNotFoundError):
+                if time.time() - left.stat().st_mtime > ABANDONED:  # else another process may be at it
+                    left.unlink()
 
     @property
     def n_epochs(self) -> int:

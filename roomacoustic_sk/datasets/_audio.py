@@ -82,6 +82,7 @@ VORBIS_PREROLL = 32768  # frames; after a seek near the end, the first ones may 
 BLOCK = 1 << 20  # samples decoded at once: what a header claims is allocated only as it turns out to be there
 FRAMES_PER_BYTE = 65535 // 9  # no format packs more: the longest FLAC block in its shortest frame
 RATES = (1000, 1_000_000)  # Hz
+LONGEST_SEGMENT = 1e6  # s, of a segment that readers cut, or of the step between two
 LARGEST_FACTOR = 250_000  # of resampling: its filter has 20 times as many taps
 
 

@@ -21,9 +21,15 @@ from roomacoustic_sk._validation import (
     describe,
     door,
 )
-from roomacoustic_sk.datasets._audio import AudioInfo, audio_info, find_audio_files, read_audio, shown
-
-LONGEST = 1e6  # s, of a segment or a step
+from roomacoustic_sk.datasets._audio import (
+    LONGEST_SEGMENT,
+    AudioInfo,
+    as_path,
+    audio_info,
+    find_audio_files,
+    read_audio,
+    shown,
+)
 
 
 @door
@@ -91,11 +97,9 @@ def load_recordings(
     """
     sample_rate = check_sample_rate(sample_rate)
     if duration is not None:
-        check_number(duration, name="duration", unit="s", low=0, low_open=True, limit=LONGEST)
+        check_number(duration, name="duration", unit="s", low=0, low_open=True, limit=LONGEST_SEGMENT)
     if hop_duration is not None:
-        check_number(hop_duration, name="hop_duration", unit="s", low=0, low_open=True, limit=LONGEST)
-    if not isinstance(source, (str, os.PathLike, Iterable)):
-        raise ArgumentTypeError(f"source must be a folder or a sequence of paths, got {describe(source)}.")
+        check_number(hop_duration, name="hop_duration", unit="s", low=0, low_open=True, limit=LONGEST_SEGMENT)
     paths, names, others = _find(source)
     infos = [audio_info(path) for path in tqdm(paths, desc="headers", disable=not verbose)]
     lengths = np.array([info.n_times_at(sample_rate) for info in infos])
@@ -132,12 +136,14 @@ def load_recordings(
 def _find(source: str | Path | Iterable[str | Path]) -> tuple[list[Path], list[str], str]:
     """Return the absolute paths of the files, their names, and what was found beside them."""
     others = "none"
-    if isinstance(source, (str, Path)):
-        root = Path(source).expanduser()
+    if isinstance(source, (str, os.PathLike)):
+        root = as_path(source, name="source")
         paths, others = find_audio_files(root)
         names = [path.relative_to(root).as_posix() for path in paths]
+    elif not isinstance(source, Iterable):
+        raise ArgumentTypeError(f"source must be a folder or a sequence of paths, got {describe(source)}.")
     else:
-        paths = [Path(path).expanduser() for path in source]
+        paths = [as_path(path, name="source") for path in source]
         names = [path.as_posix() for path in paths]
     if not paths:
         raise ArgumentValueError(f"source must be a folder or a list of files, got {describe(source)}.")

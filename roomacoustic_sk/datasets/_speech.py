@@ -25,10 +25,17 @@ from roomacoustic_sk._validation import (
     door,
     restated,
 )
-from roomacoustic_sk.datasets._audio import AudioInfo, as_path, audio_info, find_audio_files, read_audio, shown
+from roomacoustic_sk.datasets._audio import (
+    LONGEST_SEGMENT,
+    AudioInfo,
+    as_path,
+    audio_info,
+    find_audio_files,
+    read_audio,
+    shown,
+)
 from roomacoustic_sk.datasets._corpora import Named, speakers_of
 
-LONGEST = 1e6  # s, of a segment
 FRAME = 0.02  # s; levels are computed over frames of this length
 PROBES = 10  # one-second windows for estimating a file's speech level, so that a long file need not be read whole
 ACTIVE_RANGE_DB = 30.0  # a frame within this range below the file's speech level counts as speech
@@ -142,7 +149,7 @@ def load_speech(
     ((6, 8000), ['ada', 'ada', 'ada', 'bob', 'bob', 'bob'])
     """
     sample_rate = check_sample_rate(sample_rate)
-    check_number(duration, name="duration", unit="s", low=FRAME, limit=LONGEST)
+    check_number(duration, name="duration", unit="s", low=FRAME, limit=LONGEST_SEGMENT)
     check_number(min_activity, name="min_activity", low=0, high=1)
     check_choice(segments, ("random", "consecutive"), name="segments")
     if n_segments is not None:
