@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 AXES = {"rt60": "RT60 [s]", "c50": "C50 [dB]", "volume": "volume [m³]"}
 
 
+PARTS = {"downstream": "heads", "upstream": "encoder"}  # of the labels, and who is trained on them
+
+
 def draw_all(results: Mapping[str, Sequence[Result]], folder: Path) -> Iterator[Path]:
     """Draw the pictures whose results are there; yield their files."""
     drawn = {}
@@ -48,7 +51,7 @@ def label_distributions(labels: Mapping[str, Any]) -> Figure:
     """Draw how each label is distributed (Fig. 3 of the paper): range, 5 to 95 %, median and mean."""
     figure, axes = make_figure(len(AXES), 11, 2.2)
     for ax, (label, title) in zip(axes, AXES.items(), strict=True):
-        for height, part in enumerate(("downstream", "upstream")):
+        for height, part in enumerate(PARTS):
             found = labels[part][label]
             ax.plot([found["min"], found["max"]], [height] * 2, color=f"C{height}", linewidth=1)
             ax.plot(
@@ -61,7 +64,7 @@ def label_distributions(labels: Mapping[str, Any]) -> Figure:
             )
             ax.plot(found["50%"], height, "k|", markersize=14)
             ax.plot(found["mean"], height, "ko", markersize=4)
-        counts = [f"{part}\n({labels[part][label]['count']:.0f} RIRs)" for part in ("downstream", "upstream")]
+        counts = [f"{name}\n({labels[part][label]['count']:.0f} RIRs)" for part, name in PARTS.items()]
         ax.set_yticks([0, 1], counts if ax is axes[0] else ["", ""])
         ax.set(xlabel=title, ylim=(-0.6, 1.6))
     return figure
