@@ -20,7 +20,7 @@ import numpy as np
 REPOSITORY = Path(__file__).resolve().parents[1]
 COMMITTED = REPOSITORY / "experiments" / "results"
 TRIALS = REPOSITORY / "results" / "experiments"  # not committed: tiny or synthetic runs
-PACKAGES = ("torch", "skorch", "scikit-learn", "numpy", "scipy", "pandas", "pyroomacoustics", "umap-learn")
+PACKAGES = ("torch", "skorch", "scikit-learn", "numpy", "scipy", "pandas", "pyroomacoustics", "pyrato", "umap-learn")
 FEATURES = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")  # which number formats and kernels torch has depends on them
 
 

@@ -12,8 +12,8 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.signal import butter, chirp, sosfilt
-from treatments import coloured_noise, distortion_in_front, synthetic
 
+from experiments.treatments import coloured_noise, distortion_in_front, synthetic
 from roomacoustic_sk._decay import cut_at_onset, growing_blocks, lower_hull, running_sum, trusted_length
 from roomacoustic_sk.acoustics import (
     DecayRangeWarning,

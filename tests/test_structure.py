@@ -218,7 +218,7 @@ TESTS_OF_MORE_THAN_A_MODULE = {
     "speed_page": "docs/speed.md",
     "stores": "all estimators, on Zarr and HDF5",
     "structure": "all modules, and the tests",
-    "treatments": "acoustics, on responses that were edited",
+    "treatments": "acoustics, on the edited responses of experiments/treatments.py",
     "units": "all modules, on values in another unit and absurd sizes",
 }
 """Test files that belong to no single module, and their subjects."""

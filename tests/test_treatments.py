@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
-from treatments import HELD_OUT, TREATMENTS, synthetic, two_slopes
 
+from experiments.treatments import HELD_OUT, TREATMENTS, synthetic, two_slopes
 from roomacoustic_sk.acoustics import DecayRangeWarning, decay_curves
 
 KEEP_THE_DECAY = ("zeros_behind", "pre_delay", "mp3", "ogg", "resampled", "dither_triangular", "quieter_noise_behind")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from experiments.studies.checkpoint_choice import CheckpointChoice
+from experiments.studies.edited_responses import EditedResponses
 from experiments.studies.figures import Figures
 from experiments.studies.grid_search import GridSearch
 from experiments.studies.held_out import HeldOut
@@ -28,6 +29,7 @@ STUDIES: dict[str, Study] = {
         RecordingLength(),
         Volume(),
         Octaves(),
+        EditedResponses(),
         CheckpointChoice(),
         Plateau(),
         Memorisation(),

@@ -130,7 +130,7 @@ def _envelope(response: Array, sample_rate: int, seconds: float = 0.01) -> Array
 
 
 def _threshold(response: Array, rng: Generator) -> float:
-    """A level that somebody might choose to silence the noise: at the noise, or above it."""
+    """Return a level that somebody might choose to silence the noise: at the noise, or above it."""
     return floor_of(response) * 10 ** (rng.uniform(0, 20) / 20)
 
 
@@ -268,9 +268,9 @@ def hum(response: Array, sample_rate: int, rng: Generator) -> Array:
     """Add mains hum with harmonics, perhaps from an instant on."""
     seconds = np.arange(len(response)) / sample_rate
     mains = float(rng.choice([50, 60]))
-    tones = sum(
-        np.sin(2 * np.pi * mains * k * seconds + rng.uniform(0, 6)) * rng.uniform(0, 1) / k for k in (1, 2, 3, 5)
-    )
+    tones = np.zeros(len(response))
+    for k in (1, 2, 3, 5):
+        tones += np.sin(2 * np.pi * mains * k * seconds + rng.uniform(0, 6)) * rng.uniform(0, 1) / k
     starts = int(rng.uniform(0, 0.8) * len(response)) if rng.random() < 0.5 else 0
     tones[:starts] = 0
     return response + np.abs(response).max() * 10 ** (-rng.uniform(25, 70) / 20) * tones
@@ -318,7 +318,7 @@ def pre_delay(response: Array, sample_rate: int, rng: Generator) -> Array:
 
 
 def _distortion(response: Array, sample_rate: int, rng: Generator) -> Array:
-    """What a weakly non-linear loudspeaker leaves of a swept measurement: fainter responses, each shorter."""
+    """Make the products of a weakly non-linear loudspeaker in a swept measurement: fainter, each shorter."""
     products = [response * 10 ** (-(rng.uniform(18, 30) + 8 * k) / 20) for k in range(int(rng.integers(1, 4)))]
     signs = np.sign(rng.standard_normal(len(response)))
     return np.concatenate([p[: len(p) // (k + 1)] * signs[: len(p) // (k + 1)] for k, p in enumerate(products)][::-1])
@@ -330,7 +330,7 @@ def distortion_in_front(response: Array, sample_rate: int, rng: Generator) -> Ar
 
 
 def distortion_behind(response: Array, sample_rate: int, rng: Generator) -> Array:
-    """The same after circular deconvolution: it lies at the end."""
+    """Put the distortion behind the response, where circular deconvolution leaves it."""
     return np.concatenate([response, _distortion(response, sample_rate, rng)])
 
 
