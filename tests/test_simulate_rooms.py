@@ -8,12 +8,13 @@ import joblib
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy.stats import kstest
 
 from roomacoustic_sk import acoustics
 from roomacoustic_sk._shoebox import responses
 from roomacoustic_sk._shoebox.images import HALF_FILTER
 from roomacoustic_sk._shoebox.rays import trace_rays
-from roomacoustic_sk._shoebox.rooms import WALLS
+from roomacoustic_sk._shoebox.rooms import PRESETS, WALLS, check_ranges, draw_room
 from roomacoustic_sk.datasets import Hybrid, ImageSources, _rooms
 from roomacoustic_sk.datasets._rooms import simulate_rooms
 
@@ -79,6 +80,90 @@ def test_rooms_and_positions_keep_to_the_given_ranges():
     assert_allclose(target["volume"], target["length"] * target["width"] * target["height"])
     assert set(target["material_floor"]) <= set(DRY)
     assert target["scattering"].between(0.1, 0.5).all()
+
+
+def drawn(preset, n_rooms=400, **ranges):
+    """Return the rooms and paths that a preset draws, without simulating them."""
+    names = ("length", "width", "height", "wall_distance", "source_distance", "materials")
+    given = dict.fromkeys(names) | {"scattering": 0.3, "sample_rate": 16000} | ranges
+    checked = check_ranges(PRESETS[preset], **given)
+    return [draw_room(checked, 1, np.random.default_rng(seed)) for seed in range(n_rooms)]
+
+
+@pytest.mark.parametrize("preset", ["everyday", "wide"])
+def test_presets_draw_sizes_and_distances_on_a_log_scale(preset):
+    paths = [path for _, (path,) in drawn(preset)]
+    size = np.array([path.size for path in paths])
+    for axis, name in enumerate(("length", "width", "height")):
+        low, high = getattr(PRESETS[preset], name)
+        assert (size[:, axis] > low).all()
+        assert (size[:, axis] < high).all()
+        share = np.log(size[:, axis] / low) / np.log(high / low)
+        assert kstest(share, "uniform").pvalue > 0.01
+    distance = np.array([np.linalg.norm(path.source - path.microphone) for path in paths])
+    low = PRESETS[preset].source_distance[0]
+    assert distance.min() >= low
+    assert (distance < 2 * low).mean() > 0.05
+    assert distance.max() > 4
+    for path in paths:
+        for point in (path.source, path.microphone):
+            margin = PRESETS[preset].wall_distance[0] - 1e-9
+            assert (point >= margin).all()
+            assert (point <= path.size - margin).all()
+
+
+def test_hard_walls_make_rooms_of_one_size_dry_or_lively():
+    box = {"length": 6.0, "width": 5.0, "height": 3.0}
+    spread = {
+        preset: np.std([np.log(paths[0].absorption[:, 2:4].mean()) for _, paths in drawn(preset, **box)])
+        for preset in ("paper", "everyday")
+    }
+    assert spread["everyday"] > 1.5 * spread["paper"]
+    chosen = drawn("everyday", 5, materials=0.4, **box)
+    assert all(set(materials) == {0.4} for materials, _ in chosen)
+
+
+def test_a_range_of_source_distances_is_kept_as_far_as_the_room_goes():
+    box = {"length": 4.0, "width": 3.0, "height": 2.5}
+    paths = [path for _, (path,) in drawn("paper", 200, source_distance=(0.03, 40.0), **box)]
+    distance = np.array([np.linalg.norm(path.source - path.microphone) for path in paths])
+    assert distance.min() < 0.05
+    assert distance.max() > 2
+    one = drawn("paper", 20, source_distance=(0.2, 0.2), **box)
+    assert_allclose([np.linalg.norm(path.source - path.microphone) for _, (path,) in one], 0.2)
+
+
+def test_modes_of_a_small_lively_room_leave_no_mid_frequency_value():
+    booth = {"length": 1.3, "width": 1.2, "height": 1.25, "wall_distance": 0.3, "source_distance": 0.1}
+    lively = simulate_rooms(1, 1, materials=0.05, random_state=0, **booth, **QUICK)
+    assert np.isnan(lively.target["rt60_mid"][0])
+    assert lively.proof["reason"][0] == "500 Hz octave below the Schroeder frequency"
+    assert lively.proof["schroeder_frequency"][0] > 707
+    dry = simulate_rooms(1, 1, materials=0.5, random_state=0, **booth, **QUICK)
+    assert np.isfinite(dry.target["rt60_mid"][0])
+    assert dry.proof["reason"][0] == ""
+    volume, decay_time = 1.3 * 1.2 * 1.25, dry.target["rt60_mid"][0]
+    assert_allclose(dry.proof["schroeder_frequency"][0], 2000 * np.sqrt(decay_time / volume))
+
+
+def test_a_source_at_the_microphone_leaves_no_reverberation_time():
+    near = simulate_rooms(1, 1, source_distance=(0.02, 0.02), materials=0.6, random_state=0, **BOX, **QUICK)
+    assert near.target["drr"][0] > 25
+    assert np.isnan(near.target[["rt60", "rt60_mid"]].to_numpy(dtype=float)).all()
+    assert near.proof["reason"][0] == acoustics.RINGING
+
+
+def test_rays_are_counted_farther_away_in_large_rooms(monkeypatch):
+    reach = []
+
+    def noting(path, n_rays, **options):
+        reach.append(options["reach"])
+        return trace_rays(path, n_rays, **options)
+
+    monkeypatch.setattr(responses, "trace_rays", noting)
+    for edge in (4.0, 24.0):
+        simulate_rooms(1, 1, length=edge, width=edge, height=edge, materials=0.6, random_state=0, **QUICK)
+    assert {round(one, 9) for one in reach} == {1.0, 3.0}
 
 
 def test_direct_sound_has_the_right_delay_and_level(rooms):

@@ -117,8 +117,10 @@ class Hybrid:
         Number of rays to start with. At least four times as many are traced.
     max_rays : int, default=256000
         Largest number of rays, at least four times `n_rays`.
-    receiver_reach : float, default=1.0
+    receiver_reach : float, default=None
         Rays are counted in a box that extends this far from the microphone in every direction, within the room [m].
+        None for 1 m or, in rooms above 512 m3, an eighth of the edge of a cube of that volume, which holds a like share
+        of the rays.
 
     Raises
     ------
@@ -141,7 +143,7 @@ class Hybrid:
     image_order: int = 3
     n_rays: int = 8000
     max_rays: int = 256000
-    receiver_reach: float = 1.0
+    receiver_reach: float | None = None
 
     name: ClassVar[str] = "hybrid"
     scatters: ClassVar[bool] = True
@@ -152,14 +154,19 @@ class Hybrid:
         check_number(self.image_order, name="image_order", low=0, limit=MOST_REFLECTIONS, integer=True)
         check_number(self.n_rays, name="n_rays", low=1, limit=MOST_RAYS // 4, integer=True)
         check_number(self.max_rays, name="max_rays", low=4 * self.n_rays, limit=MOST_RAYS, integer=True)
-        check_number(self.receiver_reach, name="receiver_reach", low=0, low_open=True, limit=1e6)
+        if self.receiver_reach is not None:
+            check_number(self.receiver_reach, name="receiver_reach", low=0, low_open=True, limit=1e6)
 
     def describe(self) -> str:
         """Return a one-line description of the simulation."""
-        return (
-            f"image sources to order {self.image_order}, rays with scattering beyond "
-            f"(counted up to {self.receiver_reach:g} m away)"
-        )
+        reach = "1 m away, farther in large rooms" if self.receiver_reach is None else f"{self.receiver_reach:g} m away"
+        return f"image sources to order {self.image_order}, rays with scattering beyond (counted up to {reach})"
+
+    def _reach(self, path: TransmissionPath) -> float:
+        """Return how far from the microphone rays are counted in a room."""
+        if self.receiver_reach is not None:
+            return self.receiver_reach
+        return max(1.0, float(np.cbrt(path.size.prod())) / 8)
 
     def simulate(self, path: TransmissionPath, spec: ResponseSpec, rng: np.random.Generator) -> Response:
         """Simulate one response; `rng` draws the rays and the noise."""
@@ -179,7 +186,7 @@ class Hybrid:
                 path,
                 n_more,
                 specular_order=self.image_order,
-                reach=self.receiver_reach,
+                reach=self._reach(path),
                 bin_width=BIN_SECONDS * bands.speed,
                 floor=10 ** (-spec.depth / 10),
                 max_distance=spec.max_duration * bands.speed,

@@ -18,6 +18,7 @@ from roomacoustic_sk import acoustics
 from roomacoustic_sk._shoebox.images import HALF_FILTER
 from roomacoustic_sk._shoebox.responses import Hybrid, ImageSources, Response, ResponseSpec
 from roomacoustic_sk._shoebox.rooms import (
+    PRESETS,
     WALLS,
     Material,
     RoomRanges,
@@ -56,6 +57,12 @@ LONGEST_RESPONSE = 100.0
 HIGHEST_RATE = 400_000
 """Highest sampling rate, in Hz; at higher ones a response of 10 s takes gigabytes."""
 
+LOWEST_MID_EDGE = 500 * 2**0.5
+"""Upper edge in Hz of the lower of the two octave bands of mid-frequency values."""
+
+MODAL = "500 Hz octave below the Schroeder frequency"
+"""Reason why a small, lively room has no mid-frequency value: single modes rule there, which rays do not have."""
+
 LIVELIER = 1.5
 """Factor by which Sabine's formula may overestimate, for which air absorption is the main reason."""
 
@@ -82,8 +89,13 @@ class _Room(NamedTuple):
 # --- One room -------------------------------------------------------------------------------------------------
 
 
-def _labels(responses: list[Response], spec: ResponseSpec) -> pd.DataFrame:
-    """Room acoustic parameters of noise-free responses."""
+def schroeder_frequency(decay_time: Any, volume: Any) -> Any:
+    """Return the frequency in Hz above which a room's modes overlap (Schroeder, J. Acoust. Soc. Am. 99, 1996)."""
+    return 2000 * np.sqrt(decay_time / volume)
+
+
+def _labels(responses: list[Response], spec: ResponseSpec, volume: float) -> pd.DataFrame:
+    """Room acoustic parameters of noise-free responses, and the reasons of those that are NaN."""
     labels = acoustics.room_labels(
         [response.rir for response in responses],
         spec.sample_rate,
@@ -95,7 +107,15 @@ def _labels(responses: list[Response], spec: ResponseSpec) -> pd.DataFrame:
     rings = labels["reason"] == acoustics.RINGING
     rt60 = [np.nan if ringing else response.rt60 for ringing, response in zip(rings, responses, strict=True)]
     rt60_range = [None if ringing else spec.decay_range for ringing in rings]
-    return labels.loc[:, :"drr"].assign(rt60=rt60, rt60_range=rt60_range)
+    frequencies = schroeder_frequency(labels["rt60_mid"].to_numpy(), volume)
+    is_modal = frequencies > LOWEST_MID_EDGE
+    return labels.loc[:, :"drr"].assign(
+        rt60=rt60,
+        rt60_range=rt60_range,
+        rt60_mid=labels["rt60_mid"].mask(is_modal),
+        schroeder_frequency=frequencies,
+        reason=np.where(is_modal, MODAL, labels["reason"].where(rings, "")),
+    )
 
 
 def _describe_path(path: TransmissionPath, materials: list[Material]) -> dict[str, Any]:
@@ -123,7 +143,7 @@ def _simulate_room(plan: _Plan, seed: tuple[int, ...], index: int) -> _Room:
                 break
             responses.append(response)
         else:
-            labels = _labels(responses, plan.spec).to_dict("records")
+            labels = _labels(responses, plan.spec, float(paths[0].size.prod())).to_dict("records")
             described = [_describe_path(path, materials) for path in paths]
             return _Room(responses, [one | other for one, other in zip(labels, described, strict=True)], attempt)
     raise SimulationError(
@@ -178,6 +198,8 @@ def _bunch(rooms: list[_Room], plan: _Plan, seed: tuple[int, ...]) -> Bunch:
     target = pd.DataFrame([record for room in rooms for record in room.records])
     room_ids = np.repeat(np.arange(len(rooms)), plan.n_rirs)
     proof = pd.DataFrame([response._asdict() for response in responses]).drop(columns=["rir", "rt60"])
+    for name in ("schroeder_frequency", "reason"):
+        proof[name] = target.pop(name)
     proof["n_redrawn"] = np.repeat([room.n_redrawn for room in rooms], plan.n_rirs)
     counts = Counter(
         rooms=len(rooms),
@@ -247,11 +269,12 @@ def simulate_rooms(
     n_rirs: int = 2,
     *,
     method: str | Hybrid | ImageSources = "hybrid",
-    length: float | tuple[float, float] = (3, 10),
-    width: float | tuple[float, float] = (3, 10),
-    height: float | tuple[float, float] = (3, 5),
-    wall_distance: float = 0.5,
-    source_distance: float = 0.5,
+    preset: str = "paper",
+    length: float | tuple[float, float] | None = None,
+    width: float | tuple[float, float] | None = None,
+    height: float | tuple[float, float] | None = None,
+    wall_distance: float | tuple[float, float] | None = None,
+    source_distance: float | tuple[float, float] | None = None,
     materials: Any = None,
     scattering: float | tuple[float, float] = (0.1, 0.5),
     air_absorption: bool = True,
@@ -286,14 +309,24 @@ def simulate_rooms(
         Simulation method, as an object such as ``Hybrid(n_rays=4000)`` or by name. "hybrid", `Hybrid`: image sources up
         to an order, and ray tracing with scattering for all other sound. "ism", `ImageSources`: as in the paper, image
         sources alone with specularly reflecting walls, as many as a complete response needs. See Notes.
-    length, width, height : float or (float, float)
-        Size of the rooms, or the range from which it is drawn uniformly [m].
-    wall_distance, source_distance : float, default=0.5
-        Minimum distance of source and microphone from the walls, and from each other [m].
+    preset : {"paper", "everyday", "wide"}, default="paper"
+        Which rooms: those of the paper; "everyday" for homes, offices, schools, stairs and small halls, with sources
+        from 0.1 m on; "wide" for everything from a car to a concert hall, with sources from 3 cm on. See Notes for its
+        ranges, each of which the following parameters replace.
+    length, width, height : float or (float, float), default=None
+        Size of the rooms, or the range from which it is drawn, uniformly with the preset "paper" and on a logarithmic
+        scale with the others [m].
+    wall_distance : float or (float, float), default=None
+        Minimum distance of source and microphone from the walls, or the range from which it is drawn for each
+        transmission path, as far as the room allows [m].
+    source_distance : float or (float, float), default=None
+        Distance of source and microphone [m]. A number is the minimum for positions drawn uniformly. A range is that
+        from which the distance is drawn, on a logarithmic scale and as far as the room goes.
     materials : None, str, float, list or dict, default=None
         A material's name in the database, or an absorption coefficient (0 to 1, in all octave bands), for all walls; a
         list of them, from which one is drawn for each wall; or a dict with one for each of the walls "west", "east",
-        "south", "north", "floor" and "ceiling". None stands for the whole database.
+        "south", "north", "floor" and "ceiling". None stands for the whole database and, with the presets "everyday" and
+        "wide", for a share of hard walls besides (concrete, brick, tiles), which is drawn for each room.
     scattering : float or (float, float), default=(0.1, 0.5)
         Scattering coefficient of all walls of a room (ISO 17497-1), or the range from which it is drawn. Not used by
         `ImageSources`.
@@ -343,7 +376,8 @@ def simulate_rooms(
             Whether the decay has converged over the evaluation range.
         proof : DataFrame
             Evidence of convergence: ``n_rays``, ``image_order``, ``n_raised``, ``rt60_change`` of each response,
-            ``n_redrawn`` of its room.
+            ``n_redrawn`` of its room. Also ``schroeder_frequency`` [Hz] and ``reason``, why a label is NaN (empty where
+            none is).
 
         Also ``sample_rate`` [Hz], ``counts`` (of rooms redrawn, responses raised, and so on) and ``DESCR``.
 
@@ -357,6 +391,21 @@ def simulate_rooms(
 
     Notes
     -----
+    Ranges of the presets, lengths in m:
+
+    ========== ========= ========= ======== ============= ===============
+    preset     length    width     height   wall distance source distance
+    ========== ========= ========= ======== ============= ===============
+    "paper"    3-10      3-10      3-5      0.5           at least 0.5
+    "everyday" 1.8-15    1.5-10    2.2-6    0.1-1         0.1-15
+    "wide"     1.5-40    1.2-30    1.1-15   0.05-1        0.03-50
+    ========== ========= ========= ======== ============= ===============
+
+    Sources are omnidirectional points, whatever their distance. A mouth nearer than 0.2 m differs by a few dB in
+    spectrum, as the microphones do that speech corpora are recorded with; no recording tells them apart. Rays do not
+    have the single modes of small rooms: ``rt60_mid`` is NaN where the 500 Hz octave lies below the Schroeder
+    frequency, and so are the reverberation times of sources so near that nothing is left of the decay.
+
     A fixed order of image sources truncates the decay, and the reverberation time then measures the truncation. So
     sound is added until that no longer matters: twice and four times the rays (`Hybrid`), or all image sources that
     arrive within a duration longer by a quarter (`ImageSources`). With `ImageSources`, about a third of the default
@@ -392,9 +441,11 @@ def simulate_rooms(
         {"max_images": max_images},
     )
     check_choice(decay_range, tuple(acoustics.DECAY_RANGES), name="decay_range")
+    check_choice(preset, tuple(PRESETS), name="preset")
     sample_rate = check_sample_rate(sample_rate)
     check_number(sample_rate, name="sample_rate", unit="Hz", low=4000, limit=HIGHEST_RATE)
     ranges = check_ranges(
+        PRESETS[preset],
         length=length,
         width=width,
         height=height,
