@@ -19,6 +19,7 @@ __version__ = "0.1.0.dev0"
 
 _MODULES = (
     "acoustics",
+    "augmentation",
     "datasets",
     "encoder",
     "features",

@@ -296,6 +296,8 @@ class Recordings(ABC):
 
     dtype = np.dtype(np.float32)
     origin: NDArray[np.intp] | None = None
+    varies = False
+    """Whether training reads them in another variation in each epoch."""
 
     def __init__(self, lengths: NDArray[np.intp], sample_rate: int, n_times: int | None = None) -> None:
         self.lengths, self.sample_rate, self.n_times = lengths, sample_rate, n_times
@@ -310,6 +312,10 @@ class Recordings(ABC):
     @abstractmethod
     def take(self, indices: NDArray[np.intp]) -> Self:
         """Return some of the recordings, without reading them."""
+
+    def drawn_anew(self, seed: int) -> Self:
+        """Return the recordings in the variation of a seed; those that do not vary, as they are."""
+        return self
 
     def read(
         self, indices: NDArray[np.intp], starts: NDArray[np.intp], n_times: int, *, allow_silent: bool = False

@@ -180,6 +180,19 @@ def check_n_jobs(n_jobs: Any) -> int | None:
     return int(n_jobs)
 
 
+def check_range(
+    value: Any, *, name: str, low: float = -np.inf, high: float = np.inf, low_open: bool = False, unit: str = ""
+) -> tuple[float, float]:
+    """Return a range as a pair (lowest, highest) of floats, or raise."""
+    if not is_flat(value) or len(value) != 2:
+        raise ArgumentTypeError(f"{name} must be a pair (lowest, highest), got {describe(value)}.")
+    for number in value:
+        check_number(number, name=name, unit=unit, low=low, low_open=low_open, high=high)
+    if value[0] > value[1]:
+        raise ArgumentValueError(f"{name} must be a pair (lowest, highest), got {tuple(value)}. Swap them.")
+    return float(value[0]), float(value[1])
+
+
 def check_numbers(
     values: Any,
     *,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterable, Iterator, Sized
 from typing import Any, Protocol
@@ -64,8 +65,9 @@ class BatchLoader:
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         random_state = check_random_state(self.random_state)
+        source = self.source.of_pass(random_state)
         for items in self.sampler:
-            yield self.source.gather(items, random_state)
+            yield source.gather(items, random_state)
 
 
 # --- What an item is ----------------------------------------------------------------------------------------------
@@ -76,6 +78,10 @@ class FeatureSource:
 
     def __init__(self, X: NDArray[Any], y: NDArray[Any]) -> None:
         self.X, self.y = torch.from_numpy(X), torch.from_numpy(y)
+
+    def of_pass(self, random_state: np.random.RandomState) -> FeatureSource:
+        """Return the source of one pass: itself, since features do not vary."""
+        return self
 
     def gather(self, items: NDArray[np.intp], random_state: np.random.RandomState) -> tuple[Tensor, Tensor]:
         """Return the features and targets of a batch."""
@@ -147,7 +153,7 @@ def spectrogram_cache(
     recordings that are not in memory, all spectrograms must fit: otherwise there are too many of them for the cached
     ones to be reused often.
     """
-    if front_end is None or device.type != "cpu" or recordings.n_times != length:
+    if front_end is None or recordings.varies or device.type != "cpu" or recordings.n_times != length:
         return None
     in_memory = isinstance(recordings, RecordingsInMemory)
     if limit is None:
@@ -184,6 +190,14 @@ class SegmentSource:
         self.recordings, self.indices, self.length, self.spectrograms = recordings, indices, length, spectrograms
         self.targets = torch.from_numpy(targets)
         self._last_start = np.maximum(recordings.lengths - length, 0)
+
+    def of_pass(self, random_state: np.random.RandomState) -> SegmentSource:
+        """Return the source of one pass, whose recordings are drawn anew if they vary."""
+        if not self.recordings.varies:
+            return self
+        anew = copy.copy(self)
+        anew.recordings = self.recordings.drawn_anew(int(random_state.randint(1, np.iinfo(np.int32).max)))
+        return anew
 
     def gather(self, items: NDArray[np.intp], random_state: np.random.RandomState) -> tuple[Tensor, Tensor]:
         """Return the segments (n, length), or their spectrograms, and the targets (n, ...) of a batch."""

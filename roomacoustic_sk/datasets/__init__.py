@@ -1,6 +1,7 @@
 """Simulated rooms, measured responses, dry speech, and reverberant speech made from them."""
 
 from roomacoustic_sk._shoebox.responses import Hybrid, ImageSources
+from roomacoustic_sk.datasets._augmented import augment_clips, augment_responses
 from roomacoustic_sk.datasets._bunches import concatenate, split_by_speaker, take
 from roomacoustic_sk.datasets._librispeech import fetch_librispeech
 from roomacoustic_sk.datasets._measured import load_measured_rirs
@@ -13,6 +14,8 @@ from roomacoustic_sk.datasets._synthetic_speech import make_speech
 __all__ = [
     "Hybrid",
     "ImageSources",
+    "augment_clips",
+    "augment_responses",
     "concatenate",
     "fetch_librispeech",
     "load_measured_rirs",

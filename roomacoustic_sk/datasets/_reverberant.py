@@ -136,7 +136,7 @@ def make_reverberant_speech(
         check_flag(flag, name=name)
     n_jobs = check_n_jobs(n_jobs)
     check_verbose(verbose)
-    rooms = _check_rooms(rooms)
+    rooms = check_rooms(rooms)
     speech = _check_speech(speech)
     if rooms.sample_rate != speech.sample_rate:
         raise ArgumentValueError(
@@ -248,7 +248,7 @@ def _compute(clips: ReverberantSpeech, n_jobs: int | None, verbose: int) -> NDAr
     return data
 
 
-def _fields(bunch: Any, names: tuple[str, ...], argument: str) -> dict[str, Any]:
+def fields_of(bunch: Any, names: tuple[str, ...], argument: str) -> dict[str, Any]:
     """Return the named fields of a Bunch or mapping, or raise an error that lists the missing ones."""
     if not isinstance(bunch, Mapping):
         raise ArgumentTypeError(f"{argument} must be a Bunch with {', '.join(names)}, got {describe(bunch)}.")
@@ -258,9 +258,9 @@ def _fields(bunch: Any, names: tuple[str, ...], argument: str) -> dict[str, Any]
     return {name: bunch[name] for name in names}
 
 
-def _check_rooms(rooms: Any) -> Bunch:
+def check_rooms(rooms: Any) -> Bunch:
     """Return the responses with checked samples, ids and rate."""
-    checked = Bunch(**_fields(rooms, ("rirs", "sample_rate", "target", "rir", "room"), "rooms"))
+    checked = Bunch(**fields_of(rooms, ("rirs", "sample_rate", "target", "rir", "room"), "rooms"))
     checked.rirs = check_waveforms(checked.rirs, name="rooms.rirs")
     n_rirs = len(checked.rirs)
     checked.sample_rate = check_sample_rate(checked.sample_rate, name="rooms.sample_rate")
@@ -277,7 +277,7 @@ def _check_rooms(rooms: Any) -> Bunch:
 
 def _check_speech(speech: Any) -> Bunch:
     """Return the segments as one float32 array, with checked ids and rate."""
-    checked = Bunch(**_fields(speech, ("segments", "sample_rate", "source", "speaker"), "speech"))
+    checked = Bunch(**fields_of(speech, ("segments", "sample_rate", "source", "speaker"), "speech"))
     segments = check_waveforms(checked.segments, name="speech.segments", allow_constant=False)
     lengths = {len(segment) for segment in segments}
     if len(lengths) > 1:
