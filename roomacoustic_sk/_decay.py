@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from statistics import median
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -126,8 +127,8 @@ def cut_at_onset(response: NDArray[Any], sample_rate: int) -> Array:
     """
     magnitude = np.abs(response)
     peak = magnitude.max()
-    onset, pause = int(np.argmax(magnitude >= 0.1 * peak)), int(0.1 * sample_rate)
-    loud = onset + int(np.argmax(magnitude[onset:] >= 0.316 * peak))
+    onset, pause = int((magnitude >= 0.1 * peak).argmax()), int(0.1 * sample_rate)
+    loud = onset + int((magnitude[onset:] >= 0.316 * peak).argmax())
     if loud - onset > pause:
         audible = onset + np.flatnonzero(magnitude[onset : loud + 1] >= 0.1 * peak)
         onset = int(audible[np.flatnonzero(np.diff(audible, prepend=-np.inf) > pause)[-1]])
@@ -159,7 +160,7 @@ def squared(response: Array, band: Band, sample_rate: int) -> Array:
 def line(levels: Array) -> tuple[float, float]:
     """Fit the least-squares line to equally spaced levels: its value at the first one, and its slope per step."""
     n = len(levels)
-    last, mean = (n - 1) / 2, float(levels.mean())
+    last, mean = (n - 1) / 2, float(levels.sum()) / n
     slope = 12 * float(np.arange(-last, last + 1) @ levels) / (n * (n * n - 1))
     return mean - slope * last, slope
 
@@ -171,8 +172,13 @@ def to_levels(energies: Array, n_times: Any) -> Array:
 
 def _first(condition: NDArray[np.bool_]) -> int:
     """Return where a condition is first met, or the length where it never is."""
-    first = int(np.argmax(condition)) if len(condition) else 0
+    first = int(condition.argmax()) if len(condition) else 0
     return first if len(condition) and condition[first] else len(condition)
+
+
+def _steps(values: NDArray[Any]) -> NDArray[Any]:
+    """Return the differences of neighbours, as `numpy.diff` does, which takes longer to start than to compute."""
+    return values[1:] - values[:-1]
 
 
 def end_of_record(power: Array) -> End:
@@ -205,7 +211,8 @@ def growing_blocks(sums: Array, n_block: int) -> Blocks:
     if len(edges) > 2:
         edges.pop()  # the last block takes in what is left
     edges[-1] = n_times
-    return Blocks(np.array(edges), to_levels(np.diff(sums[edges]), np.diff(edges)))
+    at = np.array(edges)
+    return Blocks(at, to_levels(_steps(sums[at]), _steps(at)))
 
 
 def lower_hull(times: list[float], levels: list[float]) -> list[int]:
@@ -239,7 +246,7 @@ def before_bend(centres: NDArray[Any], levels: Array, tolerance: Array) -> int:
         corners = lower_hull(centres[:n_blocks].tolist(), levels[:n_blocks].tolist())
         hull = np.interp(centres[:n_blocks], centres[corners], levels[corners])
         excess = levels[:n_blocks] - hull - tolerance[:n_blocks]
-        corner = int(np.argmax(excess))
+        corner = int(excess.argmax())
         if excess[corner] <= 0:
             break
         n_blocks = max(corner, 1)
@@ -256,9 +263,9 @@ def trusted_length(sums: Array, n_block: int) -> int:
     if len(levels) < 4:
         return int(edges[-1])
     levels[0] = levels[1:].max()  # the direct sound is no decay
-    spread = np.sqrt(n_block / np.diff(edges))
-    bends = np.abs(np.diff(levels, 2)) / spread[1:-1]  # their median is 1.65 standard deviations of a level
-    tolerance: Array = BEND + DEVIATIONS * max(DEVIATION, float(np.median(bends)) / 1.65) * spread
+    spread = np.sqrt(n_block / _steps(edges))
+    bends = np.abs(_steps(_steps(levels))) / spread[1:-1]  # their median is 1.65 standard deviations of a level
+    tolerance: Array = BEND + DEVIATIONS * max(DEVIATION, median(bends.tolist()) / 1.65) * spread
     n_blocks = before_next_sound(levels, tolerance)
     start = int(np.flatnonzero(levels[:n_blocks] >= levels[:n_blocks].max() - EARLY)[-1])
     centres: NDArray[Any] = 0.5 * (edges[1:] + edges[:-1])
@@ -270,8 +277,8 @@ def is_one_decay(sums: Array, n_trusted: int, n_block: int, sample_rate: int) ->
     """Tell whether the part before a rise can be a response: it is most of the sound, and it begins with its peak."""
     if sums[n_trusted] < SHARE * sums[-1]:
         return False
-    energies = np.diff(sums[: n_trusted + 1 : n_block], append=sums[n_trusted])
-    return int(np.argmax(energies)) * n_block <= BUILD_UP * sample_rate
+    energies = _steps(np.append(sums[: n_trusted + 1 : n_block], sums[n_trusted]))
+    return int(energies.argmax()) * n_block <= BUILD_UP * sample_rate
 
 
 def end_at_noise(sums: Array, n_block: int, reason: str) -> End:
@@ -288,9 +295,9 @@ def end_at_noise(sums: Array, n_block: int, reason: str) -> End:
     n_block, dynamic, slope, crossing = max(min(n_block, n_tenth), 1), np.inf, np.nan, np.inf
     whole, foot = np.nan, 0  # slope of the whole decay, sample where its last 20 dB begin
     for _ in range(6):
-        levels = to_levels(np.diff(sums[::n_block]), n_block)
+        levels = to_levels(_steps(sums[::n_block]), n_block)
         noise_level = 10 * np.log10(max(noise, TINY))
-        first = int(np.argmax(levels)) + 1
+        first = int(levels.argmax()) + 1
         stop = first + _first(levels[first:] < noise_level + 10)
         start = first + _first(levels[first:stop] < noise_level + 10 + dynamic)
         start = max(min(start, stop - 5), first)  # never less than 10 dB: a response may end in a sudden fall
@@ -334,7 +341,9 @@ def _with_missing_energy(sums: Array, noise: float, slope: float, crossing: floa
 
 def running_sum(power: Array) -> Array:
     """Sum up a power from its beginning, for the energy between any two samples."""
-    return np.concatenate([[0.0], np.cumsum(power)])
+    sums = np.zeros(len(power) + 1)
+    np.cumsum(power, out=sums[1:])
+    return sums
 
 
 def decays_once(response: Array, sample_rate: int) -> bool:
@@ -374,7 +383,7 @@ def integrate(response: Array, band: Band, sample_rate: int, truncation: str | N
     n = end.sample
     energy = sums[n] + end.missing - end.noise * n - sums[:n]
     if end.noise:
-        energy += end.noise * np.arange(n)
+        energy += end.noise * np.arange(float(n))
     return Decay(energy, end, peak)
 
 
