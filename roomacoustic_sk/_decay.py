@@ -1,4 +1,4 @@
-"""From an impulse response to its decay curve (ISO 3382-1:2009, 5.3.3): onset, octave band, noise floor, integral."""
+"""From an impulse response to its decay curve (ISO 3382-1:2009, 5.3.3): onset, bands, noise floor, integral."""
 
 from __future__ import annotations
 
@@ -66,7 +66,10 @@ SHORTEST = 0.08
 """Reverberation time in s below which a broadband decay may be a filter: 20 Hz, second order, rings for 0.078 s."""
 
 SHORTEST_PERIODS = 4.5
-"""The same in periods of an octave band. Its filter rings for 7.5, but run backwards it adds nothing to a decay."""
+"""The same in periods of an octave band. Its filter rings for 7.5, but run backwards it adds nothing to a decay.
+
+A narrower band resolves times in proportion to its width: bandwidth times reverberation time is 3.2, whatever the band.
+"""
 
 NONLINEAR = 150.0
 """Non-linearity, in per mille, above which a decay is no line at all, and a reverberation time means nothing.
@@ -87,18 +90,20 @@ TINY = np.finfo(np.float64).tiny
 
 
 class Band(NamedTuple):
-    """An octave band, or the whole spectrum."""
+    """An octave band, a third-octave band, or the whole spectrum."""
 
     sos: Array | None  # None passes everything
     centre: float  # Hz
+    width: float  # Hz
+    nominal: float  # the centre frequency by which the band is known, Hz
 
     @property
-    def width(self) -> float:
-        """Bandwidth in Hz."""
-        return self.centre / np.sqrt(2)
+    def periods(self) -> float:
+        """Periods of the centre frequency, for each one of an octave band, in which the filter rings as far."""
+        return self.centre / np.sqrt(2) / self.width
 
 
-WHOLE_SPECTRUM = Band(None, np.nan)
+WHOLE_SPECTRUM = Band(None, np.nan, np.nan, np.nan)
 
 
 class End(NamedTuple):
@@ -136,10 +141,31 @@ def cut_at_onset(response: NDArray[Any], sample_rate: int) -> Array:
     return response[onset : len(response) - n_zeros].astype(np.float64)
 
 
+def octave_edges(centre: float) -> tuple[float, float]:
+    """Return the lower and the upper edge of an octave band in Hz."""
+    return centre / np.sqrt(2), centre * np.sqrt(2)
+
+
 def octave_band(centre: float, sample_rate: int) -> Band:
     """Design a sixth-order Butterworth band-pass of one octave (IEC 61260)."""
-    edges = (centre / np.sqrt(2), centre * np.sqrt(2))
-    return Band(butter(3, edges, btype="bandpass", fs=sample_rate, output="sos"), centre)
+    sos = butter(3, octave_edges(centre), btype="bandpass", fs=sample_rate, output="sos")
+    return Band(sos, centre, centre / np.sqrt(2), centre)
+
+
+def third_octave_edges(nominal: float) -> tuple[float, float]:
+    """Return the lower and the upper edge of a third-octave band in Hz (IEC 61260-1:2014).
+
+    There are ten exact mid-band frequencies to a decade, and nominal ones are their rounded values.
+    """
+    number = round(10 * np.log10(nominal / 1000))
+    return 1000 * 10 ** ((number - 0.5) / 10), 1000 * 10 ** ((number + 0.5) / 10)
+
+
+def third_octave_band(nominal: float, sample_rate: int) -> Band:
+    """Design a sixth-order Butterworth band-pass of a third of an octave (IEC 61260)."""
+    lower, upper = third_octave_edges(nominal)
+    sos = butter(3, (lower, upper), btype="bandpass", fs=sample_rate, output="sos")
+    return Band(sos, np.sqrt(lower * upper), upper - lower, nominal)
 
 
 def squared(response: Array, band: Band, sample_rate: int) -> Array:
@@ -151,7 +177,7 @@ def squared(response: Array, band: Band, sample_rate: int) -> Array:
     """
     if band.sos is None:
         return response**2
-    n_ringing = int(10 * sample_rate / band.centre)  # the filter itself falls by 60 dB in 7 periods of its centre
+    n_ringing = int(10 * band.periods * sample_rate / band.centre)  # an octave filter falls by 60 dB in 7 periods
     power = sosfilt(band.sos, np.concatenate([np.zeros(n_ringing), response])[::-1])[::-1] ** 2
     power[n_ringing] += power[:n_ringing].sum()
     return power[n_ringing:]
@@ -358,7 +384,7 @@ def end_of_decay(response: Array, sums: Array, band: Band, sample_rate: int) -> 
     A band of speech may look like one decay. So where another sound follows, the whole spectrum has a say.
     """
     n_times = len(sums) - 1
-    duration = 0.01 if band.sos is None else 0.01 + 0.8 / band.centre  # s; Lundeby: 10 to 50 ms
+    duration = 0.01 if band.sos is None else 0.01 + 0.8 * band.periods / band.centre  # s; Lundeby: 10 to 50 ms
     coarse = duration if band.sos is None else max(duration, BANDWIDTH_TIME / band.width)
     n_coarse = int(coarse * sample_rate)
     n_trusted = trusted_length(sums, n_coarse)
@@ -388,12 +414,12 @@ def integrate(response: Array, band: Band, sample_rate: int, truncation: str | N
 
 
 def is_ringing(decay: Decay, response: Array, band: Band, sample_rate: int, truncation: str | None) -> bool:
-    """Tell whether a decay is that of a filter: at the edge of the spectrum, or shorter than an octave band resolves.
+    """Tell whether a decay is that of a filter: at the edge of the spectrum, or shorter than a band resolves.
 
     Loudspeakers, microphones and converters pass no sound below some frequency, and ring there. Where that outlasts
     everything else, the decay at 1 kHz is over by half the time, or there is none.
     """
-    shortest = (SHORTEST if band.sos is None else SHORTEST_PERIODS / band.centre) * sample_rate
+    shortest = (SHORTEST if band.sos is None else SHORTEST_PERIODS * band.periods / band.centre) * sample_rate
     n_short, energy = int(shortest), decay.energy
     if decay.end.floor == np.inf or (n_short < len(energy) and energy[n_short] > 10**-2.5 * energy[0]):
         return False
