@@ -197,10 +197,14 @@ def test_invalid_tables_are_refused(folder: Path, table: pd.DataFrame) -> None:
         load_measured_rirs(table[:0], root=folder)
     with pytest.raises(ValueError, match="path in each of its column 'file'"):
         load_measured_rirs(table.assign(file=["hall/near.wav", None, None]), root=folder)
-    with pytest.raises(ValueError, match=r"source must be a folder, a CSV file or a DataFrame, got .*near\.wav"):
-        load_measured_rirs(folder / "hall" / "near.wav")
-    with pytest.raises(TypeError, match="source must be a folder, a CSV file or a DataFrame, got a list of 1 items"):
-        load_measured_rirs(["hall/near.wav"])
+    (folder / "hall" / "near.bin").write_bytes((folder / "hall" / "near.wav").read_bytes())
+    with pytest.raises(ValueError, match=r"source must be a folder, a CSV file or a DataFrame, got .*near\.bin"):
+        load_measured_rirs(folder / "hall" / "near.bin")
+    for files in ([], [1], 7):
+        with pytest.raises(
+            TypeError, match="source must be a folder, a CSV file, a DataFrame, a SOFA or audio file or"
+        ):
+            load_measured_rirs(files)
     with pytest.raises(ValueError, match="column 'volume_m3' must hold numbers in m3"):
         load_measured_rirs(table.assign(volume_m3=["60", "large", "900"]), root=folder)
     with pytest.raises(ValueError, match="column 'volume_m3' must hold positive numbers in m3, got -3 in row 1"):
