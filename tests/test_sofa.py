@@ -16,9 +16,9 @@ from toys import RATE, diffuse, write_audio
 from roomacoustic_sk.datasets import load_measured_rirs, take
 
 
-def responses(*rt60: float, rate: int = RATE) -> np.ndarray:
-    """Return one diffuse response for each reverberation time, as rows."""
-    return np.stack([diffuse(rt, 1.0 * rate / RATE, seed=i) for i, rt in enumerate(rt60)])
+def diffuse_responses(*rt60: float) -> np.ndarray:
+    """Return one diffuse response of 1 s for each reverberation time, as rows."""
+    return np.stack([diffuse(rt, 1.0, seed=i) for i, rt in enumerate(rt60)])
 
 
 def write_sofa(path: Path, convention: str, samples: np.ndarray, rate: float = RATE, **entries: Any) -> Path:
@@ -57,7 +57,7 @@ def write_room(path: Path, samples: np.ndarray, **entries: Any) -> Path:
 
 def test_each_measurement_and_receiver_is_a_response(tmp_path: Path) -> None:
     rt60 = np.array([0.3, 0.4, 0.5, 0.6, 0.7, 0.8])
-    samples = responses(*rt60).reshape(3, 2, RATE)
+    samples = diffuse_responses(*rt60).reshape(3, 2, RATE)
     rooms = load_measured_rirs(write_room(tmp_path / "hall" / "rir.sofa", samples))
     assert np.allclose(rooms.rirs, samples.reshape(6, RATE), atol=1e-6)
     assert rooms.rirs[0].dtype == np.float32
@@ -75,7 +75,7 @@ def test_each_measurement_and_receiver_is_a_response(tmp_path: Path) -> None:
 
 
 def test_one_receiver_may_be_chosen(tmp_path: Path) -> None:
-    samples = responses(0.3, 0.4, 0.5, 0.6).reshape(2, 2, RATE)
+    samples = diffuse_responses(0.3, 0.4, 0.5, 0.6).reshape(2, 2, RATE)
     path = write_room(tmp_path / "rir.sofa", samples)
     rooms = load_measured_rirs(path, channel=1)
     assert np.allclose(rooms.rirs, samples[:, 1], atol=1e-6)
@@ -85,7 +85,7 @@ def test_one_receiver_may_be_chosen(tmp_path: Path) -> None:
 
 
 def test_loudspeakers_of_a_binaural_file_are_responses(tmp_path: Path) -> None:
-    samples = responses(*np.linspace(0.3, 0.8, 6)).reshape(1, 2, 3, RATE)
+    samples = diffuse_responses(*np.linspace(0.3, 0.8, 6)).reshape(1, 2, 3, RATE)
     speakers, ears = np.array([[1.0, 0, 0], [0, 2.0, 0], [0, 0, 3.0]]), np.array([[0, 0.09, 0], [0, -0.09, 0]])
     path = write_sofa(
         tmp_path / "studio" / "brir.sofa",
@@ -111,7 +111,7 @@ def test_loudspeakers_of_a_binaural_file_are_responses(tmp_path: Path) -> None:
 def test_receivers_turn_with_the_listener(tmp_path: Path) -> None:
     path = write_room(
         tmp_path / "rir.sofa",
-        responses(0.4, 0.4).reshape(2, 1, RATE),
+        diffuse_responses(0.4, 0.4).reshape(2, 1, RATE),
         SourcePosition=np.array([[90.0, 0, 5], [90.0, 0, 5]]),  # 5 m to the left of the origin
         SourcePosition_Type="spherical",
         SourcePosition_Units="degree, degree, metre",
@@ -133,13 +133,13 @@ def test_corners_of_a_shoebox_give_its_size(tmp_path: Path) -> None:
         "RoomCorners_Units": "metre",
         "RoomVolume": 0.0,
     }
-    rooms = load_measured_rirs(write_room(tmp_path / "rir.sofa", responses(0.4)[None], **corners))
+    rooms = load_measured_rirs(write_room(tmp_path / "rir.sofa", diffuse_responses(0.4)[None], **corners))
     assert rooms.target[["length", "width", "height", "volume"]].to_numpy().tolist() == [[5, 4, 3, 60]]
 
 
 def test_positions_left_at_their_defaults_give_no_distance(tmp_path: Path) -> None:
     entries = {"SourcePosition": np.zeros((1, 3)), "RoomVolume": 0.0}
-    rooms = load_measured_rirs(write_room(tmp_path / "rir.sofa", responses(0.4)[None], **entries))
+    rooms = load_measured_rirs(write_room(tmp_path / "rir.sofa", diffuse_responses(0.4)[None], **entries))
     assert rooms.target[["distance", "volume"]].isna().all(axis=None)
 
 
@@ -166,7 +166,7 @@ def write_netcdf(path: Path, dimensions: dict[str, int], samples: np.ndarray | N
 
 
 def test_dimensions_are_taken_by_their_names(tmp_path: Path) -> None:
-    samples = responses(*np.linspace(0.3, 0.8, 6)).reshape(1, 2, 3, RATE)  # as in the first version of AES69
+    samples = diffuse_responses(*np.linspace(0.3, 0.8, 6)).reshape(1, 2, 3, RATE)  # as in the first version of AES69
     dimensions = {"M": 1, "R": 2, "E": 3, "N": RATE}
     kind = {"SOFAConventions": "MultiSpeakerBRIR", "DataType": "FIRE"}
     rooms = load_measured_rirs(write_netcdf(tmp_path / "brir.sofa", dimensions, samples, **kind))
@@ -181,9 +181,9 @@ def test_dimensions_are_taken_by_their_names(tmp_path: Path) -> None:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A folder with a SOFA file of two measurements, and two audio files, one of them in stereo."""
-    write_room(tmp_path / "hall" / "a.sofa", responses(0.5, 0.6)[:, None])
-    write_audio(tmp_path / "office" / "mono.wav", 0.1 * responses(0.3)[0], subtype="FLOAT")
-    write_audio(tmp_path / "office" / "stereo.wav", 0.1 * responses(0.4, 0.7).T, subtype="FLOAT")
+    write_room(tmp_path / "hall" / "a.sofa", diffuse_responses(0.5, 0.6)[:, None])
+    write_audio(tmp_path / "office" / "mono.wav", 0.1 * diffuse_responses(0.3)[0], subtype="FLOAT")
+    write_audio(tmp_path / "office" / "stereo.wav", 0.1 * diffuse_responses(0.4, 0.7).T, subtype="FLOAT")
     (tmp_path / "office" / "notes.txt").write_text("no response")
     return tmp_path
 
@@ -226,7 +226,7 @@ def test_columns_that_number_responses_are_not_overwritten(folder: Path) -> None
 
 def test_short_names_of_rooms_tell_them_apart(tmp_path: Path) -> None:
     for name in ("aula", "foyer"):
-        write_room(tmp_path / f"{name}.sofa", responses(0.5)[None], GLOBAL_RoomShortName=name.title())
+        write_room(tmp_path / f"{name}.sofa", diffuse_responses(0.5)[None], GLOBAL_RoomShortName=name.title())
     rooms = load_measured_rirs(tmp_path)
     assert rooms.room.tolist() == ["Aula", "Foyer"]
     assert "RoomShortName of SOFA files" in rooms.DESCR
@@ -236,26 +236,26 @@ def test_short_names_of_rooms_tell_them_apart(tmp_path: Path) -> None:
 
 
 def test_head_related_responses_of_a_free_field_are_refused(tmp_path: Path) -> None:
-    path = write_sofa(tmp_path / "hrir.sofa", "SimpleFreeFieldHRIR", responses(0.3, 0.3)[None])
+    path = write_sofa(tmp_path / "hrir.sofa", "SimpleFreeFieldHRIR", diffuse_responses(0.3, 0.3)[None])
     with pytest.raises(ValueError, match=r"^load_measured_rirs: path must be a SOFA file .*hrir\.sofa, .* free field"):
         load_measured_rirs(path)
 
 
 def test_frequency_responses_and_harmonics_are_refused(tmp_path: Path) -> None:
-    path = write_room(tmp_path / "tf.sofa", responses(0.4)[None])
+    path = write_room(tmp_path / "tf.sofa", diffuse_responses(0.4)[None])
     with netCDF4.Dataset(path, "a") as file:
         file.renameVariable("Data.IR", "Data.Real")
         file.DataType = "TF"
     with pytest.raises(ValueError, match=r"tf\.sofa, which has data of type TF and no impulse responses"):
         load_measured_rirs(path)
     harmonics = {"ReceiverPosition_Type": "spherical harmonics", "ReceiverPosition_Units": "degree, degree, metre"}
-    path = write_room(tmp_path / "sh.sofa", responses(0.3, 0.3, 0.3, 0.3)[None], **harmonics)
+    path = write_room(tmp_path / "sh.sofa", diffuse_responses(0.3, 0.3, 0.3, 0.3)[None], **harmonics)
     with pytest.raises(ValueError, match=r"sh\.sofa, whose receivers are spherical harmonics"):
         load_measured_rirs(path)
 
 
 def test_broken_files_are_named(tmp_path: Path) -> None:
-    path = write_room(tmp_path / "rir.sofa", responses(0.5)[None])
+    path = write_room(tmp_path / "rir.sofa", diffuse_responses(0.5)[None])
     whole = path.read_bytes()
     for content in (b"", b"no SOFA file", whole[: len(whole) // 2], whole[:3000] + bytes(3000) + whole[6000:]):
         path.write_bytes(content)
@@ -280,7 +280,7 @@ def test_responses_that_are_none_are_refused(tmp_path: Path, samples: np.ndarray
 
 
 def test_the_response_of_several_is_named(tmp_path: Path) -> None:
-    samples = responses(0.5, 0.5)[:, None]
+    samples = diffuse_responses(0.5, 0.5)[:, None]
     samples[1] = 0
     with pytest.raises(ValueError, match=r"zeros in .*rir\.sofa \(measurement 1, receiver 0, emitter 0\)"):
         load_measured_rirs(write_room(tmp_path / "rir.sofa", samples))
@@ -303,7 +303,7 @@ def test_samples_that_were_never_written_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("rate", [0.0, 44_100.5, 1e9, np.nan])
 def test_sampling_rates_that_no_sound_has_are_refused(tmp_path: Path, rate: float) -> None:
-    path = write_sofa(tmp_path / "rir.sofa", "SingleRoomSRIR", responses(0.4)[None], rate, **HALL)
+    path = write_sofa(tmp_path / "rir.sofa", "SingleRoomSRIR", diffuse_responses(0.4)[None], rate, **HALL)
     with pytest.raises(ValueError, match=r"rir\.sofa, whose sampling rate must be one whole number"):
         load_measured_rirs(path)
 
