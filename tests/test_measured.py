@@ -166,7 +166,7 @@ def test_each_channel_may_be_a_response_of_the_same_room(folder: Path) -> None:
     assert rooms.rir.tolist() == [0, 1, 2, 3, 4]
     assert rooms.target["rt60"].to_numpy() == pytest.approx([0.9, 0.8, 0.4, 0.7, 0.3], rel=0.02)
     for channel in (0, 1):
-        alone = load_measured_rirs(folder / "hall" / "stereo.wav", channel=channel)
+        alone = load_measured_rirs([folder / "hall" / "stereo.wav"], channel=channel)
         assert np.array_equal(alone.rirs[0], rooms.rirs[2 + channel])
         assert "channel" not in alone.table
     table = pd.DataFrame({"file": ["hall/stereo.wav", "office/1.wav"], "distance": [3, 1]})
@@ -176,11 +176,11 @@ def test_each_channel_may_be_a_response_of_the_same_room(folder: Path) -> None:
 def test_the_channel_that_lacks_labels_is_named(folder: Path) -> None:
     hiss = 0.1 * np.random.default_rng(0).standard_normal(SAMPLE_RATE)
     path = write_response(folder / "stereo.wav", np.stack([response(0.4), hiss], axis=1))
-    with pytest.warns(DecayRangeWarning, match=r"in 1 of 2 responses: stereo\.wav \(channel 1\) \(rt60, edt"):
-        assert load_measured_rirs(path, channel="each").complete.tolist() == [True, False]
+    with pytest.warns(DecayRangeWarning, match=r"in 1 of 2 responses: .*stereo\.wav \(channel 1\) \(rt60, edt"):
+        assert load_measured_rirs([path], channel="each").complete.tolist() == [True, False]
     write_response(path, np.stack([response(0.4), 0 * hiss], axis=1))
     with pytest.raises(ValueError, match=r"got nothing but zeros in .*stereo\.wav \(channel 1\)"):
-        load_measured_rirs(path, channel="each")
+        load_measured_rirs([path], channel="each")
 
 
 @pytest.mark.parametrize(
@@ -237,12 +237,16 @@ def test_invalid_tables_are_refused(folder: Path, table: pd.DataFrame) -> None:
         load_measured_rirs(table[:0], root=folder)
     with pytest.raises(ValueError, match="path in each of its column 'file'"):
         load_measured_rirs(table.assign(file=["hall/near.wav", None, None]), root=folder)
+    with pytest.raises(
+        ValueError, match=r"source must be a folder, a CSV file or a DataFrame, .*near\.wav\. Pass it in a"
+    ):
+        load_measured_rirs(folder / "hall" / "near.wav")
     (folder / "hall" / "near.bin").write_bytes((folder / "hall" / "near.wav").read_bytes())
     with pytest.raises(ValueError, match=r"source must be a folder, a CSV file or a DataFrame, got .*near\.bin"):
         load_measured_rirs(folder / "hall" / "near.bin")
     for files in ([], [1], 7):
         with pytest.raises(
-            TypeError, match="source must be a folder, a CSV file, a DataFrame, a SOFA or audio file or"
+            TypeError, match="source must be a folder, a CSV file or a DataFrame, a SOFA file, or a list"
         ):
             load_measured_rirs(files)
     with pytest.raises(ValueError, match="column 'volume_m3' must hold numbers in m3"):

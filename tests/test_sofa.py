@@ -215,7 +215,8 @@ def test_lists_and_tables_name_both_kinds_of_files(folder: Path) -> None:
     assert rooms.room.tolist() == ["x", "y", "y"]
     assert rooms.target["volume"].tolist() == [50, 200, 200]
     assert load_measured_rirs(table.assign(volume=[50, 77]), root=folder).target["volume"].tolist() == [50, 77, 77]
-    assert len(load_measured_rirs("office/mono.wav", root=folder).rirs) == 1
+    assert len(load_measured_rirs(["office/mono.wav"], root=folder).rirs) == 1
+    assert len(load_measured_rirs("hall/a.sofa", root=folder).rirs) == 2
 
 
 def test_columns_that_number_responses_are_not_overwritten(folder: Path) -> None:

@@ -65,7 +65,7 @@ Rooms are told apart by {rooms}. Split by room, never by response.
 NUMBERS = ("channel", "measurement", "receiver", "emitter")
 """Columns that number the responses of one file."""
 
-SOURCES = "a folder, a CSV file, a DataFrame, a SOFA or audio file or a list of such files"
+SOURCES = "a folder, a CSV file or a DataFrame, a SOFA file, or a list of audio and SOFA files"
 
 
 # --- The table --------------------------------------------------------------------------------------------------
@@ -76,13 +76,17 @@ def _read_table(source: Any, root: Any) -> tuple[pd.DataFrame, Path, str]:
     if isinstance(source, pd.DataFrame):
         table, folder, origin = source, Path() if root is None else Path(root), "a table"
     elif isinstance(source, (list, tuple)) and source and all(isinstance(file, (str, Path)) for file in source):
-        table = pd.DataFrame({"file": list(map(str, source))})
+        table = pd.DataFrame({"file": [str(Path(file).expanduser()) for file in source]})
         folder, origin = Path() if root is None else Path(root), "a list of files"
     elif not isinstance(source, (str, Path)):
         raise ArgumentTypeError(f"source must be {SOURCES}, got {describe(source)}.")
-    elif Path(source).suffix.lower() in (SOFA_SUFFIX, *FORMATS) and not Path(source).expanduser().is_dir():
+    elif _is_sofa(str(source)) and not Path(source).expanduser().is_dir():
         path = Path(source).expanduser() if root is None else Path(root) / source
         table, folder, origin = pd.DataFrame({"file": [path.name]}), path.parent, path.name
+    elif Path(source).suffix.lower() in FORMATS and Path(source).expanduser().is_file():
+        raise ArgumentValueError(
+            f"source must be {SOURCES}, got one audio file, {shown(source)}. Pass it in a list, or its folder."
+        )
     elif Path(source).expanduser().is_file():
         path = Path(source).expanduser()
         table, folder, origin = read_csv(path), path.parent if root is None else Path(root), path.name
@@ -300,8 +304,8 @@ def load_measured_rirs(
     Parameters
     ----------
     source : str, Path, DataFrame or list of str or Path
-        A folder of audio and SOFA files (sub-folders and links to folders too), a CSV file, a DataFrame, one audio or
-        SOFA file, or a list of them. A table has a column ``file`` with one path a row, and may have ``room``,
+        A folder of audio and SOFA files (sub-folders and links to folders too), a CSV file, a DataFrame, a SOFA file,
+        or a list of audio and SOFA files. A table has a column ``file`` with one path a row, and may have ``room``,
         ``volume`` [m3], ``length``, ``width``, ``height`` and ``distance`` (of source and microphone) [m], also spelt
         with their unit (``volume_m3``, ``Length [m]``). Cells of a CSV file are strings as they stand: 007, 1.0 and NA
         are names of rooms. Of a SOFA file (AES69, suffix ``.sofa``), each measurement, receiver and emitter is a
