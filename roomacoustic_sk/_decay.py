@@ -1,7 +1,8 @@
-"""From an impulse response to its decay curve (ISO 3382-1:2009, 5.3.3): onset, octave band, noise floor, integral."""
+"""From an impulse response to its decay curve (ISO 3382-1:2009, 5.3.3): onset, bands, noise floor, integral."""
 
 from __future__ import annotations
 
+from statistics import median
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -65,7 +66,10 @@ SHORTEST = 0.08
 """Reverberation time in s below which a broadband decay may be a filter: 20 Hz, second order, rings for 0.078 s."""
 
 SHORTEST_PERIODS = 4.5
-"""The same in periods of an octave band. Its filter rings for 7.5, but run backwards it adds nothing to a decay."""
+"""The same in periods of an octave band. Its filter rings for 7.5, but run backwards it adds nothing to a decay.
+
+A narrower band resolves times in proportion to its width: bandwidth times reverberation time is 3.2, whatever the band.
+"""
 
 NONLINEAR = 150.0
 """Non-linearity, in per mille, above which a decay is no line at all, and a reverberation time means nothing.
@@ -86,18 +90,20 @@ TINY = np.finfo(np.float64).tiny
 
 
 class Band(NamedTuple):
-    """An octave band, or the whole spectrum."""
+    """An octave band, a third-octave band, or the whole spectrum."""
 
     sos: Array | None  # None passes everything
     centre: float  # Hz
+    width: float  # Hz
+    nominal: float  # the centre frequency by which the band is known, Hz
 
     @property
-    def width(self) -> float:
-        """Bandwidth in Hz."""
-        return self.centre / np.sqrt(2)
+    def periods(self) -> float:
+        """Periods of the centre frequency, for each one of an octave band, in which the filter rings as far."""
+        return self.centre / np.sqrt(2) / self.width
 
 
-WHOLE_SPECTRUM = Band(None, np.nan)
+WHOLE_SPECTRUM = Band(None, np.nan, np.nan, np.nan)
 
 
 class End(NamedTuple):
@@ -126,8 +132,8 @@ def cut_at_onset(response: NDArray[Any], sample_rate: int) -> Array:
     """
     magnitude = np.abs(response)
     peak = magnitude.max()
-    onset, pause = int(np.argmax(magnitude >= 0.1 * peak)), int(0.1 * sample_rate)
-    loud = onset + int(np.argmax(magnitude[onset:] >= 0.316 * peak))
+    onset, pause = int((magnitude >= 0.1 * peak).argmax()), int(0.1 * sample_rate)
+    loud = onset + int((magnitude[onset:] >= 0.316 * peak).argmax())
     if loud - onset > pause:
         audible = onset + np.flatnonzero(magnitude[onset : loud + 1] >= 0.1 * peak)
         onset = int(audible[np.flatnonzero(np.diff(audible, prepend=-np.inf) > pause)[-1]])
@@ -135,10 +141,31 @@ def cut_at_onset(response: NDArray[Any], sample_rate: int) -> Array:
     return response[onset : len(response) - n_zeros].astype(np.float64)
 
 
+def octave_edges(centre: float) -> tuple[float, float]:
+    """Return the lower and the upper edge of an octave band in Hz."""
+    return centre / np.sqrt(2), centre * np.sqrt(2)
+
+
 def octave_band(centre: float, sample_rate: int) -> Band:
     """Design a sixth-order Butterworth band-pass of one octave (IEC 61260)."""
-    edges = (centre / np.sqrt(2), centre * np.sqrt(2))
-    return Band(butter(3, edges, btype="bandpass", fs=sample_rate, output="sos"), centre)
+    sos = butter(3, octave_edges(centre), btype="bandpass", fs=sample_rate, output="sos")
+    return Band(sos, centre, centre / np.sqrt(2), centre)
+
+
+def third_octave_edges(nominal: float) -> tuple[float, float]:
+    """Return the lower and the upper edge of a third-octave band in Hz (IEC 61260-1:2014).
+
+    There are ten exact mid-band frequencies to a decade, and nominal ones are their rounded values.
+    """
+    number = round(10 * np.log10(nominal / 1000))
+    return 1000 * 10 ** ((number - 0.5) / 10), 1000 * 10 ** ((number + 0.5) / 10)
+
+
+def third_octave_band(nominal: float, sample_rate: int) -> Band:
+    """Design a sixth-order Butterworth band-pass of a third of an octave (IEC 61260)."""
+    lower, upper = third_octave_edges(nominal)
+    sos = butter(3, (lower, upper), btype="bandpass", fs=sample_rate, output="sos")
+    return Band(sos, np.sqrt(lower * upper), upper - lower, nominal)
 
 
 def squared(response: Array, band: Band, sample_rate: int) -> Array:
@@ -150,7 +177,7 @@ def squared(response: Array, band: Band, sample_rate: int) -> Array:
     """
     if band.sos is None:
         return response**2
-    n_ringing = int(10 * sample_rate / band.centre)  # the filter itself falls by 60 dB in 7 periods of its centre
+    n_ringing = int(10 * band.periods * sample_rate / band.centre)  # an octave filter falls by 60 dB in 7 periods
     power = sosfilt(band.sos, np.concatenate([np.zeros(n_ringing), response])[::-1])[::-1] ** 2
     power[n_ringing] += power[:n_ringing].sum()
     return power[n_ringing:]
@@ -159,7 +186,7 @@ def squared(response: Array, band: Band, sample_rate: int) -> Array:
 def line(levels: Array) -> tuple[float, float]:
     """Fit the least-squares line to equally spaced levels: its value at the first one, and its slope per step."""
     n = len(levels)
-    last, mean = (n - 1) / 2, float(levels.mean())
+    last, mean = (n - 1) / 2, float(levels.sum()) / n
     slope = 12 * float(np.arange(-last, last + 1) @ levels) / (n * (n * n - 1))
     return mean - slope * last, slope
 
@@ -171,8 +198,13 @@ def to_levels(energies: Array, n_times: Any) -> Array:
 
 def _first(condition: NDArray[np.bool_]) -> int:
     """Return where a condition is first met, or the length where it never is."""
-    first = int(np.argmax(condition)) if len(condition) else 0
+    first = int(condition.argmax()) if len(condition) else 0
     return first if len(condition) and condition[first] else len(condition)
+
+
+def _steps(values: NDArray[Any]) -> NDArray[Any]:
+    """Return the differences of neighbours, as `numpy.diff` does, which takes longer to start than to compute."""
+    return values[1:] - values[:-1]
 
 
 def end_of_record(power: Array) -> End:
@@ -205,7 +237,8 @@ def growing_blocks(sums: Array, n_block: int) -> Blocks:
     if len(edges) > 2:
         edges.pop()  # the last block takes in what is left
     edges[-1] = n_times
-    return Blocks(np.array(edges), to_levels(np.diff(sums[edges]), np.diff(edges)))
+    at = np.array(edges)
+    return Blocks(at, to_levels(_steps(sums[at]), _steps(at)))
 
 
 def lower_hull(times: list[float], levels: list[float]) -> list[int]:
@@ -239,7 +272,7 @@ def before_bend(centres: NDArray[Any], levels: Array, tolerance: Array) -> int:
         corners = lower_hull(centres[:n_blocks].tolist(), levels[:n_blocks].tolist())
         hull = np.interp(centres[:n_blocks], centres[corners], levels[corners])
         excess = levels[:n_blocks] - hull - tolerance[:n_blocks]
-        corner = int(np.argmax(excess))
+        corner = int(excess.argmax())
         if excess[corner] <= 0:
             break
         n_blocks = max(corner, 1)
@@ -256,9 +289,9 @@ def trusted_length(sums: Array, n_block: int) -> int:
     if len(levels) < 4:
         return int(edges[-1])
     levels[0] = levels[1:].max()  # the direct sound is no decay
-    spread = np.sqrt(n_block / np.diff(edges))
-    bends = np.abs(np.diff(levels, 2)) / spread[1:-1]  # their median is 1.65 standard deviations of a level
-    tolerance: Array = BEND + DEVIATIONS * max(DEVIATION, float(np.median(bends)) / 1.65) * spread
+    spread = np.sqrt(n_block / _steps(edges))
+    bends = np.abs(_steps(_steps(levels))) / spread[1:-1]  # their median is 1.65 standard deviations of a level
+    tolerance: Array = BEND + DEVIATIONS * max(DEVIATION, median(bends.tolist()) / 1.65) * spread
     n_blocks = before_next_sound(levels, tolerance)
     start = int(np.flatnonzero(levels[:n_blocks] >= levels[:n_blocks].max() - EARLY)[-1])
     centres: NDArray[Any] = 0.5 * (edges[1:] + edges[:-1])
@@ -270,8 +303,8 @@ def is_one_decay(sums: Array, n_trusted: int, n_block: int, sample_rate: int) ->
     """Tell whether the part before a rise can be a response: it is most of the sound, and it begins with its peak."""
     if sums[n_trusted] < SHARE * sums[-1]:
         return False
-    energies = np.diff(sums[: n_trusted + 1 : n_block], append=sums[n_trusted])
-    return int(np.argmax(energies)) * n_block <= BUILD_UP * sample_rate
+    energies = _steps(np.append(sums[: n_trusted + 1 : n_block], sums[n_trusted]))
+    return int(energies.argmax()) * n_block <= BUILD_UP * sample_rate
 
 
 def end_at_noise(sums: Array, n_block: int, reason: str) -> End:
@@ -288,9 +321,9 @@ def end_at_noise(sums: Array, n_block: int, reason: str) -> End:
     n_block, dynamic, slope, crossing = max(min(n_block, n_tenth), 1), np.inf, np.nan, np.inf
     whole, foot = np.nan, 0  # slope of the whole decay, sample where its last 20 dB begin
     for _ in range(6):
-        levels = to_levels(np.diff(sums[::n_block]), n_block)
+        levels = to_levels(_steps(sums[::n_block]), n_block)
         noise_level = 10 * np.log10(max(noise, TINY))
-        first = int(np.argmax(levels)) + 1
+        first = int(levels.argmax()) + 1
         stop = first + _first(levels[first:] < noise_level + 10)
         start = first + _first(levels[first:stop] < noise_level + 10 + dynamic)
         start = max(min(start, stop - 5), first)  # never less than 10 dB: a response may end in a sudden fall
@@ -334,7 +367,9 @@ def _with_missing_energy(sums: Array, noise: float, slope: float, crossing: floa
 
 def running_sum(power: Array) -> Array:
     """Sum up a power from its beginning, for the energy between any two samples."""
-    return np.concatenate([[0.0], np.cumsum(power)])
+    sums = np.zeros(len(power) + 1)
+    np.cumsum(power, out=sums[1:])
+    return sums
 
 
 def decays_once(response: Array, sample_rate: int) -> bool:
@@ -349,7 +384,7 @@ def end_of_decay(response: Array, sums: Array, band: Band, sample_rate: int) -> 
     A band of speech may look like one decay. So where another sound follows, the whole spectrum has a say.
     """
     n_times = len(sums) - 1
-    duration = 0.01 if band.sos is None else 0.01 + 0.8 / band.centre  # s; Lundeby: 10 to 50 ms
+    duration = 0.01 if band.sos is None else 0.01 + 0.8 * band.periods / band.centre  # s; Lundeby: 10 to 50 ms
     coarse = duration if band.sos is None else max(duration, BANDWIDTH_TIME / band.width)
     n_coarse = int(coarse * sample_rate)
     n_trusted = trusted_length(sums, n_coarse)
@@ -374,17 +409,17 @@ def integrate(response: Array, band: Band, sample_rate: int, truncation: str | N
     n = end.sample
     energy = sums[n] + end.missing - end.noise * n - sums[:n]
     if end.noise:
-        energy += end.noise * np.arange(n)
+        energy += end.noise * np.arange(float(n))
     return Decay(energy, end, peak)
 
 
 def is_ringing(decay: Decay, response: Array, band: Band, sample_rate: int, truncation: str | None) -> bool:
-    """Tell whether a decay is that of a filter: at the edge of the spectrum, or shorter than an octave band resolves.
+    """Tell whether a decay is that of a filter: at the edge of the spectrum, or shorter than a band resolves.
 
     Loudspeakers, microphones and converters pass no sound below some frequency, and ring there. Where that outlasts
     everything else, the decay at 1 kHz is over by half the time, or there is none.
     """
-    shortest = (SHORTEST if band.sos is None else SHORTEST_PERIODS / band.centre) * sample_rate
+    shortest = (SHORTEST if band.sos is None else SHORTEST_PERIODS * band.periods / band.centre) * sample_rate
     n_short, energy = int(shortest), decay.energy
     if decay.end.floor == np.inf or (n_short < len(energy) and energy[n_short] > 10**-2.5 * energy[0]):
         return False

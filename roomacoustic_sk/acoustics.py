@@ -1,48 +1,50 @@
 """Room acoustic parameters from impulse responses, after ISO 3382-1:2009.
 
-Every parameter goes the same way: each response is cut at its onset, filtered into octave bands, squared, freed of
-noise and integrated backwards (all in `_decay`), and evaluated. `DecayCurves` keeps the curves for any number of
-parameters; the functions evaluate one response after the other and keep none. Values hidden by noise or by the end
-of the response are NaN, and one `DecayRangeWarning` names their rows.
+Every parameter goes the same way: each response is cut at its onset, filtered into octave or third-octave bands,
+squared, freed of noise and integrated backwards (all in `_decay`), and evaluated (in `_parameters`). `DecayCurves`
+keeps the curves for any number of parameters; the functions evaluate one response after the other and keep none.
+Values hidden by noise or by the end of the response are NaN, and one `DecayRangeWarning` names their rows.
 """
 
 from __future__ import annotations
 
 import numbers
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from roomacoustic_sk._decay import (
-    BENT,
-    NO_RESPONSE,
-    NONLINEAR,
-    RINGING,
-    WHOLE_SPECTRUM,
-    Array,
-    Band,
-    crossing,
-    curvature,
-    cut_at_onset,
-    early_and_late,
-    fit_line,
-    integrate,
-    is_ringing,
-    nonlinearity,
-    peak_to_noise,
-    usable_range,
+from roomacoustic_sk._decay import NO_RESPONSE, RINGING, WHOLE_SPECTRUM, Array, Band, cut_at_onset
+from roomacoustic_sk._parameters import (
+    DIRECT_WINDOW,
+    EARLY_RANGE,
+    Curve,
+    Parameter,
+    balance,
+    centre,
+    decay_time,
+    diagnosis,
+    direct,
+    first_range,
+    levels_of,
+    parameters_of,
+    share,
 )
-from roomacoustic_sk._ranges import DECAY_RANGES, check_decay_range, check_decay_ranges, design_bands
+from roomacoustic_sk._ranges import (
+    DECAY_RANGES,
+    Bands,
+    ThirdOctaves,
+    check_decay_range,
+    check_decay_ranges,
+    design_bands,
+)
 from roomacoustic_sk._recordings import check_waveforms
 from roomacoustic_sk._validation import (
-    MILLISECONDS,
     ArgumentValueError,
     as_array,
     check_choice,
     check_flag,
-    check_number,
     check_sample_rate,
     describe,
     door,
@@ -57,6 +59,7 @@ __all__ = [
     "DECAY_RANGES",
     "DecayCurves",
     "DecayRangeWarning",
+    "ThirdOctaves",
     "centre_time",
     "clarity",
     "decay_curves",
@@ -64,23 +67,24 @@ __all__ = [
     "direct_to_reverberant_ratio",
     "early_decay_time",
     "energy_decay_curve",
+    "evaluate",
     "mid_frequency_reverberation_time",
     "reverberation_time",
     "room_labels",
     "room_parameters",
 ]
 
-
-EARLY_RANGE = (0.0, -10.0)
-"""Evaluation range of the early decay time in dB (ISO 3382-1, A.2.2)."""
-
 MID_FREQUENCIES = (500.0, 1000.0)
 """Octave bands whose mean is the single-number reverberation time (ISO 3382-1, Annex A)."""
 
+PARAMETERS = ("EDT", "T20", "T30", "C50", "C80", "D50", "Ts")
+"""Short names of the parameters of ISO 3382-1 that one response tells, without calibration."""
+
+OUTPUTS = ("dict", "pandas")
+INDEX = ("response", "band")
+"""Levels of the index of a frame in bands."""
 
 RESPONSES = "an array (n_times,) or (n_rirs, n_times), or a list of 1-D arrays"
-LONGEST_LIMIT = 5.0
-"""Longest time between early and late sound, in s: longer ones are in ms."""
 
 
 class DecayRangeWarning(UserWarning):
@@ -100,29 +104,6 @@ class _Batch(NamedTuple):
     truncation: str | None
     is_single: bool
     is_broadband: bool
-
-
-class _Curve:
-    """The decay curve of one response in one band."""
-
-    def __init__(self, response: Array, band: Band, sample_rate: int, truncation: str | None) -> None:
-        self.decay = integrate(response, band, sample_rate, truncation)
-        self.is_ringing = is_ringing(self.decay, response, band, sample_rate, truncation)
-        self._band, self._sample_rate = band, sample_rate
-        # In bands, early and late sound are windowed before they are filtered (A.3), so the response is needed again.
-        self._response = np.empty(0) if band.sos is None else response
-        self._energies: dict[int, tuple[float, float]] = {}
-
-    @property
-    def reason(self) -> str:
-        """What hides the end of the decay, or all of it."""
-        return RINGING if self.is_ringing else self.decay.end.reason
-
-    def early_and_late(self, n_early: int) -> tuple[float, float]:
-        """Energy before and after a sample, computed once for all parameters that ask for it."""
-        if n_early not in self._energies:
-            self._energies[n_early] = early_and_late(self._response, self._band, self.decay, n_early, self._sample_rate)
-        return self._energies[n_early]
 
 
 def _check(rirs: Any, sample_rate: Any, bands: Any, truncation: Any) -> _Batch:
@@ -150,19 +131,19 @@ def _check(rirs: Any, sample_rate: Any, bands: Any, truncation: Any) -> _Batch:
     return _Batch(recordings, lengths, sample_rate, filters, truncation, is_single, bands is None)
 
 
-def _integrated(batch: _Batch) -> Iterator[_Curve]:
+def _integrated(batch: _Batch) -> Iterator[Curve]:
     """Integrate the responses one after the other, each in all bands."""
     for recording in batch.recordings:
         response = cut_at_onset(recording, batch.sample_rate)
         for band in batch.bands:
-            yield _Curve(response, band, batch.sample_rate, batch.truncation)
+            yield Curve(response, band, batch.sample_rate, batch.truncation)
 
 
 def _warn(batch: _Batch, lacking: NDArray[np.bool_], reasons: NDArray[np.str_], needs: str, *, name: str = "") -> None:
     """Name the rows (and bands) where noise hides what a parameter needs, or the end of the response cuts it off."""
     where = name_rows(np.flatnonzero(lacking.any(axis=1)))
     if not batch.is_broadband:
-        where += f" ({', '.join(f'{batch.bands[j].centre:g}' for j in np.flatnonzero(lacking.any(axis=0)))} Hz)"
+        where += f" ({', '.join(f'{batch.bands[j].nominal:g}' for j in np.flatnonzero(lacking.any(axis=0)))} Hz)"
     hidden = "cut off by the end of the response" if batch.truncation is None else "hidden by noise or cut off"
     others = ""
     for reason in (NO_RESPONSE, RINGING):
@@ -177,109 +158,25 @@ def _shaped(batch: _Batch, values: Array) -> Any:
     return values[0] if batch.is_single else values
 
 
-# --- What is evaluated of a curve -------------------------------------------------------------------------------
+def _check_lengths(batch: _Batch, parameters: Iterable[Parameter]) -> None:
+    """Refuse responses that end before a time limit."""
+    for parameter in parameters:
+        short = np.flatnonzero(np.array(batch.lengths) <= round(parameter.limit * batch.sample_rate))
+        if parameter.limit and len(short):
+            raise ArgumentValueError(
+                f"{parameter.argument} must be shorter than every response, got {parameter.limit:g} s, and "
+                f"{name_rows(short)} no longer than that."
+            )
 
 
-class _Parameter(NamedTuple):
-    """What is evaluated of each curve, and the part of it that is needed, for the warning; none without one."""
+def _frame(batch: _Batch, values: dict[str, Any]) -> DataFrame:
+    """Return one row for each response and band."""
+    import pandas as pd
 
-    name: str
-    needs: str
-    evaluate: Callable[[_Curve], Any]
-
-
-def _check_limit(batch: _Batch, limit: float, *, name: str) -> int:
-    """Return a time limit in samples, refused where it lies behind the end of a response."""
-    check_number(limit, name=name, unit="s", low=0, low_open=True, limit=LONGEST_LIMIT, fix=MILLISECONDS)
-    n_early = round(limit * batch.sample_rate)
-    short = np.flatnonzero(np.array(batch.lengths) <= n_early)
-    if len(short):
-        raise ArgumentValueError(
-            f"{name} must be shorter than every response, got {limit:g} s, and {name_rows(short)} no longer than that."
-        )
-    return max(n_early, 1)
-
-
-def _decay_time(batch: _Batch, levels: tuple[float, float], *, name: str = "reverberation_time") -> _Parameter:
-    """Make the parameter that extrapolates the decay between two levels to 60 dB, in s."""
-    upper, lower = levels
-
-    def time(curve: _Curve) -> float:
-        samples, left_over = fit_line(curve.decay, upper, lower)
-        if curve.is_ringing or (upper < 0 and left_over > NONLINEAR):  # reflections bend the early decay anyway
-            return np.nan
-        return samples / batch.sample_rate
-
-    return _Parameter(name, f"the decay from {upper:g} to {lower:g} dB", time)
-
-
-def _balance(batch: _Batch, limit: float, *, name: str = "clarity", argument: str = "limit") -> _Parameter:
-    """Make the parameter that compares the energy before and after a time limit, in dB."""
-    n_early = _check_limit(batch, limit, name=argument)
-
-    def balance(curve: _Curve) -> float:
-        early, late = curve.early_and_late(n_early)
-        return 10 * np.log10(early / late) if late >= curve.decay.end.floor and late > 0 < early else np.nan
-
-    return _Parameter(name, f"the energy after {limit:g} s", balance)
-
-
-def _direct(batch: _Batch, direct_window: float) -> _Parameter:
-    """Make the direct-to-reverberant ratio: clarity at the end of the direct sound."""
-    return _balance(batch, direct_window, name="direct_to_reverberant_ratio", argument="direct_window")
-
-
-def _share(batch: _Batch, limit: float, *, argument: str = "limit") -> _Parameter:
-    """Make the parameter that is the share of the energy before a time limit."""
-    n_early = _check_limit(batch, limit, name=argument)
-
-    def share(curve: _Curve) -> float:
-        early, late = curve.early_and_late(n_early)
-        energy, end, _ = curve.decay
-        return early / (early + late) if end.floor <= max(late, 0.01 * energy[0]) else np.nan
-
-    return _Parameter("definition", f"the energy after {limit:g} s", share)
-
-
-def _centre(batch: _Batch) -> _Parameter:
-    """Make the parameter that is the mean arrival time, the integral of the decay curve over its first value, in s."""
-
-    def centre(curve: _Curve) -> float:
-        energy, end, _ = curve.decay
-        if not 0.01 * energy[0] >= end.floor:
-            return np.nan
-        return float(energy[1:].sum() / energy[0] / batch.sample_rate)
-
-    return _Parameter("centre_time", "the decay from 0 to -20 dB", centre)
-
-
-def _diagnosis(batch: _Batch, levels: tuple[float, float]) -> list[_Parameter]:
-    """Make what tells how far a reverberation time can be relied on, without warnings (ISO 3382-2, Annex B)."""
-    time = _decay_time(batch, levels)
-
-    def reason(curve: _Curve) -> str:
-        if not np.isnan(time.evaluate(curve)):
-            return ""
-        return curve.reason if curve.is_ringing or not nonlinearity(curve.decay, *levels) > NONLINEAR else BENT
-
-    evaluated: dict[str, Callable[[_Curve], Any]] = {
-        "nonlinearity": lambda curve: nonlinearity(curve.decay, *levels),
-        "curvature": lambda curve: curvature(curve.decay),
-        "usable_range": lambda curve: usable_range(curve.decay),
-        "crossing_time": lambda curve: crossing(curve.decay) / batch.sample_rate,
-        "peak_to_noise": lambda curve: peak_to_noise(curve.decay),
-        "reason": reason,
-    }
-    return [_Parameter(name, "", evaluate) for name, evaluate in evaluated.items()]
-
-
-def _first_range(curves: Sequence[_Curve], ranges: dict[str, _Parameter]) -> tuple[float, str | None]:
-    """Mean decay time of some curves over the first range that all of them have, and which range that is."""
-    for name, parameter in ranges.items():
-        time = float(np.mean([parameter.evaluate(curve) for curve in curves]))
-        if not np.isnan(time):
-            return time, name
-    return np.nan, None
+    responses = pd.RangeIndex(len(batch.lengths), name="response")
+    nominal = [band.nominal for band in batch.bands]
+    index = responses if batch.is_broadband else pd.MultiIndex.from_product([responses, nominal], names=INDEX)
+    return pd.DataFrame({name: np.ravel(value) for name, value in values.items()}, index=index)
 
 
 # --- Any parameters of the same curves --------------------------------------------------------------------------
@@ -313,13 +210,14 @@ class DecayCurves:
         self._curves = list(_integrated(batch)) if keep else None
         self._batch = batch._replace(recordings=()) if keep else batch
 
-    def _each(self) -> Iterable[_Curve]:
+    def _each(self) -> Iterable[Curve]:
         """All curves, those of a response in its bands one after the other."""
         return _integrated(self._batch) if self._curves is None else self._curves
 
-    def _evaluate(self, *parameters: _Parameter) -> list[Any]:
+    def _evaluate(self, *parameters: Parameter) -> list[Any]:
         """Evaluate parameters of every curve, and warn of the responses where they are NaN."""
         batch, is_named = self._batch, self._curves is not None or len(parameters) > 1
+        _check_lengths(batch, parameters)
         rows = [(curve.reason, *(parameter.evaluate(curve) for parameter in parameters)) for curve in self._each()]
         reasons, *values = (
             np.array(column).reshape(len(batch.lengths), len(batch.bands)) for column in zip(*rows, strict=True)
@@ -328,6 +226,39 @@ class DecayCurves:
             if parameter.needs and np.isnan(value).any():
                 _warn(batch, np.isnan(value), reasons, parameter.needs, name=parameter.name if is_named else "")
         return [_shaped(batch, value) for value in values]
+
+    def _table(self, parameters: Sequence[Parameter], output: str) -> Any:
+        """Evaluate parameters by name, as a dict or a frame."""
+        values = dict(zip([parameter.name for parameter in parameters], self._evaluate(*parameters), strict=True))
+        return _frame(self._batch, values) if output == "pandas" else values
+
+    @property
+    def bands(self) -> Array | None:
+        """Nominal centre frequencies of the bands in Hz; None for the whole spectrum."""
+        return None if self._batch.is_broadband else np.array([band.nominal for band in self._batch.bands])
+
+    @door
+    def evaluate(
+        self, parameters: Sequence[str] = PARAMETERS, *, diagnostics: bool = False, output: str = "dict"
+    ) -> Any:
+        """Any parameters by their short names.
+
+        Parameters
+        ----------
+        parameters : sequence of str, default=("EDT", "T20", "T30", "C50", "C80", "D50", "Ts")
+            Short names, as in the function `evaluate`.
+        diagnostics : bool, default=False
+            Whether to tell how far the reverberation time can be relied on, too.
+        output : {"dict", "pandas"}, default="dict"
+            Kind of the result.
+        """
+        check_flag(diagnostics, name="diagnostics")
+        check_choice(output, OUTPUTS, name="output")
+        asked = parameters_of(parameters)
+        if diagnostics:
+            ranges = [levels for parameter in asked if (levels := levels_of(parameter.name))]
+            asked += diagnosis(ranges[0] if ranges else DECAY_RANGES["T30"])
+        return self._table(asked, output)
 
     @door
     def levels(self) -> Array:
@@ -360,12 +291,12 @@ class DecayCurves:
         decay_range : {"T20", "T30", "T60"} or tuple of float, default="T30"
             Part of the decay curve that is evaluated, as in the function `reverberation_time`.
         """
-        return self._evaluate(_decay_time(self._batch, check_decay_range(decay_range)))[0]
+        return self._evaluate(decay_time(check_decay_range(decay_range)))[0]
 
     @door
     def early_decay_time(self) -> Any:
         """Early decay time in s."""
-        return self._evaluate(_decay_time(self._batch, EARLY_RANGE, name="early_decay_time"))[0]
+        return self._evaluate(decay_time(EARLY_RANGE, name="early_decay_time"))[0]
 
     @door
     def clarity(self, limit: float = 0.05) -> Any:
@@ -376,7 +307,7 @@ class DecayCurves:
         limit : float, default=0.05
             Time after the onset, in s, that separates early from late: 0.05 for C50, 0.08 for C80.
         """
-        return self._evaluate(_balance(self._batch, limit))[0]
+        return self._evaluate(balance(limit))[0]
 
     @door
     def definition(self, limit: float = 0.05) -> Any:
@@ -387,12 +318,12 @@ class DecayCurves:
         limit : float, default=0.05
             Time after the onset, in s, that separates early from late.
         """
-        return self._evaluate(_share(self._batch, limit))[0]
+        return self._evaluate(share(limit))[0]
 
     @door
     def centre_time(self) -> Any:
         """Centre time in s after the onset."""
-        return self._evaluate(_centre(self._batch))[0]
+        return self._evaluate(centre())[0]
 
     @door
     def direct_to_reverberant_ratio(self, direct_window: float = 0.0025) -> Any:
@@ -403,7 +334,7 @@ class DecayCurves:
         direct_window : float, default=0.0025
             Time after the onset, in s, that counts as direct sound.
         """
-        return self._evaluate(_direct(self._batch, direct_window))[0]
+        return self._evaluate(direct(direct_window))[0]
 
 
 def _passing(rirs: Any, sample_rate: Any, bands: Any, truncation: Any) -> DecayCurves:
@@ -413,7 +344,7 @@ def _passing(rirs: Any, sample_rate: Any, bands: Any, truncation: Any) -> DecayC
 
 @door
 def decay_curves(
-    rirs: Any, sample_rate: int, *, bands: Sequence[float] | None = None, truncation: str | None = "lundeby"
+    rirs: Any, sample_rate: int, *, bands: Bands = None, truncation: str | None = "lundeby"
 ) -> DecayCurves:
     """Integrate impulse responses once, for any set of parameters and limits.
 
@@ -423,8 +354,10 @@ def decay_curves(
         Impulse responses.
     sample_rate : int
         Sampling rate in Hz.
-    bands : sequence of float, default=None
-        Centre frequencies of octave bands in Hz; None for the whole spectrum.
+    bands : sequence of float, {"octave", "third-octave"} or ThirdOctaves, default=None
+        Centre frequencies of octave bands in Hz; "octave" for those from 125 Hz to 4 kHz, "third-octave" for
+        third-octave bands from 100 Hz to 5 kHz (the ranges of ISO 3382-1), or as many of them as lie below the Nyquist
+        frequency; `ThirdOctaves` for another range. None for the whole spectrum.
     truncation : {"lundeby", None}, default="lundeby"
         "lundeby" finds the noise floor, subtracts it, stops the integration where the decay meets it and adds the
         energy of the exponential decay behind. None integrates all there is, for responses without noise.
@@ -467,7 +400,7 @@ def decay_curves(
 
 @door
 def energy_decay_curve(
-    rirs: Any, sample_rate: int, *, bands: Sequence[float] | None = None, truncation: str | None = "lundeby"
+    rirs: Any, sample_rate: int, *, bands: Bands = None, truncation: str | None = "lundeby"
 ) -> Array:
     """Energy decay curve: the remaining energy at each instant, by Schroeder's backward integration.
 
@@ -477,8 +410,8 @@ def energy_decay_curve(
         Impulse responses.
     sample_rate : int
         Sampling rate in Hz.
-    bands : sequence of float, default=None
-        Centre frequencies of octave bands in Hz; None for the whole spectrum.
+    bands : sequence of float, {"octave", "third-octave"} or ThirdOctaves, default=None
+        Centre frequencies of octave bands in Hz, or bands by name, as in `decay_curves`; None for the whole spectrum.
     truncation : {"lundeby", None}, default="lundeby"
         How the noise is treated, as in `decay_curves`; None for responses without noise.
 
@@ -523,7 +456,7 @@ def reverberation_time(
     sample_rate: int,
     *,
     decay_range: str | tuple[float, float] = "T30",
-    bands: Sequence[float] | None = None,
+    bands: Bands = None,
     truncation: str | None = "lundeby",
 ) -> Any:
     """Reverberation time: how long the decay takes to fall by 60 dB.
@@ -536,8 +469,8 @@ def reverberation_time(
         Sampling rate in Hz.
     decay_range : {"T20", "T30", "T60"} or tuple of float, default="T30"
         Part of the decay curve that is evaluated: two levels in dB, e.g. (-5, -35), which is "T30".
-    bands : sequence of float, default=None
-        Centre frequencies of octave bands in Hz; None for the whole spectrum.
+    bands : sequence of float, {"octave", "third-octave"} or ThirdOctaves, default=None
+        Centre frequencies of octave bands in Hz, or bands by name, as in `decay_curves`; None for the whole spectrum.
     truncation : {"lundeby", None}, default="lundeby"
         How the noise is treated, as in `decay_curves`; None for responses without noise.
 
@@ -633,9 +566,7 @@ def mid_frequency_reverberation_time(
 
 
 @door
-def early_decay_time(
-    rirs: Any, sample_rate: int, *, bands: Sequence[float] | None = None, truncation: str | None = "lundeby"
-) -> Any:
+def early_decay_time(rirs: Any, sample_rate: int, *, bands: Bands = None, truncation: str | None = "lundeby") -> Any:
     """Early decay time: 60 dB at the pace of the first 10 dB of the decay curve.
 
     Parameters
@@ -644,8 +575,8 @@ def early_decay_time(
         Impulse responses.
     sample_rate : int
         Sampling rate in Hz.
-    bands : sequence of float, default=None
-        Centre frequencies of octave bands in Hz; None for the whole spectrum.
+    bands : sequence of float, {"octave", "third-octave"} or ThirdOctaves, default=None
+        Centre frequencies of octave bands in Hz, or bands by name, as in `decay_curves`; None for the whole spectrum.
     truncation : {"lundeby", None}, default="lundeby"
         How the noise is treated, as in `decay_curves`; None for responses without noise.
 
@@ -687,7 +618,7 @@ def clarity(
     sample_rate: int,
     *,
     limit: float = 0.05,
-    bands: Sequence[float] | None = None,
+    bands: Bands = None,
     truncation: str | None = "lundeby",
 ) -> Any:
     """Clarity: energy before a time limit over the energy after it, in dB (C50, C80).
@@ -700,8 +631,8 @@ def clarity(
         Sampling rate in Hz.
     limit : float, default=0.05
         Time after the onset, in s, that separates early from late: 0.05 for C50, 0.08 for C80.
-    bands : sequence of float, default=None
-        Centre frequencies of octave bands in Hz; None for the whole spectrum.
+    bands : sequence of float, {"octave", "third-octave"} or ThirdOctaves, default=None
+        Centre frequencies of octave bands in Hz, or bands by name, as in `decay_curves`; None for the whole spectrum.
     truncation : {"lundeby", None}, default="lundeby"
         How the noise is treated, as in `decay_curves`; None for responses without noise.
 
@@ -745,7 +676,7 @@ def definition(
     sample_rate: int,
     *,
     limit: float = 0.05,
-    bands: Sequence[float] | None = None,
+    bands: Bands = None,
     truncation: str | None = "lundeby",
 ) -> Any:
     """Definition: the share of the energy that comes before a time limit (D50).
@@ -758,8 +689,8 @@ def definition(
         Sampling rate in Hz.
     limit : float, default=0.05
         Time after the onset, in s, that separates early from late.
-    bands : sequence of float, default=None
-        Centre frequencies of octave bands in Hz; None for the whole spectrum.
+    bands : sequence of float, {"octave", "third-octave"} or ThirdOctaves, default=None
+        Centre frequencies of octave bands in Hz, or bands by name, as in `decay_curves`; None for the whole spectrum.
     truncation : {"lundeby", None}, default="lundeby"
         How the noise is treated, as in `decay_curves`; None for responses without noise.
 
@@ -797,9 +728,7 @@ def definition(
 
 
 @door
-def centre_time(
-    rirs: Any, sample_rate: int, *, bands: Sequence[float] | None = None, truncation: str | None = "lundeby"
-) -> Any:
+def centre_time(rirs: Any, sample_rate: int, *, bands: Bands = None, truncation: str | None = "lundeby") -> Any:
     """Centre time: the centre of gravity of the squared response.
 
     Parameters
@@ -808,8 +737,8 @@ def centre_time(
         Impulse responses.
     sample_rate : int
         Sampling rate in Hz.
-    bands : sequence of float, default=None
-        Centre frequencies of octave bands in Hz; None for the whole spectrum.
+    bands : sequence of float, {"octave", "third-octave"} or ThirdOctaves, default=None
+        Centre frequencies of octave bands in Hz, or bands by name, as in `decay_curves`; None for the whole spectrum.
     truncation : {"lundeby", None}, default="lundeby"
         How the noise is treated, as in `decay_curves`; None for responses without noise.
 
@@ -851,7 +780,7 @@ def direct_to_reverberant_ratio(
     sample_rate: int,
     *,
     direct_window: float = 0.0025,
-    bands: Sequence[float] | None = None,
+    bands: Bands = None,
     truncation: str | None = "lundeby",
 ) -> Any:
     """Direct-to-reverberant ratio: energy of the direct sound over the rest, in dB.
@@ -864,8 +793,8 @@ def direct_to_reverberant_ratio(
         Sampling rate in Hz.
     direct_window : float, default=0.0025
         Time after the onset, in s, that counts as direct sound.
-    bands : sequence of float, default=None
-        Centre frequencies of octave bands in Hz; None for the whole spectrum.
+    bands : sequence of float, {"octave", "third-octave"} or ThirdOctaves, default=None
+        Centre frequencies of octave bands in Hz, or bands by name, as in `decay_curves`; None for the whole spectrum.
     truncation : {"lundeby", None}, default="lundeby"
         How the noise is treated, as in `decay_curves`; None for responses without noise.
 
@@ -912,10 +841,11 @@ def room_parameters(
     limit: float = 0.05,
     definition_limit: float = 0.05,
     direct_window: float = 0.0025,
-    bands: Sequence[float] | None = None,
+    bands: Bands = None,
     truncation: str | None = "lundeby",
     diagnostics: bool = False,
-) -> dict[str, Any]:
+    output: str = "dict",
+) -> Any:
     """All parameters at once, from one decay curve of each response.
 
     Parameters
@@ -932,16 +862,18 @@ def room_parameters(
         The same for definition, which stays D50 beside any `limit`.
     direct_window : float, default=0.0025
         Time after the onset, in s, that counts as direct sound.
-    bands : sequence of float, default=None
-        Centre frequencies of octave bands in Hz; None for the whole spectrum.
+    bands : sequence of float, {"octave", "third-octave"} or ThirdOctaves, default=None
+        Centre frequencies of octave bands in Hz, or bands by name, as in `decay_curves`; None for the whole spectrum.
     truncation : {"lundeby", None}, default="lundeby"
         How the noise is treated, as in `decay_curves`; None for responses without noise.
     diagnostics : bool, default=False
         Whether to tell how far the reverberation time can be relied on, too; see Returns.
+    output : {"dict", "pandas"}, default="dict"
+        Kind of the result: a dict of arrays, or a DataFrame with one row for each response, or each response and band.
 
     Returns
     -------
-    dict of str to float or ndarray
+    dict of str to float or ndarray, or DataFrame
         ``reverberation_time`` and ``early_decay_time`` in s, ``clarity`` in dB, ``definition`` (0 to 1),
         ``centre_time`` in s and ``direct_to_reverberant_ratio`` in dB, each as the function of that name gives it.
         With `diagnostics` also, of the same curve: ``nonlinearity`` [per mille] of the evaluated range and
@@ -965,7 +897,7 @@ def room_parameters(
 
     Notes
     -----
-    ISO 3382-1:2009; see the functions of these names. `decay_curves` gives any other set, e.g. C50 beside C80.
+    ISO 3382-1:2009; see the functions of these names. `evaluate` gives any other set, e.g. C50 beside C80.
 
     Examples
     --------
@@ -977,19 +909,93 @@ def room_parameters(
     0.5 4.74
     """
     check_flag(diagnostics, name="diagnostics")
+    check_choice(output, OUTPUTS, name="output")
     curves = _passing(rirs, sample_rate, bands, truncation)
-    batch = curves._batch
     parameters = [
-        _decay_time(batch, check_decay_range(decay_range)),
-        _decay_time(batch, EARLY_RANGE, name="early_decay_time"),
-        _balance(batch, limit),
-        _share(batch, definition_limit, argument="definition_limit"),
-        _centre(batch),
-        _direct(batch, direct_window),
+        decay_time(check_decay_range(decay_range)),
+        decay_time(EARLY_RANGE, name="early_decay_time"),
+        balance(limit),
+        share(definition_limit, argument="definition_limit"),
+        centre(),
+        direct(direct_window),
     ]
     if diagnostics:
-        parameters += _diagnosis(batch, check_decay_range(decay_range))
-    return dict(zip([parameter.name for parameter in parameters], curves._evaluate(*parameters), strict=True))
+        parameters += diagnosis(check_decay_range(decay_range))
+    return curves._table(parameters, output)
+
+
+@door
+def evaluate(
+    rirs: Any,
+    sample_rate: int,
+    parameters: Sequence[str] = PARAMETERS,
+    *,
+    bands: Bands = None,
+    truncation: str | None = "lundeby",
+    diagnostics: bool = False,
+    output: str = "dict",
+) -> Any:
+    """Any parameters by their short names, from one decay curve of each response.
+
+    Parameters
+    ----------
+    rirs : array-like of shape (n_times,) or (n_rirs, n_times), or list of 1-D arrays
+        Impulse responses. The channels of one measurement are responses too: pass them as rows.
+    sample_rate : int
+        Sampling rate in Hz.
+    parameters : sequence of str, default=("EDT", "T20", "T30", "C50", "C80", "D50", "Ts")
+        Short names: "EDT", the early decay time [s]; "T20", "T30" or any other reverberation time from "T10" to "T60"
+        [s], evaluated from -5 dB over as many dB; "C50", "C80" or clarity at any other limit in ms [dB]; "D50" or
+        definition at any other limit in ms (0 to 1); "Ts", the centre time [s]; "DRR", the direct-to-reverberant
+        ratio [dB], with 2.5 ms of direct sound.
+    bands : sequence of float, {"octave", "third-octave"} or ThirdOctaves, default=None
+        Centre frequencies of octave bands in Hz, or bands by name, as in `decay_curves`; None for the whole spectrum.
+    truncation : {"lundeby", None}, default="lundeby"
+        How the noise is treated, as in `decay_curves`; None for responses without noise.
+    diagnostics : bool, default=False
+        Whether to tell how far a reverberation time can be relied on, too: that of the first range in `parameters`, or
+        T30 if there is none.
+    output : {"dict", "pandas"}, default="dict"
+        Kind of the result: a dict of arrays, or a DataFrame with one row for each response, or each response and band.
+
+    Returns
+    -------
+    dict of str to float or ndarray, or DataFrame
+        By short name, as the function of each parameter gives it. The index of a frame is ``response``, the number of
+        the response, and in bands also ``band``, the nominal centre frequency in Hz. With `diagnostics` also those of
+        `room_parameters`.
+
+    Raises
+    ------
+    TypeError
+        If the samples are no floating-point numbers, or `parameters` is no sequence.
+    ValueError
+        If a name is not known, responses are silent, not finite or not longer than a limit, time is not the last axis,
+        or another argument is out of range.
+
+    Warns
+    -----
+    DecayRangeWarning
+        Once for each parameter that some responses lack.
+
+    Notes
+    -----
+    ISO 3382-1:2009, 3.4 and Annex A; the direct-to-reverberant ratio is not in it. By default, all parameters of the
+    standard that a single response tells without a calibrated level.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from roomacoustic_sk.acoustics import evaluate
+    >>> times = np.arange(16000) / 16000
+    >>> rirs = 10 ** (-3 * times / np.array([[0.5], [0.8]]))
+    >>> evaluate(rirs, 16000, ["EDT", "T30", "C80", "D50"], output="pandas").round(2)
+              EDT  T30   C80   D50
+    response
+    0         0.5  0.5  9.10  0.75
+    1         0.8  0.8  4.74  0.58
+    """
+    return _passing(rirs, sample_rate, bands, truncation).evaluate(parameters, diagnostics=diagnostics, output=output)
 
 
 @door
@@ -1060,18 +1066,18 @@ def room_labels(
     if len(short):
         raise ArgumentValueError(f"rirs must be longer than 0.05 s, which C50 needs, got {name_rows(short)} no longer.")
     batch = in_bands._replace(bands=[WHOLE_SPECTRUM, *in_bands.bands])
-    ranges = {name: _decay_time(batch, DECAY_RANGES[name]) for name in decay_ranges}
+    ranges = {name: decay_time(DECAY_RANGES[name]) for name in decay_ranges}
     others = {
-        "edt": _decay_time(batch, EARLY_RANGE),
-        "c50": _balance(batch, 0.05),
-        "d50": _share(batch, 0.05),
-        "drr": _direct(batch, 0.0025),
+        "edt": decay_time(EARLY_RANGE),
+        "c50": balance(0.05),
+        "d50": share(0.05),
+        "drr": direct(DIRECT_WINDOW),
     }
-    diagnoses = {name: _diagnosis(batch, DECAY_RANGES[name]) for name in decay_ranges}
+    diagnoses = {name: diagnosis(DECAY_RANGES[name]) for name in decay_ranges}
     labels, curves = [], _integrated(batch)  # one iterator: zip takes the three curves of a response at a time
     for whole, *mid in zip(*[curves] * len(batch.bands), strict=True):
-        rt60, rt60_range = _first_range([whole], ranges)
-        rt60_mid, _ = _first_range(mid, ranges)
+        rt60, rt60_range = first_range([whole], ranges)
+        rt60_mid, _ = first_range(mid, ranges)
         more = [label.evaluate(whole) for label in others.values()]
         found = diagnoses[rt60_range or decay_ranges[-1]] if diagnostics else []
         labels.append((rt60, rt60_range, rt60_mid, *more, *(parameter.evaluate(whole) for parameter in found)))

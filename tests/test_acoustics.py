@@ -10,7 +10,7 @@ import pytest
 from toys import RATE as SAMPLE_RATE
 from toys import diffuse, exponential, noise
 
-from roomacoustic_sk import acoustics
+from roomacoustic_sk import _parameters, acoustics
 from roomacoustic_sk.acoustics import (
     DecayRangeWarning,
     centre_time,
@@ -292,14 +292,14 @@ def test_responses_of_different_lengths_pass_as_a_list() -> None:
 @pytest.fixture
 def integrated(monkeypatch: pytest.MonkeyPatch) -> list[weakref.ref]:
     """Watch every integration: a weak reference to each curve."""
-    curves, integrate = [], acoustics.integrate
+    curves, integrate = [], _parameters.integrate
 
     def watched(*args):
         decay = integrate(*args)
         curves.append(weakref.ref(decay.energy))
         return decay
 
-    monkeypatch.setattr(acoustics, "integrate", watched)
+    monkeypatch.setattr(_parameters, "integrate", watched)
     return curves
 
 
@@ -340,13 +340,13 @@ def test_curves_do_not_follow_later_changes_of_the_response() -> None:
 
 
 def test_the_functions_keep_no_curves(integrated: list, monkeypatch: pytest.MonkeyPatch) -> None:
-    n_alive, watched = [], acoustics.integrate
+    n_alive, watched = [], _parameters.integrate
 
     def counting(*args):
         n_alive.append(sum(curve() is not None for curve in integrated))
         return watched(*args)
 
-    monkeypatch.setattr(acoustics, "integrate", counting)
+    monkeypatch.setattr(_parameters, "integrate", counting)
     rirs = np.stack([diffuse(0.3, 0.5, seed) for seed in range(8)])
     room_parameters(rirs, SAMPLE_RATE)
     reverberation_time(rirs, SAMPLE_RATE, bands=[500, 1000])

@@ -24,7 +24,7 @@ RATE = 16000
 CLIP = np.random.default_rng(0).standard_normal(RATE) * np.hanning(RATE)
 
 
-def rng(seed: int = 0) -> np.random.Generator:
+def draws(seed: int = 0) -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
@@ -39,8 +39,8 @@ def decibels(power: float) -> float:
 def test_the_direct_sound_alone_changes_its_level(gain: float) -> None:
     response = np.zeros(RATE)
     response[100] = 1.0
-    response[200:] = 0.05 * rng().standard_normal(RATE - 200) * 10 ** (-3 * np.arange(RATE - 200) / RATE / 0.4)
-    varied = ScaleDirectSound(gain=(gain, gain))(response, RATE, rng())
+    response[200:] = 0.05 * draws().standard_normal(RATE - 200) * 10 ** (-3 * np.arange(RATE - 200) / RATE / 0.4)
+    varied = ScaleDirectSound(gain=(gain, gain))(response, RATE, draws())
     assert_array_equal(varied[150:], response[150:])
     change = np.subtract(*[direct_to_reverberant_ratio(one, RATE, truncation=None) for one in (varied, response)])
     assert_allclose(change, gain, atol=0.01)
@@ -58,10 +58,10 @@ def test_a_reshaped_decay_has_the_wanted_time_and_no_noise(ratio: float, decay_t
     seconds, bands = np.arange(round(1.2 * RATE)) / RATE, {"bands": [500, 1000, 2000], "truncation": None}
     errors = []
     for seed in range(4):
-        decay, noise = rng(seed).standard_normal((2, len(seconds)))
+        decay, noise = draws(seed).standard_normal((2, len(seconds)))
         decay *= 10 ** (-3 * seconds / 0.6)
         step = ReshapeDecay(ratio=(ratio, ratio), tilt=(0.0, 0.0))
-        varied = step(decay + 10 ** (-decay_to_noise / 20) * noise, RATE, rng(seed))
+        varied = step(decay + 10 ** (-decay_to_noise / 20) * noise, RATE, draws(seed))
         wanted = ratio * reverberation_time(decay, RATE, **bands)
         errors.append(reverberation_time(varied, RATE, **bands) / wanted - 1)
     assert np.abs(np.mean(errors)) < 0.03
@@ -69,8 +69,8 @@ def test_a_reshaped_decay_has_the_wanted_time_and_no_noise(ratio: float, decay_t
 
 
 def test_a_tilt_changes_high_octaves_the_other_way_than_low_ones() -> None:
-    clean = synthetic(rng(1), rt=0.5, sample_rate=RATE).clean
-    varied = ReshapeDecay(ratio=(1.0, 1.0), tilt=(0.2, 0.2))(clean, RATE, rng())
+    clean = synthetic(draws(1), rt=0.5, sample_rate=RATE).clean
+    varied = ReshapeDecay(ratio=(1.0, 1.0), tilt=(0.2, 0.2))(clean, RATE, draws())
     bands = {"bands": [250, 1000, 4000], "truncation": None}
     change = reverberation_time(varied, RATE, **bands) / reverberation_time(clean, RATE, **bands)
     assert_allclose(change, [2**-0.4, 1.0, 2**0.4], rtol=0.12)
@@ -79,21 +79,21 @@ def test_a_tilt_changes_high_octaves_the_other_way_than_low_ones() -> None:
 def test_a_response_without_a_decay_is_not_reshaped() -> None:
     response = np.zeros(4000)
     response[50] = 1.0
-    assert_array_equal(ReshapeDecay()(response, RATE, rng()), response)
+    assert_array_equal(ReshapeDecay()(response, RATE, draws()), response)
 
 
 def test_a_reshaped_decay_is_no_longer_than_allowed() -> None:
-    clean = synthetic(rng(2), rt=2.0, sample_rate=RATE).clean
-    assert len(ReshapeDecay(ratio=(3.0, 3.0), longest=1.5)(clean, RATE, rng())) <= 1.6 * RATE
+    clean = synthetic(draws(2), rt=2.0, sample_rate=RATE).clean
+    assert len(ReshapeDecay(ratio=(3.0, 3.0), longest=1.5)(clean, RATE, draws())) <= 1.6 * RATE
 
 
 # --- Clips --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("recordings", [(), (np.sin(np.arange(5000.0)), rng(3).standard_normal(3 * RATE))])
+@pytest.mark.parametrize("recordings", [(), (np.sin(np.arange(5000.0)), draws(3).standard_normal(3 * RATE))])
 def test_noise_has_the_drawn_level(recordings: tuple[np.ndarray, ...]) -> None:
     noise = AddNoise(snr=(5.0, 25.0), recordings=recordings)
-    ratios = [decibels(np.mean(CLIP**2) / np.mean((noise(CLIP, RATE, rng(i)) - CLIP) ** 2)) for i in range(40)]
+    ratios = [decibels(np.mean(CLIP**2) / np.mean((noise(CLIP, RATE, draws(i)) - CLIP) ** 2)) for i in range(40)]
     assert min(ratios) >= 5.0 - 1e-9
     assert max(ratios) <= 25.0 + 1e-9
     assert np.ptp(ratios) > 10
@@ -101,7 +101,7 @@ def test_noise_has_the_drawn_level(recordings: tuple[np.ndarray, ...]) -> None:
 
 def test_noise_is_an_excerpt_of_a_recording() -> None:
     ramp = np.arange(50_000.0)
-    added = AddNoise(snr=(0.0, 0.0), recordings=[ramp])(CLIP, RATE, rng()) - CLIP
+    added = AddNoise(snr=(0.0, 0.0), recordings=[ramp])(CLIP, RATE, draws()) - CLIP
     assert_allclose(np.diff(added), np.diff(added)[0], rtol=1e-6)
     assert added[0] > 0
 
@@ -109,15 +109,15 @@ def test_noise_is_an_excerpt_of_a_recording() -> None:
 @pytest.mark.parametrize(("colour", "slope"), [(0.0, 0.0), (1.0, -3.01), (2.0, -6.02)])
 def test_artificial_noise_falls_by_its_colour(colour: float, slope: float) -> None:
     long = np.tile(CLIP, 20)
-    added = AddNoise(snr=(0.0, 0.0), colour=(colour, colour))(long, RATE, rng()) - long
+    added = AddNoise(snr=(0.0, 0.0), colour=(colour, colour))(long, RATE, draws()) - long
     power = np.abs(np.fft.rfft(added)) ** 2
     octaves = [power[len(power) // 16 : len(power) // 8].mean(), power[len(power) // 8 : len(power) // 4].mean()]
     assert_allclose(decibels(octaves[1] / octaves[0]), slope, atol=0.3)
 
 
 def test_gain_and_clipping_follow_their_levels() -> None:
-    assert_allclose(Gain(gain=(-6.0, -6.0))(CLIP, RATE, rng()), CLIP * 10**-0.3)
-    clipped = Clip(depth=(6.0, 6.0))(CLIP, RATE, rng())
+    assert_allclose(Gain(gain=(-6.0, -6.0))(CLIP, RATE, draws()), CLIP * 10**-0.3)
+    clipped = Clip(depth=(6.0, 6.0))(CLIP, RATE, draws())
     assert_allclose(np.abs(clipped).max(), np.abs(CLIP).max() * 10**-0.3)
     quiet = np.abs(CLIP) < np.abs(clipped).max()
     assert_array_equal(clipped[quiet], CLIP[quiet])
@@ -127,20 +127,20 @@ def test_a_limited_band_passes_its_middle_and_stops_the_rest() -> None:
     limit = LimitBand(low=(300.0, 300.0), high=(3400.0, 3400.0))
     for frequency, level in ((1000, 0.0), (300, -3.01), (3400, -3.01), (75, -48.0), (6800, -30.0)):
         tone = np.sin(2 * np.pi * frequency * np.arange(2 * RATE) / RATE)
-        heard = decibels(np.mean(limit(tone, RATE, rng())[RATE:] ** 2) / np.mean(tone[RATE:] ** 2))
+        heard = decibels(np.mean(limit(tone, RATE, draws())[RATE:] ** 2) / np.mean(tone[RATE:] ** 2))
         assert heard == pytest.approx(level, abs=0.1) if level > -4 else heard < level
 
 
 def test_an_upper_limit_above_the_spectrum_changes_nothing_there() -> None:
     tone = np.sin(2 * np.pi * 3900 * np.arange(RATE) / 8000)
-    limited = LimitBand(low=(50.0, 50.0), high=(20000.0, 20000.0))(tone, 8000, rng())
+    limited = LimitBand(low=(50.0, 50.0), high=(20000.0, 20000.0))(tone, 8000, draws())
     assert_allclose(np.std(limited[RATE // 2 :]), np.std(tone), rtol=1e-3)
 
 
 @pytest.mark.parametrize("codec", ["mp3", "vorbis", "opus", "gsm", "ulaw", "adpcm"])
 def test_a_codec_keeps_length_level_and_sound(codec: str) -> None:
     tone = 3.0 * np.sin(2 * np.pi * 440 * np.arange(2 * RATE) / RATE)  # beyond full scale
-    coded = Code(codecs=(codec,), compression=(0.5, 0.5))(tone, RATE, rng())
+    coded = Code(codecs=(codec,), compression=(0.5, 0.5))(tone, RATE, draws())
     assert coded.shape == tone.shape
     middle = slice(RATE // 2, 3 * RATE // 2)
     assert_allclose(np.std(coded[middle]), np.std(tone[middle]), rtol=0.05)
@@ -150,12 +150,12 @@ def test_a_codec_keeps_length_level_and_sound(codec: str) -> None:
 
 
 def test_a_codec_without_the_rate_leaves_the_clip() -> None:
-    assert_array_equal(Code(codecs=("opus", "mp3"))(CLIP, 10_000, rng()), CLIP)
+    assert_array_equal(Code(codecs=("opus", "mp3"))(CLIP, 10_000, draws()), CLIP)
 
 
 def test_a_step_is_taken_as_often_as_asked() -> None:
     step = Sometimes(Gain(gain=(-6.0, -6.0)), probability=0.25)
-    taken = [not np.array_equal(step(CLIP, RATE, rng(i)), CLIP) for i in range(400)]
+    taken = [not np.array_equal(step(CLIP, RATE, draws(i)), CLIP) for i in range(400)]
     assert 70 < sum(taken) < 130
 
 
@@ -164,12 +164,12 @@ STEPS = [ScaleDirectSound(), ReshapeDecay(), AddNoise(), Gain(), LimitBand(), Cl
 
 @pytest.mark.parametrize("step", STEPS, ids=lambda step: type(step).__name__)
 def test_a_step_repeats_itself_and_leaves_its_input(step) -> None:
-    waveform = synthetic(rng(4), rt=0.4, sample_rate=RATE).samples
+    waveform = synthetic(draws(4), rt=0.4, sample_rate=RATE).samples
     before = waveform.copy()
-    first = step(waveform, RATE, rng(1))
+    first = step(waveform, RATE, draws(1))
     assert_array_equal(waveform, before)
-    assert_array_equal(step(waveform, RATE, rng(1)), first)
-    different = [not np.array_equal(step(waveform, RATE, rng(seed)), first) for seed in range(2, 8)]
+    assert_array_equal(step(waveform, RATE, draws(1)), first)
+    different = [not np.array_equal(step(waveform, RATE, draws(seed)), first) for seed in range(2, 8)]
     assert any(different)
 
 

@@ -151,6 +151,46 @@ def test_a_channel_must_be_chosen_where_there_are_several(folder: Path) -> None:
         load_measured_rirs(table, root=folder, channel=2)
 
 
+def test_each_channel_may_be_a_response_of_the_same_room(folder: Path) -> None:
+    write_response(folder / "hall" / "stereo.wav", np.stack([response(0.4), response(0.7)], axis=1))
+    rooms = load_measured_rirs(folder, channel="each")
+    assert rooms.file.tolist() == [
+        "hall/far.flac",
+        "hall/near.wav",
+        "hall/stereo.wav",
+        "hall/stereo.wav",
+        "office/1.wav",
+    ]
+    assert rooms.table["channel"].tolist() == [0, 0, 0, 1, 0]
+    assert rooms.room.tolist() == ["hall"] * 4 + ["office"]
+    assert rooms.rir.tolist() == [0, 1, 2, 3, 4]
+    assert rooms.target["rt60"].to_numpy() == pytest.approx([0.9, 0.8, 0.4, 0.7, 0.3], rel=0.02)
+    for channel in (0, 1):
+        alone = load_measured_rirs([folder / "hall" / "stereo.wav"], channel=channel)
+        assert np.array_equal(alone.rirs[0], rooms.rirs[2 + channel])
+        assert "channel" not in alone.table
+    table = pd.DataFrame({"file": ["hall/stereo.wav", "office/1.wav"], "distance": [3, 1]})
+    assert load_measured_rirs(table, root=folder, channel="each").target["distance"].tolist() == [3, 3, 1]
+
+
+def test_the_channel_that_lacks_labels_is_named(folder: Path) -> None:
+    hiss = 0.1 * np.random.default_rng(0).standard_normal(SAMPLE_RATE)
+    path = write_response(folder / "stereo.wav", np.stack([response(0.4), hiss], axis=1))
+    with pytest.warns(DecayRangeWarning, match=r"in 1 of 2 responses: .*stereo\.wav \(channel 1\) \(rt60, edt"):
+        assert load_measured_rirs([path], channel="each").complete.tolist() == [True, False]
+    write_response(path, np.stack([response(0.4), 0 * hiss], axis=1))
+    with pytest.raises(ValueError, match=r"got nothing but zeros in .*stereo\.wav \(channel 1\)"):
+        load_measured_rirs([path], channel="each")
+
+
+@pytest.mark.parametrize(
+    ("channel", "error"), [("all", ValueError), (-1, ValueError), (0.5, TypeError), (True, TypeError)]
+)
+def test_invalid_channels_are_refused(folder: Path, channel: object, error: type[Exception]) -> None:
+    with pytest.raises(error, match=r"^load_measured_rirs: channel must be"):
+        load_measured_rirs(folder, channel=channel)
+
+
 def test_progress_is_shown_only_on_request(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
     load_measured_rirs(folder)
     assert capfd.readouterr().err == ""
@@ -197,10 +237,18 @@ def test_invalid_tables_are_refused(folder: Path, table: pd.DataFrame) -> None:
         load_measured_rirs(table[:0], root=folder)
     with pytest.raises(ValueError, match="path in each of its column 'file'"):
         load_measured_rirs(table.assign(file=["hall/near.wav", None, None]), root=folder)
-    with pytest.raises(ValueError, match=r"source must be a folder, a CSV file or a DataFrame, got .*near\.wav"):
+    with pytest.raises(
+        ValueError, match=r"source must be a folder, a CSV file or a DataFrame, .*near\.wav\. Pass it in a"
+    ):
         load_measured_rirs(folder / "hall" / "near.wav")
-    with pytest.raises(TypeError, match="source must be a folder, a CSV file or a DataFrame, got a list of 1 items"):
-        load_measured_rirs(["hall/near.wav"])
+    (folder / "hall" / "near.bin").write_bytes((folder / "hall" / "near.wav").read_bytes())
+    with pytest.raises(ValueError, match=r"source must be a folder, a CSV file or a DataFrame, got .*near\.bin"):
+        load_measured_rirs(folder / "hall" / "near.bin")
+    for files in ([], [1], 7):
+        with pytest.raises(
+            TypeError, match="source must be a folder, a CSV file or a DataFrame, a SOFA file, or a list"
+        ):
+            load_measured_rirs(files)
     with pytest.raises(ValueError, match="column 'volume_m3' must hold numbers in m3"):
         load_measured_rirs(table.assign(volume_m3=["60", "large", "900"]), root=folder)
     with pytest.raises(ValueError, match="column 'volume_m3' must hold positive numbers in m3, got -3 in row 1"):

@@ -1,10 +1,10 @@
-"""Measured impulse responses, labelled as simulated ones are."""
+"""Measured impulse responses, in audio and in SOFA files, labelled as simulated ones are."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -16,13 +16,24 @@ from roomacoustic_sk import acoustics
 from roomacoustic_sk._validation import (
     ArgumentTypeError,
     ArgumentValueError,
+    check_choice,
+    check_number,
     check_sample_rate,
     describe,
     door,
     warn,
 )
-from roomacoustic_sk.datasets._audio import audio_info, find_audio_files, read_audio, shown
+from roomacoustic_sk.datasets._audio import (
+    FORMATS,
+    AudioFolder,
+    _entries,
+    audio_info,
+    find_audio_files,
+    read_audio,
+    shown,
+)
 from roomacoustic_sk.datasets._corpora import responses_in, rooms_of
+from roomacoustic_sk.datasets._sofa import SOFA_SUFFIX, read_sofa
 from roomacoustic_sk.datasets._tables import (
     DOCUMENTED,
     find_columns,
@@ -51,6 +62,12 @@ Rooms are told apart by {rooms}. Split by room, never by response.
 """
 
 
+NUMBERS = ("channel", "measurement", "receiver", "emitter")
+"""Columns that number the responses of one file."""
+
+SOURCES = "a folder, a CSV file or a DataFrame, a SOFA file, or a list of audio and SOFA files"
+
+
 # --- The table --------------------------------------------------------------------------------------------------
 
 
@@ -58,8 +75,18 @@ def _read_table(source: Any, root: Any) -> tuple[pd.DataFrame, Path, str]:
     """Return one row a file, the folder that the files are relative to, and a word on where they come from."""
     if isinstance(source, pd.DataFrame):
         table, folder, origin = source, Path() if root is None else Path(root), "a table"
+    elif isinstance(source, (list, tuple)) and source and all(isinstance(file, (str, Path)) for file in source):
+        table = pd.DataFrame({"file": [str(Path(file).expanduser()) for file in source]})
+        folder, origin = Path() if root is None else Path(root), "a list of files"
     elif not isinstance(source, (str, Path)):
-        raise ArgumentTypeError(f"source must be a folder, a CSV file or a DataFrame, got {describe(source)}.")
+        raise ArgumentTypeError(f"source must be {SOURCES}, got {describe(source)}.")
+    elif _is_sofa(str(source)) and not Path(source).expanduser().is_dir():
+        path = Path(source).expanduser() if root is None else Path(root) / source
+        table, folder, origin = pd.DataFrame({"file": [path.name]}), path.parent, path.name
+    elif Path(source).suffix.lower() in FORMATS and Path(source).expanduser().is_file():
+        raise ArgumentValueError(
+            f"source must be {SOURCES}, got one audio file, {shown(source)}. Pass it in a list, or its folder."
+        )
     elif Path(source).expanduser().is_file():
         path = Path(source).expanduser()
         table, folder, origin = read_csv(path), path.parent if root is None else Path(root), path.name
@@ -81,11 +108,30 @@ def _read_table(source: Any, root: Any) -> tuple[pd.DataFrame, Path, str]:
 
 def _list_folder(folder: Path) -> tuple[pd.DataFrame, Path, str]:
     """Return the responses in a folder as a table."""
-    found = find_audio_files(folder)
-    paths, left = responses_in(found.files)
-    files = np.array([path.relative_to(folder).as_posix() for path in paths], dtype=object)
+    sofa = [Path(entry.path) for entry in _entries(folder) if _is_sofa(entry.name)] if folder.is_dir() else []
+    found = _audio_beside(sofa, folder)
+    paths, left = responses_in(found.files) if found.files else ([], "")
+    files = [path.relative_to(folder).as_posix() for path in sorted([*paths, *sofa])]
     others = ", ".join(text for text in (left, found.others) if text)
-    return pd.DataFrame({"file": files}), folder, f"folder {shown(folder.resolve().name)} (other files: {others})"
+    table = pd.DataFrame({"file": np.array(files, dtype=object)})
+    return table, folder, f"folder {shown(folder.resolve().name)} (other files: {others})"
+
+
+def _is_sofa(file: str) -> bool:
+    return file.lower().endswith(SOFA_SUFFIX)
+
+
+def _audio_beside(sofa: Sequence[Path], folder: Path) -> AudioFolder:
+    """Return the audio files in a folder, which must have some unless it has SOFA files."""
+    try:
+        found = find_audio_files(folder)
+    except ArgumentValueError:
+        if not sofa:
+            raise
+        n_others = sum(1 for _ in _entries(folder)) - len(sofa)
+        return AudioFolder([], f"{n_others} that are no readable audio" if n_others else "none")
+    others = [kind for kind in found.others.split(", ") if not kind.endswith(f" {SOFA_SUFFIX}")]
+    return AudioFolder(found.files, ", ".join(others) or "none")
 
 
 def _as_path(folder: Path, file: str) -> str:
@@ -110,9 +156,6 @@ def _room_ids(table: pd.DataFrame, folder: Path, room_columns: Sequence[str] | N
     else:
         columns = _room_columns(table, known, room_columns)
         labels, rule = joined_labels(table, columns), f"column(s) {', '.join(map(str, columns))}"
-    warn_of_lookalikes(labels)
-    if room_columns is None:
-        warn_of_merged_rooms(labels, _documented(table))
     return np.array(labels), rule
 
 
@@ -138,24 +181,97 @@ def _room_columns(table: pd.DataFrame, known: dict[str, Any], room_columns: Sequ
 # --- Responses and labels ---------------------------------------------------------------------------------------
 
 
-def _read_rir(path: Path, sample_rate: int, channel: int | None) -> NDArray[np.float32]:
-    """Read one response, and refuse one that cannot be a room's."""
+def _check_channel(channel: Any) -> int | str | None:
+    """Return a number of a channel, "each" or None, or raise."""
+    if channel is None or isinstance(channel, str):
+        return check_choice(channel, ["each", None], name="channel")
+    return int(check_number(channel, name="channel", low=0, integer=True))
+
+
+class _Read(NamedTuple):
+    """The responses of one file."""
+
+    rirs: list[NDArray[np.float32]]
+    labels: pd.DataFrame  # one row a response: the numbers of its channel, or measurement, receiver and emitter
+    documented: pd.DataFrame  # geometry, as far as the file tells it
+    room: str = ""  # as the file names it
+
+
+def _read_file(path: Path, sample_rate: int, channel: int | str | None) -> _Read:
+    """Read the responses of one file, and refuse one that cannot be a room's."""
+    if _is_sofa(path.name):
+        rirs, labels, documented, room = read_sofa(path, sample_rate, channel if isinstance(channel, int) else None)
+        if channel == "each":
+            labels.insert(0, "channel", labels["receiver"])
+        read = _Read(rirs, labels, documented, room)
+    else:
+        read = _read_audio_file(path, sample_rate, channel)
+    for rir, name in zip(read.rirs, _names([shown(path)] * len(read.rirs), read.labels), strict=True):
+        if len(rir) <= 0.05 * sample_rate:
+            raise ArgumentValueError(
+                f"responses must be longer than 0.05 s, got {len(rir) / sample_rate:.3f} s in {name}."
+            )
+        if not rir.any():
+            raise ArgumentValueError(f"responses must not be silent, got nothing but zeros in {name}.")
+    return read
+
+
+def _read_audio_file(path: Path, sample_rate: int, channel: int | str | None) -> _Read:
+    """Read one channel of an audio file, or each."""
     info = audio_info(path)
     if info.n_channels > 1 and channel is None:
         raise ArgumentValueError(
             f"files must have one channel, got {info.n_channels} in {path}. "
-            "Pass channel=0 (or another) to take one of them."
+            'Pass channel=0 (or another) to take one of them, or channel="each" for one response from each.'
         )
-    rir = read_audio(path, sample_rate, channel=None if info.n_channels == 1 else channel, info=info)
-    if len(rir) <= 0.05 * sample_rate:
-        raise ArgumentValueError(f"responses must be longer than 0.05 s, got {len(rir) / sample_rate:.3f} s in {path}.")
-    if not rir.any():
-        raise ArgumentValueError(f"responses must not be silent, got nothing but zeros in {path}.")
-    return rir
+    chosen: list[int | None] = [*range(info.n_channels)] if isinstance(channel, str) else [channel]
+    rirs = [
+        read_audio(path, sample_rate, channel=None if info.n_channels == 1 else number, info=info) for number in chosen
+    ]
+    labels = pd.DataFrame({"channel": chosen} if channel == "each" else {}, index=range(len(rirs)))
+    return _Read(rirs, labels, pd.DataFrame(index=range(len(rirs))))
 
 
-def _warn_of_missing(target: pd.DataFrame, files: NDArray[Any], reasons: pd.Series) -> None:
-    """Name the files that lack labels."""
+def _names(files: Sequence[str], labels: pd.DataFrame) -> list[str]:
+    """Return names of responses for messages: the file, and where it has several, their numbers in it."""
+    several = pd.Series(files).duplicated(keep=False)
+    told = [name for name in labels.columns if name in NUMBERS[1:]] or list(labels.columns)
+    rows = labels[told].to_dict("records")
+    return [
+        f"{file} ({', '.join(f'{name} {number:g}' for name, number in row.items() if pd.notna(number))})"
+        if more
+        else file
+        for file, row, more in zip(files, rows, several, strict=True)
+    ]
+
+
+def _named_rooms(
+    room: NDArray[Any], rule: str, read: Sequence[_Read], table: pd.DataFrame, room_columns: Sequence[str] | None
+) -> tuple[NDArray[Any], str]:
+    """Return one label a response: the name that the file gives its room, where the table does not tell rooms apart."""
+    if room_columns is None and "room" not in find_columns(table, quiet=True) and any(one.room for one in read):
+        room = np.array([one.room or label for one, label in zip(read, room, strict=True)])
+        rule = f"RoomShortName of SOFA files, {rule}"
+    return np.repeat(room, [len(one.rirs) for one in read]), rule
+
+
+def _joined(table: pd.DataFrame, documented: pd.DataFrame, read: Sequence[_Read]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the table and the geometry with one row for each response; a table's word counts before a file's."""
+    of_file = np.repeat(np.arange(len(read)), [len(one.rirs) for one in read])
+    labels = pd.concat([one.labels for one in read], ignore_index=True)
+    if twice := sorted(set(labels.columns) & set(table.columns)):
+        raise ArgumentValueError(
+            f"source must have no column {twice[0]!r}, which numbers the responses of a file. Rename it."
+        )
+    told = pd.concat([one.documented for one in read], ignore_index=True).reindex(columns=documented.columns)
+    documented = documented.iloc[of_file].reset_index(drop=True)
+    whole = labels.astype("Int64") if labels.isna().any(axis=None) else labels
+    table = pd.concat([table.iloc[of_file].reset_index(drop=True), whole], axis=1)
+    return table, documented.fillna(told.astype(float))
+
+
+def _warn_of_missing(target: pd.DataFrame, files: NDArray[Any], reasons: pd.Series, unit: str) -> None:
+    """Name the files, or the responses of files with several, that lack labels."""
     lacking = target[list(LABELS)].isna()
     incomplete = np.flatnonzero(lacking.any(axis=1))
     if len(incomplete):
@@ -166,7 +282,7 @@ def _warn_of_missing(target: pd.DataFrame, files: NDArray[Any], reasons: pd.Seri
             if reason in (acoustics.NO_RESPONSE, acoustics.RINGING)
         ]
         warn(
-            f"labels are NaN where noise hides the decay, in {len(incomplete)} of {len(files)} files: {named}"
+            f"labels are NaN where noise hides the decay, in {len(incomplete)} of {len(files)} {unit}: {named}"
             f"{' ...' if len(incomplete) > 5 else ''}. `complete` is False there.{''.join(others)}",
             acoustics.DecayRangeWarning,
         )
@@ -174,11 +290,11 @@ def _warn_of_missing(target: pd.DataFrame, files: NDArray[Any], reasons: pd.Seri
 
 @door
 def load_measured_rirs(
-    source: str | Path | pd.DataFrame,
+    source: str | Path | pd.DataFrame | Sequence[str | Path],
     *,
     root: str | Path | None = None,
     sample_rate: int = 16000,
-    channel: int | None = None,
+    channel: int | str | None = None,
     decay_ranges: Sequence[str] = ("T30", "T20"),
     room_columns: Sequence[str] | None = None,
     verbose: int = 0,
@@ -187,25 +303,28 @@ def load_measured_rirs(
 
     Parameters
     ----------
-    source : str, Path or DataFrame
-        A folder of audio files (sub-folders and links to folders too), a CSV file, or a DataFrame. A table has a
-        column ``file`` with one path a row, and may have ``room``, ``volume`` [m3], ``length``, ``width``, ``height``
-        and ``distance`` (of source and microphone) [m], also spelt with their unit (``volume_m3``, ``Length [m]``).
-        Cells of a CSV file are strings as they stand: 007, 1.0 and NA are names of rooms.
+    source : str, Path, DataFrame or list of str or Path
+        A folder of audio and SOFA files (sub-folders and links to folders too), a CSV file, a DataFrame, a SOFA file,
+        or a list of audio and SOFA files. A table has a column ``file`` with one path a row, and may have ``room``,
+        ``volume`` [m3], ``length``, ``width``, ``height`` and ``distance`` (of source and microphone) [m], also spelt
+        with their unit (``volume_m3``, ``Length [m]``). Cells of a CSV file are strings as they stand: 007, 1.0 and NA
+        are names of rooms. Of a SOFA file (AES69, suffix ``.sofa``), each measurement, receiver and emitter is a
+        response; this needs the extra ``sofa`` of this package.
     root : str or Path, default=None
-        Folder to which the paths of a table are relative. None for the folder of the CSV file, or the current one
-        for a DataFrame.
+        Folder to which the paths of a table or list are relative. None for the folder of the CSV file, or the current
+        one.
     sample_rate : int, default=16000
         Sampling rate of the result in Hz; files at other rates are resampled.
-    channel : int, default=None
-        Channel to read of files with several, from 0. None refuses them: the mean of several microphones is the
-        response of no microphone.
+    channel : int or "each", default=None
+        Channel to read of audio files with several, or receiver of SOFA files, from 0. "each" makes a response of each
+        channel. None refuses audio files with several channels, since the mean of several microphones is the response
+        of no microphone, and reads all receivers of SOFA files.
     decay_ranges : sequence of {"T20", "T30", "T60"}, default=("T30", "T20")
         Evaluation ranges of the reverberation time, tried in this order on each response.
     room_columns : sequence of str, default=None
         Columns whose values together tell rooms apart (missing ones are passed over). None for ``room``, or, where
-        there is no such column, for the layout of ACE, BUT ReverbDB, the MIT survey, Rochester or OpenSLR 28, and
-        elsewhere the folder of the file. See Notes.
+        there is no such column, for the room's short name in a SOFA file, the layout of ACE, BUT ReverbDB, the MIT
+        survey, Rochester or OpenSLR 28, and elsewhere the folder of the file. See Notes.
     verbose : int, default=0
         Whether to show a progress bar.
 
@@ -234,19 +353,23 @@ def load_measured_rirs(
             ``curvature`` [%], ``usable_range`` [dB], ``crossing_time`` [s], ``peak_to_noise`` [dB], ``reason``, as
             `acoustics.room_labels` gives them.
         table : DataFrame
-            The table with all its columns.
+            The table with all its columns, one row a response. With ``channel="each"`` also ``channel``, and with SOFA
+            files ``measurement``, ``receiver`` and ``emitter``, the numbers of the response in its file, from 0.
 
         And ``sample_rate`` [Hz] and ``DESCR``.
 
     Raises
     ------
+    ImportError
+        If there is a SOFA file, and sofar is not installed.
     FileNotFoundError
         If the folder or a file is not there.
     TypeError
         If an argument is of the wrong kind.
     ValueError
-        If there is no audio file, one is broken, silent, has several channels and none is chosen, or is not longer
-        than 0.05 s; or the table lacks columns or has labels missing.
+        If there is no file, one is broken, silent, has several channels and none is chosen, or is not longer than
+        0.05 s; a SOFA file has no impulse responses, or those of a free field (head-related ones); or the table lacks
+        columns or has labels missing.
 
     Warns
     -----
@@ -263,6 +386,9 @@ def load_measured_rirs(
     puts the same walls on both sides. With ``room_columns=("room", "condition")`` each state is a room of its own,
     with its own reverberation time.
 
+    Responses of one file are in one room and have response labels of their own. Distances in SOFA files are those of
+    the emitter and the receiver. What a table documents counts before what a SOFA file does.
+
     Examples
     --------
     >>> import pathlib, tempfile, numpy as np, soundfile
@@ -277,21 +403,31 @@ def load_measured_rirs(
     """
     sample_rate = check_sample_rate(sample_rate)
     acoustics.check_decay_ranges(decay_ranges)
+    channel = _check_channel(channel)
     table, folder, origin = _read_table(source, root)
     documented = _documented(table)
     room, rooms_by = _room_ids(table, folder, room_columns)
-    files = table["file"].to_numpy(dtype=str)
     table = with_numbers(table, kept=("file", "room", *(room_columns or ())))
 
-    rirs = [
-        _read_rir(folder / file, sample_rate, channel)
-        for file in tqdm(files, desc="load_measured_rirs", unit="file", disable=not verbose)
+    read = [
+        _read_file(folder / file, sample_rate, channel)
+        for file in tqdm(table["file"], desc="load_measured_rirs", unit="file", disable=not verbose)
     ]
+    room, rooms_by = _named_rooms(room, rooms_by, read, table, room_columns)
+    table, documented = _joined(table, documented, read)
+    warn_of_lookalikes(room)
+    if room_columns is None:
+        warn_of_merged_rooms(room.tolist(), documented)
+
+    rirs = [rir for one in read for rir in one.rirs]
+    files = table["file"].to_numpy(dtype=str)
     labels = acoustics.room_labels(rirs, sample_rate, decay_ranges=decay_ranges, diagnostics=True)
     diagnostics = labels.loc[:, "nonlinearity":]
     target = pd.concat([labels.loc[:, :"drr"], documented], axis=1)
     complete = target[list(LABELS)].notna().all(axis=1).to_numpy()
-    _warn_of_missing(target, files, diagnostics["reason"])
+    names = np.array(_names(files.tolist(), table[[name for name in NUMBERS if name in table.columns]]))
+    unit = "files" if len(rirs) == len(read) else "responses"
+    _warn_of_missing(target, names, diagnostics["reason"], unit)
     return Bunch(
         rirs=rirs,
         sample_rate=sample_rate,
