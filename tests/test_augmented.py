@@ -36,7 +36,7 @@ def rooms() -> Bunch:
     return simulate_rooms(2, 2, materials=0.4, n_rays=500, tolerance=0.5, random_state=0)
 
 
-def measured() -> Bunch:
+def measured_rooms() -> Bunch:
     """Three noisy responses as `load_measured_rirs` returns them, whose labels are names."""
     rirs = [synthetic(np.random.default_rng(i), rt=0.5, peak_to_noise=55, sample_rate=RATE).samples for i in range(3)]
     labels = room_labels(rirs, RATE, diagnostics=True)
@@ -71,7 +71,7 @@ def test_copies_have_labels_of_their_own_and_their_rooms(rooms: Bunch) -> None:
 
 
 def test_copies_of_measured_responses_keep_names_apart() -> None:
-    more = augment_responses(measured(), ScaleDirectSound(gain=(6.0, 6.0)), n_copies=2, random_state=0)
+    more = augment_responses(measured_rooms(), ScaleDirectSound(gain=(6.0, 6.0)), n_copies=2, random_state=0)
     assert more.rir.tolist() == [name + end for end in ("", "+1", "+2") for name in ("a.wav", "b.wav", "c.wav")]
     assert more.room.tolist() == ["office", "office", "hall"] * 3
     expected = room_labels(more.rirs, RATE, diagnostics=True)
@@ -117,13 +117,13 @@ def test_wrong_arguments_of_augment_responses_are_named(rooms: Bunch, change: di
 # --- Clips --------------------------------------------------------------------------------------------------------
 
 
-def clips(n_clips: int = 6, n_times: int = 8000) -> Bunch:
+def some_clips(n_clips: int = 6, n_times: int = 8000) -> Bunch:
     samples = np.random.default_rng(0).standard_normal((n_clips, n_times)).astype(np.float32)
     return Bunch(data=samples, sample_rate=RATE, rir=np.repeat(np.arange(n_clips // 2), 2), DESCR="noise")
 
 
 def test_a_clip_varies_in_the_same_way_however_it_is_read() -> None:
-    data = clips()
+    data = some_clips()
     varied = augment_clips(data, [NOISE, Gain()], random_state=0)
     whole = np.asarray(varied.data)
     assert whole.dtype == np.float32
@@ -159,7 +159,7 @@ def passes(data: Bunch, random_state: int | np.random.RandomState, n_passes: int
 
 
 def test_training_hears_another_variation_in_each_epoch() -> None:
-    data = augment_clips(clips(), NOISE, random_state=0)
+    data = augment_clips(some_clips(), NOISE, random_state=0)
     first, second = passes(data, np.random.RandomState(3))
     assert (first != second).any(axis=1).all()
     assert_array_equal(passes(data, np.random.RandomState(3)), [first, second])
@@ -167,43 +167,43 @@ def test_training_hears_another_variation_in_each_epoch() -> None:
 
 
 def test_validation_hears_the_same_variation_in_each_epoch() -> None:
-    first, second = passes(augment_clips(clips(), NOISE, random_state=0), 3)
+    first, second = passes(augment_clips(some_clips(), NOISE, random_state=0), 3)
     assert_array_equal(first, second)
 
 
 def test_clips_that_do_not_vary_are_read_as_before() -> None:
-    data = clips()
+    data = some_clips()
     for read in passes(data, np.random.RandomState(3)):
         assert_array_equal(read, data.data)
 
 
 def test_an_encoder_trains_on_varied_clips_and_repeats_itself() -> None:
-    data = augment_clips(clips(32), Sometimes(NOISE), random_state=0)
+    data = augment_clips(some_clips(32), Sometimes(NOISE), random_state=0)
     settings = {"network": "pooled", "max_epochs": 2, "n_classes": 2, "n_views": 2, "steps_per_epoch": 2}
     settings |= {"segment_duration": 0.5, "validation_steps": 1, "precision": "float32", "random_state": 0}
     embeddings = [
         ContrastiveRoomEncoder(**settings).fit(data.data, rir_groups=data.rir).transform(data.data) for _ in range(2)
     ]
     assert_array_equal(*embeddings)
-    plain = ContrastiveRoomEncoder(**settings).fit(clips(32).data, rir_groups=data.rir).transform(data.data)
+    plain = ContrastiveRoomEncoder(**settings).fit(some_clips(32).data, rir_groups=data.rir).transform(data.data)
     assert not np.array_equal(plain, embeddings[0])
 
 
 def test_a_silent_clip_is_refused_as_ever() -> None:
-    data = clips()
+    data = some_clips()
     data.data[2] = 0
     with pytest.raises(ValueError, match="silent"):
         augment_clips(data, NOISE, random_state=0)
 
 
 def test_a_step_that_changes_the_length_is_named() -> None:
-    varied = augment_clips(clips(), lambda clip, rate, rng: clip[1:], random_state=0)
+    varied = augment_clips(some_clips(), lambda clip, rate, rng: clip[1:], random_state=0)
     with pytest.raises(ValueError, match="steps must return clips as long as they were, got 7999 of 8000 samples"):
         np.asarray(varied.data)
 
 
 def test_wrong_arguments_of_augment_clips_are_named() -> None:
     with pytest.raises(ValueError, match="data must have data, sample_rate, got none of these: sample_rate"):
-        augment_clips({"data": clips().data}, NOISE)
+        augment_clips({"data": some_clips().data}, NOISE)
     with pytest.raises(TypeError, match="steps must be functions of"):
-        augment_clips(clips(), "mp3")
+        augment_clips(some_clips(), "mp3")
