@@ -21,8 +21,9 @@ from roomacoustic_sk._validation import (
     door,
     warn,
 )
-from roomacoustic_sk.datasets._audio import audio_info, find_audio_files, read_audio, shown
+from roomacoustic_sk.datasets._audio import audio_info, find_audio_files, shown
 from roomacoustic_sk.datasets._corpora import responses_in, rooms_of
+from roomacoustic_sk.datasets._reading import read_segment
 from roomacoustic_sk.datasets._tables import (
     DOCUMENTED,
     find_columns,
@@ -146,7 +147,7 @@ def _read_rir(path: Path, sample_rate: int, channel: int | None) -> NDArray[np.f
             f"files must have one channel, got {info.n_channels} in {path}. "
             "Pass channel=0 (or another) to take one of them."
         )
-    rir = read_audio(path, sample_rate, channel=None if info.n_channels == 1 else channel, info=info)
+    rir = read_segment(path, sample_rate, channel=None if info.n_channels == 1 else channel, info=info)
     if len(rir) <= 0.05 * sample_rate:
         raise ArgumentValueError(f"responses must be longer than 0.05 s, got {len(rir) / sample_rate:.3f} s in {path}.")
     if not rir.any():
