@@ -66,7 +66,9 @@ def test_unreadable_sources_are_named(folder: Path, tmp_path: Path) -> None:
         load_recordings(folder, duration=9.0)
     with pytest.raises(FileNotFoundError, match="load_recordings: "):
         load_recordings(folder / "nowhere")
-    with pytest.raises(ValueError, match="source must be a file, a folder or a sequence of files, got a list of 0 items"):
+    with pytest.raises(
+        ValueError, match="source must be a file, a folder or a sequence of files, got a list of 0 items"
+    ):
         load_recordings([])
     (folder / "a" / "1.wav").write_bytes(b"no audio at all")
     with pytest.raises(ValueError, match=r"load_recordings: path must be a readable audio file, got .*1.wav"):

@@ -53,8 +53,8 @@ def read_audio(path: Any, sample_rate: int = 16000) -> NDArray[np.float32]:
         which is read from its position on. One that cannot seek, such as ``sys.stdin.buffer`` behind a pipe, is read
         into memory, up to 2 GiB.
     sample_rate : int, default=16000
-        Sampling rate of the result in Hz. Files at other rates are resampled with linear phase and without delay;
-        everything above 0.913 times the lower Nyquist frequency is attenuated.
+        Sampling rate of the result in Hz. Files at other rates are resampled with linear phase and without delay, flat
+        to 0.01 dB up to 0.91 times half the lower of the two rates.
 
     Returns
     -------
