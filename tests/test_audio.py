@@ -105,7 +105,15 @@ class Dribble(io.RawIOBase):
         return n_bytes
 
 
+class ShortReads(io.BytesIO):
+    """A file that can seek and gives a few bytes at a time."""
+
+    def read(self, n_bytes: int | None = -1) -> bytes:
+        return super().read(min(n_bytes or 0, 1000))
+
+
 def test_short_reads_do_not_end_a_file() -> None:
+    np.testing.assert_array_equal(read_audio(ShortReads(encoded())), read_audio(io.BytesIO(encoded())))
     np.testing.assert_array_equal(read_audio(Dribble(encoded())), read_audio(io.BytesIO(encoded())))
 
 
@@ -118,7 +126,7 @@ def test_streams_and_joined_files_are_read_whole_from_file_objects() -> None:
     np.testing.assert_allclose(joined, np.concatenate([SOUND, SOUND[::-1]]).T, atol=1e-4)
 
 
-class Failing(io.BytesIO):
+class StaleFile(io.BytesIO):
     """A file whose end cannot be read."""
 
     def read(self, n_bytes: int | None = -1) -> bytes:
@@ -134,7 +142,7 @@ def test_bad_file_objects_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     with pytest.raises(ValueError, match=r"got a file object, which libsndfile cannot read"):
         read_audio(io.BytesIO(b"This is a letter, not a sound. " * 100))
     with pytest.raises(ValueError, match=r"can be read, got a file object: Stale file handle"):
-        read_audio(Failing(data))
+        read_audio(StaleFile(data))
     (tmp_path / "cut.wav").write_bytes(data[:32000])
     with (
         (tmp_path / "cut.wav").open("rb") as file,

@@ -169,6 +169,16 @@ def test_a_mean_that_cancels_is_refused_and_its_channels_are_not(tmp_path: Path)
     np.testing.assert_allclose(first, -second, atol=1e-4)
 
 
+def test_a_segment_that_cancels_is_refused_among_its_neighbours(tmp_path: Path) -> None:
+    left = noise(3 * RATE, level=-20)
+    right = left.copy()
+    right[RATE : 2 * RATE] *= -1
+    data = load_recordings(write_audio(tmp_path / "x.wav", np.stack([left, right], axis=1)), duration=1.0).data
+    assert data.read(np.array([0, 2]), np.zeros(2, dtype=int), RATE).shape == (2, RATE)
+    with pytest.raises(ValueError, match="opposite phase"):
+        data.read(np.arange(3), np.zeros(3, dtype=int), RATE)
+
+
 def test_neighbouring_segments_are_read_together(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = load_recordings(folder, duration=0.5, hop_duration=0.25).data
     one_by_one = np.stack([data[i] for i in range(len(data))])
