@@ -20,12 +20,16 @@ class RoomEstimator(BaseEstimator):
         return max(round(duration * self.sample_rate), 1)
 
     def _check_recordings(self, X: Any, shortest: int, *, reset: bool, allow_silent: bool = False) -> Recordings:
-        """Check `X` and return it as recordings, for fitting (`reset`) or for applying the estimator."""
+        """Check `X` and return it as recordings, for fitting (`reset`) or for applying the estimator.
+
+        The length of an array must be that of the fit, since another one points to another sampling rate. Recordings
+        that know their rate may have any length.
+        """
         if len(getattr(X, "shape", ())) == 2:
             check_time_axis(X, shortest, "X")  # before any sample is looked at
         recordings = as_recordings(X, check_sample_rate(self.sample_rate), allow_silent=allow_silent)
         n_times = recordings.n_times
-        if n_times is None:
+        if n_times is None or (recordings is X and not reset):
             return recordings
         expected = n_times if reset else getattr(self, "n_features_in_", n_times)  # not set by a fit on a list
         if n_times != expected:

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
 
-from roomacoustic_sk._sound import SILENCE, cancels, has_sound
+from roomacoustic_sk._sound import SILENCE, has_sound
 from roomacoustic_sk._validation import (
     ArgumentTypeError,
     ArgumentValueError,
@@ -73,23 +73,6 @@ def _range(waveform: NDArray[Any]) -> tuple[float, float]:
     """Return the lowest and the highest sample, relative to silence, as floats: the lowest integer has no opposite."""
     zero = zero_of(waveform.dtype)
     return float(waveform.min()) - zero, float(waveform.max()) - zero
-
-
-def mix_down(frames: NDArray[np.float32], *, name: str, where: str) -> NDArray[np.float32]:
-    """Return the mean of channels (n_times, n_channels), refused if it cancels them.
-
-    Raises
-    ------
-    ValueError
-        If channels of opposite phase leave nothing but a residue, which would pass as a recording.
-    """
-    mixed = frames.mean(axis=1)
-    if cancels(frames, mixed):
-        raise ArgumentValueError(
-            f"{name} must be a recording whose channels can be averaged, got channels of opposite phase, which cancel, "
-            f"in {where}. Invert one of them, or keep a single channel."
-        )
-    return mixed
 
 
 def check_waveforms(

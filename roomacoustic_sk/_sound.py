@@ -57,8 +57,20 @@ def sounding(level: NDArray[np.float32], owner: NDArray[np.intp], n_recordings: 
     return level > PAUSE * loudest[owner]
 
 
+def mix_powers(channels: NDArray[np.float32], mean: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the energy of the mean (n_times,) of channels (n_times, n_channels), if uncorrelated, and as it is.
+
+    Those of successive pieces add up.
+    """
+    uncorrelated = np.einsum("ij,ij->", channels, channels) / channels.shape[1] ** 2
+    return np.array([uncorrelated, np.dot(mean, mean)], dtype=np.float64)
+
+
+def is_cancelled(uncorrelated: float, mean: float) -> bool:
+    """Return whether channels with these `mix_powers` cancel in their mean."""
+    return bool(uncorrelated > 0 and mean <= CANCELLED * uncorrelated)
+
+
 def cancels(channels: NDArray[np.float32], mean: NDArray[np.float32]) -> bool:
     """Return whether channels (n_times, n_channels) cancel in their mean (n_times,), as those of opposite phase do."""
-    n_channels = channels.shape[1]
-    power = np.einsum("ij,ij->", channels, channels) / n_channels
-    return bool(n_channels > 1 and power > 0 and n_channels * np.dot(mean, mean) <= CANCELLED * power)
+    return channels.shape[1] > 1 and is_cancelled(*mix_powers(channels, mean))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -12,7 +12,7 @@ from scipy.signal import butter, sosfilt
 from sklearn.base import TransformerMixin
 
 from roomacoustic_sk._base import RoomEstimator
-from roomacoustic_sk._recordings import warn_of_repeats
+from roomacoustic_sk._recordings import BLOCK_SAMPLES, warn_of_repeats
 from roomacoustic_sk._validation import (
     MILLISECONDS,
     check_bands,
@@ -178,14 +178,21 @@ class DecaySlopeFeatures(TransformerMixin, RoomEstimator):
         ]
         lengths = np.maximum(recordings.lengths, shortest)
 
-        def read(indices: NDArray[np.intp]) -> NDArray[np.float32]:
-            return recordings.read(indices, np.zeros_like(indices), int(lengths[indices[0]]), allow_silent=True)
+        def read(indices: NDArray[np.intp], start: int, stop: int) -> NDArray[np.float32]:
+            return recordings.read(indices, np.full_like(indices, start), stop - start, allow_silent=True)
+
+        def pieces(i: int) -> Iterator[NDArray[np.float32]]:
+            step = -(-max(BLOCK_SAMPLES, shortest) // self._frame) * self._frame
+            stop = int(lengths[i]) // self._frame * self._frame
+            for start in range(0, stop, step):
+                yield read(np.array([i]), start, min(start + step, stop))[0]
 
         def describe(first: int) -> NDArray[np.float64]:
             indices = np.arange(first, min(first + RECORDINGS_AT_ONCE, len(lengths)))
-            same = (lengths[indices] == lengths[first]).all()
-            clips = read(indices) if same else [read(indices[i : i + 1])[0] for i in range(len(indices))]
-            return np.array([self._describe(clip, filters) for clip in clips])
+            n_times = int(lengths[first])
+            if (lengths[indices] == n_times).all() and n_times * len(indices) <= BLOCK_SAMPLES:
+                return np.array([self._describe([clip], filters) for clip in read(indices, 0, n_times)])
+            return np.array([self._describe(pieces(int(i)), filters) for i in indices])
 
         starts = range(0, len(lengths), RECORDINGS_AT_ONCE)
         return np.concatenate(Parallel(n_jobs=self.n_jobs, prefer="threads")(delayed(describe)(i) for i in starts))
@@ -216,18 +223,32 @@ class DecaySlopeFeatures(TransformerMixin, RoomEstimator):
             dtype=object,
         )
 
-    def _describe(self, clip: NDArray[np.float32], filters: list[NDArray[np.float64]]) -> NDArray[np.float64]:
-        n_frame = round(FRAME * self.sample_rate)
-        found = []
-        for band_filter in filters:
-            power = np.square(sosfilt(band_filter, clip.astype(np.float64)))
-            energy = power[: len(power) // n_frame * n_frame].reshape(-1, n_frame).sum(axis=1)
-            loudest = max(energy.max(), np.finfo(np.float64).tiny)
-            levels = 10 * np.log10(np.maximum(energy / loudest, 10 ** (-FLOOR_DB / 10)))
-            for window in self.windows:
-                found.append(np.percentile(_slopes(levels, round(window / FRAME)), self.percentiles))
-            found.append(np.percentile(levels, LEVEL_PERCENTILES))
-        return np.concatenate(found)
+    @property
+    def _frame(self) -> int:
+        """Samples in a frame."""
+        return round(FRAME * self.sample_rate)
+
+    def _describe(
+        self, pieces: Iterable[NDArray[np.float32]], filters: list[NDArray[np.float64]]
+    ) -> NDArray[np.float64]:
+        """Return the features of a recording, whose pieces but the last have whole frames."""
+        states = [np.zeros((len(band_filter), 2)) for band_filter in filters]
+        energies: list[list[NDArray[np.float64]]] = [[] for _ in filters]
+        for piece in pieces:
+            samples = piece[: len(piece) // self._frame * self._frame].astype(np.float64)
+            for i, band_filter in enumerate(filters):
+                filtered, states[i] = sosfilt(band_filter, samples, zi=states[i])
+                energies[i].append(np.square(filtered).reshape(-1, self._frame).sum(axis=1))
+        return np.concatenate([self._statistics(np.concatenate(energy)) for energy in energies])
+
+    def _statistics(self, energy: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the percentiles of a band's slopes, window by window, and of its level."""
+        loudest = max(energy.max(), np.finfo(np.float64).tiny)
+        levels = 10 * np.log10(np.maximum(energy / loudest, 10 ** (-FLOOR_DB / 10)))
+        slopes = [_slopes(levels, round(window / FRAME)) for window in self.windows]
+        return np.concatenate(
+            [*(np.percentile(s, self.percentiles) for s in slopes), np.percentile(levels, LEVEL_PERCENTILES)]
+        )
 
 
 def _slopes(levels: NDArray[np.float64], n_frames: int) -> NDArray[np.float64]:

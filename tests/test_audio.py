@@ -1,137 +1,49 @@
-"""Reading audio files: parts equal the whole, rates are converted, and broken files are named."""
+"""Audio files are found, and file objects are read from their position on."""
 
 from __future__ import annotations
 
+import io
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pytest
 import soundfile
 from numpy.typing import NDArray
-from toys import noise, write_audio
+from toys import RATE, noise
 
-from roomacoustic_sk.datasets._audio import audio_info, list_audio_files, read_audio
+from roomacoustic_sk.datasets import _audio, read_audio
+from roomacoustic_sk.datasets._audio import list_audio_files
 
-FORMATS = ("wav", "flac", "ogg", "mp3")
-
-
-def quiet_noise(n_times: int, seed: int = 0) -> NDArray[np.float64]:
-    """Return noise that no format clips."""
-    return noise(n_times, level=-20, seed=seed)
+SOUND = noise(RATE, 2, level=-20)
 
 
-@pytest.mark.parametrize("suffix", FORMATS)
-def test_all_formats_are_read_as_float32_of_the_stated_length(tmp_path: Path, suffix: str) -> None:
-    path = write_audio(tmp_path / f"a.{suffix}", quiet_noise(16000))
-    samples = read_audio(path, 16000)
-    assert samples.dtype == np.float32
-    assert samples.shape == (16000,)
-    assert audio_info(path) == (16000, 16000, 1)
-    assert audio_info(path).duration == 1.0
+def encoded(kind: str = "WAV", sound: NDArray[np.float64] = SOUND) -> bytes:
+    """Return the bytes of an audio file."""
+    file = io.BytesIO()
+    soundfile.write(file, sound, RATE, format=kind)
+    return file.getvalue()
 
 
-@pytest.mark.parametrize("suffix", ["wav", "flac"])
-def test_lossless_formats_come_back_as_written(tmp_path: Path, suffix: str) -> None:
-    samples = quiet_noise(4000)
-    path = write_audio(tmp_path / f"a.{suffix}", samples)
-    np.testing.assert_allclose(read_audio(path, 16000), samples, atol=1 / 32768)
+@contextmanager
+def piped(data: bytes) -> Iterator[BinaryIO]:
+    """Yield the reading end of a pipe through which bytes come."""
+    reading, writing = os.pipe()
 
+    def write() -> None:
+        with os.fdopen(writing, "wb") as end:
+            end.write(data)
 
-@pytest.mark.parametrize("rate", [8000, 11025, 22050, 44100, 48000])
-def test_a_tone_keeps_its_frequency_level_and_phase_at_any_rate(tmp_path: Path, rate: int) -> None:
-    tone = 0.5 * np.sin(2 * np.pi * 440 * np.arange(rate) / rate)
-    samples = read_audio(write_audio(tmp_path / "tone.wav", tone, rate), 16000)
-    assert len(samples) == 16000
-    expected = 0.5 * np.sin(2 * np.pi * 440 * np.arange(16000) / 16000)
-    np.testing.assert_allclose(samples[500:-500], expected[500:-500], atol=2e-3)
-
-
-@pytest.mark.parametrize("suffix", FORMATS)
-@pytest.mark.parametrize("rate", [16000, 22050, 44100, 48000])
-def test_a_part_equals_the_same_slice_of_the_whole(tmp_path: Path, suffix: str, rate: int) -> None:
-    path = write_audio(tmp_path / f"a.{suffix}", quiet_noise(2 * rate), rate)
-    whole = read_audio(path, 16000)
-    assert len(whole) == audio_info(path).n_times_at(16000) == 32000
-    for start, n_times in ((0, 100), (1, 5), (12345, 16000), (31000, 1000), (31993, 7), (20001, 1)):
-        part = read_audio(path, 16000, start=start, n_times=n_times)
-        np.testing.assert_allclose(part, whole[start : start + n_times], atol=1e-5)
-
-
-@pytest.mark.parametrize(("rate", "n_times"), [(22050, 60000), (44100, 132300), (44100, 300000), (48000, 132300)])
-def test_parts_near_the_end_of_an_ogg_file_are_right(tmp_path: Path, rate: int, n_times: int) -> None:
-    # Where libsndfile 1.2.2 returns wrong samples after a seek (its issue 885).
-    path = write_audio(tmp_path / "a.ogg", quiet_noise(n_times), rate)
-    whole = read_audio(path, rate)
-    for start in range(n_times - 14000, n_times, 333):
-        np.testing.assert_allclose(read_audio(path, rate, start=start), whole[start:], atol=1e-5)
-
-
-@pytest.mark.parametrize("rate", [16000, 48000])
-def test_only_the_requested_part_is_read(tmp_path: Path, rate: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = write_audio(tmp_path / "long.wav", quiet_noise(60 * rate), rate)
-    asked, read = [], soundfile.SoundFile.read
-
-    def counting(file: soundfile.SoundFile, frames: int = -1, **options: object) -> NDArray[np.float32]:
-        asked.append(frames)
-        return read(file, frames, **options)
-
-    monkeypatch.setattr(soundfile.SoundFile, "read", counting)
-    read_audio(path, 16000, start=30 * 16000, n_times=1600)
-    assert 0.1 * rate <= sum(asked) <= 0.1 * rate + 101
-
-
-def test_channels_are_averaged_unless_one_is_chosen(tmp_path: Path) -> None:
-    left, right = quiet_noise(1000, 1), quiet_noise(1000, 2)
-    path = write_audio(tmp_path / "stereo.wav", np.stack([left, right], axis=1))
-    np.testing.assert_allclose(read_audio(path, 16000), (left + right) / 2, atol=1e-4)
-    np.testing.assert_allclose(read_audio(path, 16000, channel=1), right, atol=1e-4)
-    with pytest.raises(ValueError, match=r"^channel must be a whole number of at least 0 and at most 1"):
-        read_audio(path, 16000, channel=2)
-
-
-@pytest.mark.parametrize(("start", "n_times"), [(1000, None), (990, 11), (-1, 5), (0, 0)])
-def test_a_part_beyond_the_file_is_refused(tmp_path: Path, start: int, n_times: int | None) -> None:
-    path = write_audio(tmp_path / "a.wav", quiet_noise(1000))
-    with pytest.raises(ValueError, match=r"^(start|n_times) .* must be|^start must be"):
-        read_audio(path, 16000, start=start, n_times=n_times)
-
-
-@pytest.mark.parametrize("suffix", FORMATS)
-def test_a_truncated_file_is_named(tmp_path: Path, suffix: str, capfd: pytest.CaptureFixture[str]) -> None:
-    path = write_audio(tmp_path / f"cut.{suffix}", quiet_noise(48000))
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    with pytest.raises(ValueError, match=rf"^path must be a readable audio file.*cut\.{suffix}.*truncated"):
-        read_audio(path, 16000)
-
-
-@pytest.mark.parametrize("suffix", FORMATS)
-def test_a_file_without_audio_is_named(tmp_path: Path, suffix: str, capfd: pytest.CaptureFixture[str]) -> None:
-    path = tmp_path / f"text.{suffix}"
-    path.write_text("This is a letter, not a sound. " * 100)
-    with pytest.raises(ValueError, match=rf"^path .*text\.{suffix}"):
-        read_audio(path, 16000)
-
-
-def test_an_empty_file_is_named(tmp_path: Path) -> None:
-    (tmp_path / "empty.wav").touch()
-    with pytest.raises(ValueError, match=r"empty\.wav, which is empty \(0 bytes\)"):
-        read_audio(tmp_path / "empty.wav", 16000)
-    with pytest.raises(ValueError, match=r"header\.wav, which has no samples"):
-        read_audio(write_audio(tmp_path / "header.wav", quiet_noise(0)), 16000)
-
-
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"^path .*nowhere\.wav"):
-        read_audio(tmp_path / "nowhere.wav", 16000)
-
-
-@pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_non_finite_samples_are_refused(tmp_path: Path, bad: float) -> None:
-    samples = quiet_noise(1000)
-    samples[500] = bad
-    soundfile.write(tmp_path / "bad.wav", samples, 16000, subtype="FLOAT")
-    with pytest.raises(ValueError, match=r"bad\.wav, which has NaN or infinite samples"):
-        read_audio(tmp_path / "bad.wav", 16000)
+    writer = threading.Thread(target=write)
+    writer.start()
+    with os.fdopen(reading, "rb") as end:
+        yield end
+        end.read()
+    writer.join()
 
 
 def test_audio_files_are_listed_in_order_from_all_subfolders(tmp_path: Path) -> None:
@@ -150,3 +62,115 @@ def test_invalid_folders_are_refused(tmp_path: Path) -> None:
         list_audio_files(tmp_path / "nowhere")
     with pytest.raises(FileNotFoundError, match="got a file"):
         list_audio_files(tmp_path / "notes.txt")
+
+
+# --- File objects ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["WAV", "FLAC", "OGG", "MP3", "AIFF", "CAF"])
+def test_file_objects_give_the_samples_of_the_file(tmp_path: Path, kind: str) -> None:
+    data = encoded(kind)
+    (tmp_path / "a").write_bytes(data)
+    expected = read_audio(tmp_path / "a", 8000)
+    np.testing.assert_array_equal(read_audio(io.BytesIO(data), 8000), expected)
+    for buffering in (-1, 0):
+        with (tmp_path / "a").open("rb", buffering=buffering) as file:
+            np.testing.assert_array_equal(read_audio(file, 8000), expected)
+    with piped(data) as pipe:
+        np.testing.assert_array_equal(read_audio(pipe, 8000), expected)
+
+
+def test_a_file_object_is_read_from_its_position_on() -> None:
+    data = encoded()
+    file = io.BytesIO(b"a header of another format" + data)
+    file.seek(26)
+    np.testing.assert_array_equal(read_audio(file), read_audio(io.BytesIO(data)))
+    file.seek(0, io.SEEK_END)
+    with pytest.raises(ValueError, match=r"^read_audio: path .* got a file object, which is empty .* Rewind it"):
+        read_audio(file)
+
+
+class Dribble(io.RawIOBase):
+    """A file that cannot seek and gives a few bytes at a time."""
+
+    def __init__(self, data: bytes) -> None:
+        self.rest = memoryview(data)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        n_bytes = min(len(buffer), len(self.rest), 1000)
+        buffer[:n_bytes], self.rest = self.rest[:n_bytes], self.rest[n_bytes:]
+        return n_bytes
+
+
+class ShortReads(io.BytesIO):
+    """A file that can seek and gives a few bytes at a time."""
+
+    def read(self, n_bytes: int | None = -1) -> bytes:
+        return super().read(min(n_bytes or 0, 1000))
+
+
+def test_short_reads_do_not_end_a_file() -> None:
+    np.testing.assert_array_equal(read_audio(ShortReads(encoded())), read_audio(io.BytesIO(encoded())))
+    np.testing.assert_array_equal(read_audio(Dribble(encoded())), read_audio(io.BytesIO(encoded())))
+
+
+def test_streams_and_joined_files_are_read_whole_from_file_objects() -> None:
+    data = bytearray(encoded())
+    data[40:44] = (0x7FFFF000).to_bytes(4, "little")  # as SoX writes to a pipe
+    with piped(bytes(data)) as pipe:
+        assert read_audio(pipe).shape == (2, RATE)
+    joined = read_audio(io.BytesIO(encoded() + encoded("WAV", SOUND[::-1])))
+    np.testing.assert_allclose(joined, np.concatenate([SOUND, SOUND[::-1]]).T, atol=1e-4)
+
+
+class StaleFile(io.BytesIO):
+    """A file whose end cannot be read."""
+
+    def read(self, n_bytes: int | None = -1) -> bytes:
+        if self.tell() > 20_000:
+            raise OSError("Stale file handle")
+        return super().read(n_bytes)
+
+
+def test_bad_file_objects_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = encoded()
+    with pytest.raises(ValueError, match=r"^read_audio: path .* got a file object, which is truncated: 31956 of 64000"):
+        read_audio(io.BytesIO(data[:32000]))
+    with pytest.raises(ValueError, match=r"got a file object, which libsndfile cannot read"):
+        read_audio(io.BytesIO(b"This is a letter, not a sound. " * 100))
+    with pytest.raises(ValueError, match=r"can be read, got a file object: Stale file handle"):
+        read_audio(StaleFile(data))
+    (tmp_path / "cut.wav").write_bytes(data[:32000])
+    with (
+        (tmp_path / "cut.wav").open("rb") as file,
+        pytest.raises(ValueError, match=r"file object \(.*cut\.wav\), which"),
+    ):
+        read_audio(file)
+    with pytest.raises(ValueError, match=r"can be read, got a file object \(.*cut\.wav\): .*closed file"):
+        read_audio(file)
+    with (
+        (tmp_path / "cut.wav").open() as text,
+        pytest.raises(TypeError, match=r"opened as text. Open it with mode 'rb'"),
+    ):
+        read_audio(text)
+    with pytest.raises(TypeError, match=r"path must be a path or a file object .*, got a bytes. Pass io.BytesIO"):
+        read_audio(data)
+    monkeypatch.setattr(_audio, "LARGEST_STREAM", 1 << 20)
+    endless = Dribble(bytes(1 << 22))
+    with pytest.raises(
+        ValueError, match=r"at most 0.000976562 GiB if it cannot seek, got a file object, which is longer"
+    ):
+        read_audio(endless)
+    assert len(endless.rest) > 1 << 21
+
+
+def test_a_sample_of_a_file_object_that_is_not_finite_is_named() -> None:
+    file, sound = io.BytesIO(), SOUND.copy()
+    sound[4000, 1] = np.nan
+    soundfile.write(file, sound, RATE, format="WAV", subtype="FLOAT")
+    file.seek(0)
+    with pytest.raises(ValueError, match=r"got a file object, which has NaN or infinite samples, first at 0.25 s"):
+        read_audio(file, 8000)

@@ -9,6 +9,7 @@ from sklearn.ensemble import ExtraTreesRegressor
 from sklearn.pipeline import make_pipeline
 from toys import RATE, decaying_noise, exponential, noise
 
+from roomacoustic_sk import features
 from roomacoustic_sk.features import DecaySlopeFeatures
 
 
@@ -102,3 +103,12 @@ def test_short_recordings_are_repeated_with_a_warning():
 def test_invalid_parameters_are_named(parameters, error, message):
     with pytest.raises(error, match=f"DecaySlopeFeatures: {message}"):
         DecaySlopeFeatures(**parameters).fit(bursts([0.5]))
+
+
+def test_a_recording_in_pieces_has_the_features_of_the_whole(monkeypatch):
+    X = list(bursts([0.4, 0.8], seconds=7.003))
+    X.append(np.concatenate([np.zeros(20_000), X[0][:33_333], np.zeros(20_000)]).astype(np.float32))
+    whole = DecaySlopeFeatures().fit_transform(X)
+    monkeypatch.setattr(features, "BLOCK_SAMPLES", 10_001)
+    np.testing.assert_array_equal(DecaySlopeFeatures().fit_transform(X), whole)
+    np.testing.assert_array_equal(DecaySlopeFeatures().fit_transform(np.array(X[:2])), whole[:2])

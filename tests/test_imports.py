@@ -118,7 +118,7 @@ def test_imports_point_down_only(path):
 
 @pytest.mark.parametrize("path", FILES, ids=NAMES)
 def test_heavy_libraries_are_imported_only_inside_functions(path):
-    heavy = {"matplotlib", "pyroomacoustics", "soundfile", "pooch"}
+    heavy = {"matplotlib", "pyroomacoustics", "soundfile", "soxr", "pooch"}
     assert not heavy & set(imported_at_module_level(parsed(path)))
 
 
@@ -156,7 +156,7 @@ def test_only_datasets_makes_bunches_and_only_displays_draws(path):
         assert "matplotlib" not in names
 
 
-HEAVY = ("torch", "skorch", "matplotlib", "pyroomacoustics", "soundfile", "pooch")
+HEAVY = ("torch", "skorch", "matplotlib", "pyroomacoustics", "soundfile", "soxr", "pooch")
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sklearn.utils import Bunch
 from toys import RATE, noise, write_audio
 
-from roomacoustic_sk.datasets._audio import read_audio
+from roomacoustic_sk.datasets._reading import read_segment
 from roomacoustic_sk.datasets._speech import load_speech
 
 
@@ -34,7 +34,7 @@ def corpus(tmp_path: Path) -> Path:
 def slice_of(root: Path, speech: Bunch, row: int) -> NDArray[np.float32]:
     n_times = speech.segments.shape[1]
     start = round(speech.start[row] * speech.sample_rate)
-    return read_audio(root / speech.file[row], speech.sample_rate)[start : start + n_times]
+    return read_segment(root / speech.file[row], speech.sample_rate)[start : start + n_times]
 
 
 @pytest.mark.parametrize("segments", ["random", "consecutive"])

@@ -1,7 +1,8 @@
-"""Reading audio files: headers, and whole files or parts of them, at any sampling rate."""
+"""Audio files: where they are, what opens them, and what their headers say."""
 
 from __future__ import annotations
 
+import io
 import math
 import os
 import re
@@ -9,21 +10,19 @@ import stat
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import resample_poly
 
-from roomacoustic_sk._recordings import mix_down
 from roomacoustic_sk._validation import (
     ArgumentTypeError,
     ArgumentValueError,
     MissingFileError,
-    check_number,
-    check_sample_rate,
+    NamedError,
     describe,
     warn,
 )
@@ -77,13 +76,12 @@ OTHER_AUDIO = frozenset(
 )
 """Suffixes of audio that libsndfile does not read, or does not know for certain: such files are named in a warning."""
 
-RESAMPLING_HALF_LENGTH = 10  # zero crossings on each side of scipy.signal.resample_poly's default filter
-VORBIS_PREROLL = 32768  # frames; after a seek near the end, the first ones may be wrong (libsndfile issue 885)
 BLOCK = 1 << 20  # samples decoded at once: what a header claims is allocated only as it turns out to be there
 FRAMES_PER_BYTE = 65535 // 9  # no format packs more: the longest FLAC block in its shortest frame
 RATES = (1000, 1_000_000)  # Hz
+REPLACE = "Replace it, or move it out of the way"
+LARGEST_STREAM = 1 << 31  # bytes that are read into memory of a file object that cannot seek
 LONGEST_SEGMENT = 1e6  # s, of a segment that readers cut, or of the step between two
-LARGEST_FACTOR = 250_000  # of resampling: its filter has 20 times as many taps
 
 
 class AudioInfo(NamedTuple):
@@ -105,7 +103,7 @@ class AudioInfo(NamedTuple):
 
     def n_times_at(self, sample_rate: int) -> int:
         """Length in samples after resampling to `sample_rate` Hz, as `read_audio` returns it."""
-        up, down = _ratio(self.sample_rate, sample_rate)
+        up, down = ratio(self.sample_rate, sample_rate)
         return -(-self.n_times * up // down)
 
 
@@ -115,14 +113,122 @@ class InParts(AudioInfo):
     parts: tuple[tuple[Part, int], ...] = ()  # with the length of each in samples
 
 
-def _ratio(old_rate: int, new_rate: int) -> tuple[int, int]:
+def ratio(old_rate: int, new_rate: int) -> tuple[int, int]:
     """Return the smallest integers `up, down` with ``new_rate / old_rate == up / down``."""
     common = math.gcd(old_rate, new_rate)
     return new_rate // common, old_rate // common
 
 
-def shown(path: str | Path) -> str:
-    """Return a path for a message: bytes that are not UTF-8 as escapes."""
+class FileObject:
+    """A file object that holds an audio file, from its position on.
+
+    One that cannot seek, such as a pipe, is read into memory.
+
+    Parameters
+    ----------
+    file : file object
+        Opened for reading bytes.
+
+    Raises
+    ------
+    TypeError
+        If it was opened as text.
+    ValueError
+        If it cannot be read, or is a pipe that does not end.
+    """
+
+    def __init__(self, file: Any) -> None:
+        label = getattr(file, "name", None)  # a path, the number of a pipe, or nothing
+        self._label = f"a file object ({label})" if isinstance(label, str) else "a file object"
+        if isinstance(file, io.TextIOBase):
+            raise ArgumentTypeError(
+                f"path must be a path or a file object opened for bytes, got {self}, opened as text. "
+                "Open it with mode 'rb', or pass its buffer."
+            )
+        with self.reading():
+            try:
+                self._start = file.tell()
+                self.size = file.seek(0, io.SEEK_END) - self._start
+                self._file = file
+            except (AttributeError, io.UnsupportedOperation, OSError):
+                self._start, self._file = 0, self._in_memory(file)
+                self.size = self._file.getbuffer().nbytes
+
+    def _in_memory(self, file: Any) -> io.BytesIO:
+        """Read a pipe to its end."""
+        data = io.BytesIO()
+        while piece := file.read(BLOCK):
+            data.write(piece)
+            if data.tell() > LARGEST_STREAM:
+                raise ArgumentValueError(
+                    f"path must be a file object of at most {LARGEST_STREAM / 2**30:g} GiB if it cannot seek, got "
+                    f"{self}, which is longer. Write it to a file, and pass its path."
+                )
+        return data
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Name the file object in what it raises, whatever kind it is of."""
+        try:
+            yield
+        except NamedError:
+            raise
+        except Exception as error:
+            reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+            raise ArgumentValueError(f"path must be a file object that can be read, got {self}: {reason}.") from error
+
+    def read_at(self, offset: int, n_bytes: int) -> bytes:
+        """Return bytes from an offset on, fewer only at the end."""
+        with self.reading():
+            self._file.seek(self._start + offset)
+            pieces = [b""]
+            while n_bytes > 0 and (piece := self._file.read(n_bytes)):  # raw files may return less
+                pieces.append(piece)
+                n_bytes -= len(piece)
+        return b"".join(pieces)
+
+    def open(self, mode: Literal["rb"], buffering: int = -1) -> io.RawIOBase:
+        """Return the bytes as a file of its own, at its beginning."""
+        return _View(self)
+
+    def __str__(self) -> str:
+        return self._label
+
+
+class _View(io.RawIOBase):
+    """The bytes of a file object, with a position of its own."""
+
+    def __init__(self, source: FileObject) -> None:
+        self._source, self._at = source, 0
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def seekable(self) -> bool:
+        """Return True."""
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Move to an offset."""
+        self._at = max(0, offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._source.size}[whence])
+        return self._at
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        """Read bytes into a buffer."""
+        data = self._source.read_at(self._at, min(len(buffer), max(0, self._source.size - self._at)))
+        buffer[: len(data)] = data
+        self._at += len(data)
+        return len(data)
+
+
+AudioSource = Path | FileObject
+
+
+def shown(path: str | AudioSource) -> str:
+    """Return a path, or a file object, for a message: bytes that are not UTF-8 as escapes."""
+    if isinstance(path, FileObject):
+        return str(path)
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
@@ -172,7 +278,7 @@ def find_audio_files(folder: str | Path) -> AudioFolder:
     files: list[str] = []
     unread: list[str] = []
     others: Counter[str] = Counter()
-    for entry in _entries(root):
+    for entry in entries(root):
         suffix = os.path.splitext(entry.name)[1].lower()
         if suffix in suffixes and entry.is_file():
             files.append(entry.path)
@@ -207,7 +313,7 @@ def _readable_suffixes() -> set[str]:
     return {suffix for suffix, name in FORMATS.items() if name in formats and (opus or suffix != ".opus")}
 
 
-def _entries(root: Path) -> Iterator[os.DirEntry[str]]:
+def entries(root: Path) -> Iterator[os.DirEntry[str]]:
     """Yield the files below a folder, without hidden ones: folders first, then those behind links, each once."""
     seen: set[tuple[int, int]] = set()
     folders, links = [os.fspath(root)], list[str]()
@@ -235,16 +341,26 @@ def _entries(root: Path) -> Iterator[os.DirEntry[str]]:
             ) from error
 
 
-def _unreadable(path: Path, why: str, fix: str = "Replace it, or move it out of the way") -> ArgumentValueError:
+def as_source(file: Any, *, name: str) -> AudioSource:
+    """Return a path, or a file object, as users give it, or raise."""
+    if hasattr(file, "read"):
+        return file if isinstance(file, FileObject) else FileObject(file)
+    if not isinstance(file, (str, os.PathLike)):
+        fix = " Pass io.BytesIO(...) of them." if isinstance(file, (bytes, bytearray)) else ""
+        raise ArgumentTypeError(f"{name} must be a path or a file object opened for bytes, got {describe(file)}.{fix}")
+    return Path(file).expanduser()
+
+
+def unreadable(path: AudioSource, why: str, fix: str = REPLACE) -> ArgumentValueError:
     return ArgumentValueError(f"path must be a readable audio file, got {shown(path)}, {why}. {fix}.")
 
 
-def _name(path: Path) -> str | bytes:
+def _name(path: Any) -> str | bytes:
     """Return a path as libsndfile takes it, whatever bytes it has."""
     return os.fspath(path) if os.name == "nt" else os.fsencode(path)
 
 
-def audio_info(path: str | Path) -> AudioInfo:
+def audio_info(path: str | AudioSource) -> AudioInfo:
     """Find out the format and the length of an audio file, without decoding it if its header can be believed.
 
     A length that is unknown or wrong in the header, as in files that were written to a pipe, is found by decoding the
@@ -259,56 +375,67 @@ def audio_info(path: str | Path) -> AudioInfo:
     """
     import soundfile
 
-    path = Path(path).expanduser()
-    try:
-        status = os.stat(path)
-    except OSError as error:
-        raise MissingFileError(f"path must be an audio file, got a path that is not a file: {shown(path)}.") from error
-    if not stat.S_ISREG(status.st_mode):
-        raise MissingFileError(f"path must be an audio file, got a path that is not a file: {shown(path)}.")
-    size = status.st_size
+    source = path if isinstance(path, FileObject) else Path(path).expanduser()
+    size = _size(source)
     if size == 0:
-        raise _unreadable(path, "which is empty (0 bytes)")
+        fix = "Rewind it with seek(0), or replace it" if isinstance(source, FileObject) else REPLACE
+        raise unreadable(source, "which is empty (0 bytes)", fix)
     try:
-        parts = find_parts(path, size)
+        parts = find_parts(source, size)
         if parts:
-            return _info_of_parts(path, parts)
-        with soundfile.SoundFile(_name(path)) as file:
-            info = AudioInfo(file.samplerate, _n_times(file, size), file.channels)
+            return _info_of_parts(source, parts)
+        info = AudioInfo(*in_file(source, None, partial(_measure, size=size)))
     except soundfile.LibsndfileError as error:
-        raise _unreadable(path, f"which libsndfile cannot read ({error.error_string})") from error
+        raise unreadable(source, f"which libsndfile cannot read ({error.error_string})") from error
     except Truncated as error:
-        raise _unreadable(path, str(error), "Copy or download it again") from error
+        raise unreadable(source, str(error), "Copy or download it again") from error
     except Unclear as error:
-        raise _unreadable(path, *str(error).rsplit(". ", 1)) from error
-    _check_format(path, info)
+        raise unreadable(source, *str(error).rsplit(". ", 1)) from error
+    _check_format(source, info)
     return info
 
 
-def _n_times(file: Any, size: int) -> int:
-    """Return the length of an open file, which has no parts, in samples."""
+def _size(source: AudioSource) -> int:
+    """Return the number of bytes of a file object or a regular file."""
+    if isinstance(source, FileObject):
+        return source.size
+    try:
+        status = os.stat(source)
+    except (OSError, ValueError) as error:
+        raise MissingFileError(
+            f"path must be an audio file, got a path that is not a file: {shown(source)}."
+        ) from error
+    if not stat.S_ISREG(status.st_mode):
+        raise MissingFileError(f"path must be an audio file, got a path that is not a file: {shown(source)}.")
+    return status.st_size
+
+
+def _n_times(file: Any, size: int | None) -> int:
+    """Return the length of an open file in samples, by its header if it is of `size` bytes and has no parts."""
+    if size is None:
+        return sum(len(block) for block in read_blocks(file, None))
     if file.frames <= size * FRAMES_PER_BYTE and file.seekable() and not file.subtype.startswith("DWVW"):
         if file.format == "SVX" and re.search(r"^ *BODY .*should be", file.extra_info, re.MULTILINE):
             raise Truncated("which is truncated (shorter than its header says)")
         return int(file.frames)
-    return sum(len(block) for block in _blocks(file, None))  # in whole blocks by its header, or absurd
+    return sum(len(block) for block in read_blocks(file, None))  # in whole blocks by its header, or absurd
 
 
-def _check_format(path: Path, info: AudioInfo) -> None:
+def _check_format(path: AudioSource, info: AudioInfo) -> None:
     """Refuse files without samples, and rates that no sound has and that would take a lot of memory to convert."""
     low, high = RATES
     if not low <= info.sample_rate <= high:
         why = f"whose header states a sampling rate of {info.sample_rate} Hz, outside {low} to {high} Hz"
-        raise _unreadable(path, why, "Correct its header, or leave it out")
+        raise unreadable(path, why, "Correct its header, or leave it out")
     if info.n_times <= 0:
-        raise _unreadable(path, "which has no samples")
+        raise unreadable(path, "which has no samples")
 
 
-def _info_of_parts(path: Path, parts: Iterable[Part]) -> AudioInfo:
+def _info_of_parts(path: AudioSource, parts: Iterable[Part]) -> AudioInfo:
     """Decode a file part by part to find out its length."""
     formats, counted = [], list[tuple[Part, int]]()
     for part in parts:
-        sample_rate, n_channels, n_times = _in_part(path, part, _measure)
+        sample_rate, n_times, n_channels = in_file(path, part, _measure)
         formats.append((sample_rate, n_channels))
         counted.append((part, n_times))
     if len(set(formats)) > 1:
@@ -320,12 +447,24 @@ def _info_of_parts(path: Path, parts: Iterable[Part]) -> AudioInfo:
     return info
 
 
-def _measure(file: Any) -> tuple[int, int, int]:
-    """Return the sampling rate, the number of channels and the length of an open file, which is decoded for it."""
-    return file.samplerate, file.channels, sum(len(block) for block in _blocks(file, None))
+def _measure(file: Any, size: int | None = None) -> tuple[int, int, int]:
+    """Return the sampling rate, the length and the number of channels of an open file."""
+    return file.samplerate, _n_times(file, size), file.channels
 
 
-def _in_part(path: Path, part: Part, work: Callable[[Any], R]) -> R:
+def in_file(source: AudioSource, part: Part | None, work: Callable[[Any], R]) -> R:
+    """Do some work on a file, or a part of it, opened by libsndfile."""
+    import soundfile
+
+    if part is None and isinstance(source, FileObject):
+        part = Part(0, source.size)
+    if part is not None:
+        return _in_part(source, part, work)
+    with soundfile.SoundFile(_name(source)) as file:
+        return work(file)
+
+
+def _in_part(path: AudioSource, part: Part, work: Callable[[Any], R]) -> R:
     """Do some work on a part of a file, opened as a file of its own.
 
     It is done in another thread: libsndfile reads the part by calling Python, where a KeyboardInterrupt would be lost.
@@ -358,7 +497,7 @@ def _in_part(path: Path, part: Part, work: Callable[[Any], R]) -> R:
     return results[0]
 
 
-def _blocks(file: Any, n_frames: int | None) -> Iterator[NDArray[np.float32]]:
+def read_blocks(file: Any, n_frames: int | None) -> Iterator[NDArray[np.float32]]:
     """Decode a number of frames from here on, or all, in blocks; fewer if there are not as many."""
     step = max(1, BLOCK // file.channels)
     while n_frames is None or n_frames > 0:
@@ -369,147 +508,3 @@ def _blocks(file: Any, n_frames: int | None) -> Iterator[NDArray[np.float32]]:
             return
         if n_frames is not None:
             n_frames -= asked
-
-
-def read_audio(
-    path: str | Path,
-    sample_rate: int,
-    *,
-    start: int = 0,
-    n_times: int | None = None,
-    channel: int | None = None,
-    info: AudioInfo | None = None,
-) -> NDArray[np.float32]:
-    """Read an audio file, or a part of it, as one channel at a given sampling rate.
-
-    Only the requested part is read and decoded, plus the few milliseconds by which the resampling filter extends beyond
-    it, so that a part equals the same slice of the whole file.
-
-    Parameters
-    ----------
-    path : str or Path
-        A file in any format that libsndfile reads. Integer formats are scaled to [-1, 1).
-    sample_rate : int
-        Sampling rate of the result in Hz; files at another rate go through `scipy.signal.resample_poly`.
-    start : int, default=0
-        First sample, counted at `sample_rate`.
-    n_times : int, default=None
-        Number of samples, counted at `sample_rate`. None reads to the end.
-    channel : int, default=None
-        Channel to read, from 0. None averages all channels, which suits speech; for impulse responses from several
-        microphones, choose one, since their mean is not the response of any microphone.
-    info : AudioInfo, default=None
-        The file's header, if it has been read already.
-
-    Returns
-    -------
-    ndarray of shape (n_times,), float32
-        The samples.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If the file is empty, truncated, not audio or not finite, or lacks the requested part or channel.
-
-    Examples
-    --------
-    >>> import tempfile, pathlib, numpy as np, soundfile
-    >>> from roomacoustic_sk.datasets._audio import read_audio
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     path = pathlib.Path(folder) / "tone.wav"
-    ...     soundfile.write(path, np.sin(2 * np.pi * 440 * np.arange(44100) / 44100), 44100)
-    ...     read_audio(path, sample_rate=16000, start=4000, n_times=8000).shape
-    (8000,)
-    """
-    sample_rate = check_sample_rate(sample_rate)
-    path = Path(path).expanduser()
-    info = audio_info(path) if info is None else info
-    length = info.n_times_at(sample_rate)
-    check_number(start, name="start", low=0, high=length - 1, integer=True)
-    if n_times is None:
-        n_times = length - start
-    check_number(n_times, name=f"n_times (from {start} on)", low=1, high=length - start, integer=True)
-    if channel is not None:
-        check_number(channel, name="channel", low=0, high=info.n_channels - 1, integer=True)
-
-    up, down = _ratio(info.sample_rate, sample_rate)
-    if max(up, down) > LARGEST_FACTOR:
-        raise _unreadable(
-            path,
-            f"which is at {info.sample_rate} Hz and cannot be resampled to {sample_rate} Hz ({up}:{down})",
-            "Resample it to a common rate",
-        )
-    margin = -(-RESAMPLING_HALF_LENGTH * max(up, down) // up) if up != down else 0
-    # Starting at a multiple of `down` puts the resampled part on the sample grid of the whole resampled file.
-    first = max(0, start * down // up - margin) // down * down
-    stop = min(info.n_times, -(-(start + n_times) * down // up) + margin + 1)
-    samples = _read_frames(path, first, stop - first, channel, info)
-    if up != down:
-        samples = resample_poly(samples, up, down)
-    offset = start - first * up // down
-    return np.ascontiguousarray(samples[offset : offset + n_times], dtype=np.float32)
-
-
-def _read_frames(path: Path, first: int, n_frames: int, channel: int | None, info: AudioInfo) -> NDArray[np.float32]:
-    """Read frames at the file's own rate and take or average the channels."""
-    import soundfile
-
-    try:
-        samples = np.concatenate([*_read_parts(path, first, n_frames, channel, info)] or [np.empty(0, np.float32)])
-    except (soundfile.LibsndfileError, OSError) as error:
-        if not path.is_file():
-            raise MissingFileError(
-                f"path must be an audio file, got one that no longer exists: {shown(path)}."
-            ) from error
-        audio_info(path)  # which names a file that was cut since it was listed
-        raise _unreadable(path, f"which is damaged: {getattr(error, 'error_string', error)}") from error
-    if len(samples) < n_frames:
-        audio_info(path)
-        why = f"which is damaged: {len(samples)} of {n_frames} samples from {first} on could be decoded"
-        raise _unreadable(path, why)
-    if samples.ndim == 2:
-        samples = mix_down(samples, name="path", where=shown(path))
-    finite = np.isfinite(samples)
-    if not finite.all():
-        at = (first + finite.argmin()) / info.sample_rate
-        raise _unreadable(path, f"which has NaN or infinite samples, first at {at:.2f} s")
-    return samples
-
-
-def _read_parts(
-    path: Path, first: int, n_frames: int, channel: int | None, info: AudioInfo
-) -> Iterator[NDArray[np.float32]]:
-    """Yield the samples of a stretch of a file, in all channels or in one, from one part after another."""
-    import soundfile
-
-    end = 0
-    for part, n_times in info.parts or ((None, info.n_times),):
-        begin, end = end, end + n_times
-        start, stop = max(first, begin) - begin, min(first + n_frames, end) - begin
-        if start >= stop:
-            continue
-        read = partial(_read_stretch, first=start, stop=stop, channel=channel)
-        if part is not None:
-            yield _in_part(path, part, read)
-            continue
-        with soundfile.SoundFile(_name(path)) as file:
-            yield read(file)
-
-
-def _read_stretch(file: Any, first: int, stop: int, channel: int | None) -> NDArray[np.float32]:
-    """Read frames of an open file, in all channels or in one."""
-    _skip(file, first)
-    blocks = _blocks(file, stop - first)
-    return np.concatenate([b if channel is None and b.shape[1] > 1 else b[:, channel or 0] for b in blocks])
-
-
-def _skip(file: Any, n_frames: int) -> None:
-    """Go to a frame, decoding what comes before it where libsndfile cannot seek."""
-    preroll = n_frames
-    if file.seekable():
-        preroll = min(n_frames, VORBIS_PREROLL if file.format == "OGG" else 0)
-        file.seek(n_frames - preroll)
-    for _ in _blocks(file, preroll):
-        pass

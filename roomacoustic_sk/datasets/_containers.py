@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 from roomacoustic_sk.datasets._flac import flac_parts
 from roomacoustic_sk.datasets._mp3 import mp3_parts
 from roomacoustic_sk.datasets._ogg import ogg_parts
-from roomacoustic_sk.datasets._parts import Part, Source, Truncated, Unclear, after_id3
+from roomacoustic_sk.datasets._parts import Openable, Part, Source, Truncated, Unclear, after_id3
 
 PLACEHOLDER = (
     0x7F000000  # writers to a pipe state at least this many bytes: SoX 0x7F000008 or 0x7FFFF000, ffmpeg 2**32-1
@@ -23,7 +22,7 @@ PLACEHOLDER = (
 TRAILER = 512  # bytes after the last chunk that may be anything
 
 
-def find_parts(path: Path, size: int) -> tuple[Part, ...]:
+def find_parts(path: Openable, size: int) -> tuple[Part, ...]:
     """Return the parts of a file of `size` bytes that is not read rightly as a whole; none for a file that is.
 
     Raises

@@ -26,13 +26,13 @@ from roomacoustic_sk._validation import (
 from roomacoustic_sk.datasets._audio import (
     FORMATS,
     AudioFolder,
-    _entries,
     audio_info,
+    entries,
     find_audio_files,
-    read_audio,
     shown,
 )
 from roomacoustic_sk.datasets._corpora import responses_in, rooms_of
+from roomacoustic_sk.datasets._reading import read_segment
 from roomacoustic_sk.datasets._sofa import SOFA_SUFFIX, read_sofa
 from roomacoustic_sk.datasets._tables import (
     DOCUMENTED,
@@ -108,7 +108,7 @@ def _read_table(source: Any, root: Any) -> tuple[pd.DataFrame, Path, str]:
 
 def _list_folder(folder: Path) -> tuple[pd.DataFrame, Path, str]:
     """Return the responses in a folder as a table."""
-    sofa = [Path(entry.path) for entry in _entries(folder) if _is_sofa(entry.name)] if folder.is_dir() else []
+    sofa = [Path(entry.path) for entry in entries(folder) if _is_sofa(entry.name)] if folder.is_dir() else []
     found = _audio_beside(sofa, folder)
     paths, left = responses_in(found.files) if found.files else ([], "")
     files = [path.relative_to(folder).as_posix() for path in sorted([*paths, *sofa])]
@@ -128,7 +128,7 @@ def _audio_beside(sofa: Sequence[Path], folder: Path) -> AudioFolder:
     except ArgumentValueError:
         if not sofa:
             raise
-        n_others = sum(1 for _ in _entries(folder)) - len(sofa)
+        n_others = sum(1 for _ in entries(folder)) - len(sofa)
         return AudioFolder([], f"{n_others} that are no readable audio" if n_others else "none")
     others = [kind for kind in found.others.split(", ") if not kind.endswith(f" {SOFA_SUFFIX}")]
     return AudioFolder(found.files, ", ".join(others) or "none")
@@ -226,7 +226,8 @@ def _read_audio_file(path: Path, sample_rate: int, channel: int | str | None) ->
         )
     chosen: list[int | None] = [*range(info.n_channels)] if isinstance(channel, str) else [channel]
     rirs = [
-        read_audio(path, sample_rate, channel=None if info.n_channels == 1 else number, info=info) for number in chosen
+        read_segment(path, sample_rate, channel=None if info.n_channels == 1 else number, info=info)
+        for number in chosen
     ]
     labels = pd.DataFrame({"channel": chosen} if channel == "each" else {}, index=range(len(rirs)))
     return _Read(rirs, labels, pd.DataFrame(index=range(len(rirs))))

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from pathlib import Path
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol
 
 from roomacoustic_sk._validation import ArgumentValueError
 
 NEAR = 1 << 13  # bytes near the beginning and the end of a file, read at once
+
+
+class Openable(Protocol):
+    """A path, or anything else that opens the bytes of a file."""
+
+    def open(self, mode: Literal["rb"], buffering: int = -1) -> Any:
+        """Return the bytes as a file of its own, at its beginning."""
 
 
 class Part(NamedTuple):
@@ -103,7 +109,7 @@ def crc_table(n_bits: int, polynomial: int) -> list[int]:
 class Window(io.RawIOBase):
     """A part of a file, as a file that libsndfile reads through callbacks."""
 
-    def __init__(self, path: Path, part: Part) -> None:
+    def __init__(self, path: Openable, part: Part) -> None:
         self._file, self._part, self._at = path.open("rb"), part, 0
         self._size = len(part.prefix) + part.size
         self.stopped = False

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.signal import resample_poly
 
 from roomacoustic_sk._validation import ArgumentValueError, MissingFileError, NamedError
-from roomacoustic_sk.datasets._audio import LARGEST_FACTOR, RATES, shown
+from roomacoustic_sk.datasets._audio import RATES, shown
+from roomacoustic_sk.datasets._reading import resample
 
 SOFA_SUFFIX = ".sofa"
 
@@ -90,11 +89,8 @@ def _read(sofa: Any, path: Path, sample_rate: int, receiver: int | None) -> Sofa
     if not len(chosen) or not n_times:
         raise _refused(path, "which has no samples")
     old_rate = _sampling_rate(sofa, path)
-    resampling = Fraction(sample_rate, old_rate)
-    if max(resampling.as_integer_ratio()) > LARGEST_FACTOR:
-        raise _refused(path, f"which is at {old_rate} Hz and cannot be resampled to {sample_rate} Hz")
     rirs = [
-        resample_poly(samples, *resampling.as_integer_ratio()).astype(np.float32)
+        resample(samples, old_rate, sample_rate)
         for of_measurement in _samples(variable, path, n_measurements)
         for samples in of_measurement[receivers].reshape(-1, n_times)
     ]

@@ -31,10 +31,10 @@ from roomacoustic_sk.datasets._audio import (
     as_path,
     audio_info,
     find_audio_files,
-    read_audio,
     shown,
 )
 from roomacoustic_sk.datasets._corpora import Named, speakers_of
+from roomacoustic_sk.datasets._reading import read_segment
 
 FRAME = 0.02  # s; levels are computed over frames of this length
 PROBES = 10  # one-second windows for estimating a file's speech level, so that a long file need not be read whole
@@ -316,7 +316,7 @@ class _Reader:
 
     def _read(self, path: Path, start: int, n_times: int) -> NDArray[np.float32]:
         info = self._infos[path]
-        return read_audio(path, self.sample_rate, start=start, n_times=n_times, info=info)
+        return read_segment(path, self.sample_rate, start=start, n_times=n_times, info=info)
 
     def _speech_level(self, path: Path) -> float:
         if path not in self._levels:
