@@ -15,6 +15,7 @@ from torch import nn
 
 from roomacoustic_sk._labels import HELD_OUT, GroupLabels, held_out_if_enough, share_of_labels
 from roomacoustic_sk._sound import is_constant
+from roomacoustic_sk._state import State
 from roomacoustic_sk._torch.batches import BatchLoader, FeatureSource, ShuffledBatches
 from roomacoustic_sk._torch.estimator import Groups, Streams, Task, TrainedEstimator
 from roomacoustic_sk._torch.runtime import device_of, isolated
@@ -53,6 +54,7 @@ class _RoomHead(TrainedEstimator):
 
     n_hidden: int
     hold_out: str
+    _TARGET: ClassVar[type[Regression] | type[Classification]]
     _target: Any  # encodes the targets for the loss, and decodes the network's outputs
 
     def _check_parameters(self) -> None:
@@ -77,6 +79,27 @@ class _RoomHead(TrainedEstimator):
         net = self._train(task)
         self._keep(task, net)
         self._target = target
+
+    def _fitted_state(self) -> dict[str, Any] | None:
+        state = super()._fitted_state()
+        if state is None:
+            return None
+        features = {"feature_mean": self._feature_mean, "feature_scale": self._feature_scale}
+        return state | features | {"target": self._target.state()}
+
+    def _restore(self, state: State) -> None:
+        n_features = state.whole("n_features_in_", low=1)
+        self._feature_mean = state.array("feature_mean", shape=(n_features,))
+        self._feature_scale = state.array("feature_scale", shape=(n_features,))
+        if (self._feature_scale <= 0).any():
+            raise ArgumentValueError("feature_scale must be above 0.")
+        self._target = self._TARGET.of_state(state.part("target"))
+        super()._restore(state)
+
+    def _rebuild(self, weights: State) -> nn.Module:
+        n_hidden = len(weights.array("0.0.bias", shape=(None,)))  # the parameter may have been set since
+        mlp = MLPHead(len(self._feature_mean), self._target.n_outputs, n_hidden)
+        return nn.Sequential(mlp, self._target.output_layer())
 
     def _standardised(self, X: NDArray[Any]) -> NDArray[np.float32]:
         return ((X - self._feature_mean) / self._feature_scale).astype(np.float32)
@@ -242,6 +265,8 @@ class RoomRegressor(RegressorMixin, _RoomHead):
     True
     """
 
+    _TARGET: ClassVar = Regression
+
     def __init__(
         self,
         *,
@@ -404,6 +429,8 @@ class RoomClassifier(ClassifierMixin, _RoomHead):
     ((200, 2), True)
     """
 
+    _TARGET: ClassVar = Classification
+
     def __init__(
         self,
         *,
@@ -471,6 +498,10 @@ class RoomClassifier(ClassifierMixin, _RoomHead):
             self._fit(X, y, groups, target)
             self.classes_ = target.classes
         return self
+
+    def _restore(self, state: State) -> None:
+        super()._restore(state)
+        self.classes_ = self._target.classes
 
     @door
     def predict_proba(self, X: Any) -> NDArray[np.float64]:

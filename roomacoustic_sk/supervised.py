@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from roomacoustic_sk._labels import HELD_OUT, GroupLabels, held_out_if_enough, share_of_labels
 from roomacoustic_sk._recordings import Recordings, choose_segment_length, warn_of_repeats
+from roomacoustic_sk._state import State
 from roomacoustic_sk._torch.batches import BatchLoader, SegmentSource, ShuffledBatches, spectrogram_cache
 from roomacoustic_sk._torch.estimator import Groups, RecordingEstimator, Streams, Task
 from roomacoustic_sk._torch.targets import Classification, Regression
@@ -37,6 +38,7 @@ from roomacoustic_sk.networks import (
     RoomNetwork,
     build_network,
     check_network,
+    check_outputs,
     count_outputs,
     shortest_clip,
     with_contract,
@@ -70,6 +72,8 @@ class _SupervisedRoomEstimator(RecordingEstimator):
     freeze_encoder: bool
     n_hidden: int
     hold_out: str
+    _TARGET: ClassVar[type[Regression] | type[Classification]]
+    _BUILT_WITH: ClassVar = ("network", "encoder", "freeze_encoder", "segment_duration", "sample_rate", "n_hidden")
     _target: Any  # encodes the targets for the loss, and decodes the network's outputs
 
     def _check_parameters(self) -> None:
@@ -134,8 +138,7 @@ class _SupervisedRoomEstimator(RecordingEstimator):
         net = self._train(task)
         self._keep(task, net)
         self.segment_length_, self._target = segment_length, target
-        built_with = ("network", "encoder", "freeze_encoder", "segment_duration", "sample_rate", "n_hidden")
-        self._built_with = {name: getattr(self, name) for name in built_with}
+        self._built_with = {name: getattr(self, name) for name in self._BUILT_WITH}
 
     def _segment_length(self, recordings: Recordings, shortest: int, start: RoomNet | None) -> int:
         """Return the segment length in samples, which is fixed if there are weights already."""
@@ -150,6 +153,27 @@ class _SupervisedRoomEstimator(RecordingEstimator):
         check_is_fitted(self, "module_")
         shortest = _unfrozen(self.module_[0]).min_times
         return self._apply(X, shortest, self._target.n_outputs, PREDICTION_BATCH).astype(np.float64)
+
+    def _fitted_state(self) -> dict[str, Any] | None:
+        state = super()._fitted_state()
+        return None if state is None else state | {"target": self._target.state()}
+
+    def _restore(self, state: State) -> None:
+        self._target = self._TARGET.of_state(state.part("target"))
+        super()._restore(state)
+        check_outputs(_unfrozen(self.module_[0]), self.module_[1][0].in_features)
+
+    def _rebuild(self, weights: State) -> nn.Module:
+        built, length = self._built_with, self.segment_length_
+        if built["encoder"] is None:
+            network = build_network(built["network"], length, built["sample_rate"])
+        else:
+            network = copy.deepcopy(_network_of(built["encoder"])).cpu()
+        n_features = weights.array("1.0.weight", shape=(None, None)).shape[1]
+        head = MLPHead(n_features, self._target.n_outputs, built["n_hidden"])
+        return nn.Sequential(
+            _Frozen(network) if built["freeze_encoder"] else network, head, self._target.output_layer()
+        )
 
     @property
     def network_(self) -> nn.Module:
@@ -339,6 +363,8 @@ class SupervisedRoomRegressor(RegressorMixin, _SupervisedRoomEstimator):
     >>> model.fit(X, rt60).predict(X).shape
     (40,)
     """
+
+    _TARGET: ClassVar = Regression
 
     def __init__(
         self,
@@ -553,6 +579,8 @@ class SupervisedRoomClassifier(ClassifierMixin, _SupervisedRoomEstimator):
     (40, 2)
     """
 
+    _TARGET: ClassVar = Classification
+
     def __init__(
         self,
         *,
@@ -646,6 +674,10 @@ class SupervisedRoomClassifier(ClassifierMixin, _SupervisedRoomEstimator):
 
     def _learn_target(self, y: NDArray[Any]) -> Classification:
         return Classification(y)
+
+    def _restore(self, state: State) -> None:
+        super()._restore(state)
+        self.classes_ = self._target.classes
 
     @door
     def predict_proba(self, X: Any) -> NDArray[np.float64]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from torch import Tensor, nn
 
 from roomacoustic_sk._sound import is_constant
+from roomacoustic_sk._state import State
 from roomacoustic_sk._validation import ArgumentValueError, check_flag, name_rows, restated
 
 
@@ -61,6 +62,29 @@ class Regression:
                 f"non_negative must be False for negative targets, such as ratios in dB, got True and {y.min():.3g} in "
                 "y."
             )
+
+    def state(self) -> dict[str, Any]:
+        """Return all attributes, as plain values and arrays."""
+        return {
+            "single": self._single,
+            "non_negative": self.non_negative,
+            "constant": self._constant,
+            "mean": self._mean,
+            "scale": self._scale,
+        }
+
+    @classmethod
+    def of_state(cls, state: State) -> Self:
+        """Return the targets that `state` describes."""
+        target = cls.__new__(cls)
+        target._single, target.non_negative = state.flag("single"), state.flag("non_negative")
+        target._mean = state.array("mean", shape=(1,) if target._single else (None,))
+        target.n_outputs = len(target._mean)
+        target._scale = state.array("scale", shape=(target.n_outputs,))
+        target._constant = state.array("constant", shape=(target.n_outputs,), kinds="b")
+        if not target.n_outputs or (target._scale <= 0).any():
+            raise ArgumentValueError("scale must be above 0, for one target or more.")
+        return target
 
     def encode(self, y: NDArray[Any]) -> NDArray[np.float32]:
         """Return targets of shape (n_recordings, n_outputs) for the loss."""
@@ -122,6 +146,20 @@ class Classification:
         if self.n_outputs < 2:
             raise ArgumentValueError(f"y must have at least two classes, got one class, {self.classes.tolist()[0]!r}.")
 
+    def state(self) -> dict[str, Any]:
+        """Return all attributes, as plain values and arrays."""
+        return {"classes": self.classes}
+
+    @classmethod
+    def of_state(cls, state: State) -> Self:
+        """Return the classes that `state` describes."""
+        classes = state.array("classes", shape=(None,), kinds="biufUO")
+        with restated("classes must be class labels"):
+            target = cls(classes)
+        if not np.array_equal(target.classes, classes):
+            raise ArgumentValueError("classes must be sorted and different.")
+        return target
+
     def encode(self, y: NDArray[Any]) -> NDArray[np.int64]:
         """Return the codes of labels, for the loss."""
         return np.searchsorted(self.classes, y).astype(np.int64)
@@ -159,7 +197,8 @@ class _Floor(nn.Module):
 
     def __init__(self, floor: NDArray[np.float32]) -> None:
         super().__init__()
-        self.register_buffer("floor", torch.from_numpy(floor))
+        # Not among the weights: it follows from the targets.
+        self.register_buffer("floor", torch.from_numpy(floor), persistent=False)
 
     def forward(self, outputs: Tensor) -> Tensor:
         return torch.maximum(outputs, self.floor)
