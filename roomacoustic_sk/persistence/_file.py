@@ -1,11 +1,11 @@
-"""The file: arrays in the safetensors format, with a structure in JSON and a checksum among its metadata.
+"""The file: arrays in the safetensors format, with a structure in JSON and a checksum as its metadata.
 
-A safetensors file is the length of its header (8 bytes), the header in JSON and the arrays' bytes. The metadata in the
-header are text by name:
+A safetensors file is the length of its header (8 bytes), the header in JSON and the arrays' bytes. Among the metadata
+in the header, the text ``roomacoustic_sk`` is a JSON object:
 
-- ``roomacoustic_sk``: the version of this format;
-- ``structure``: JSON that says what the arrays belong to;
-- ``sha256``: the SHA-256 of the whole file, with 64 zeros in place of this value.
+- ``format``: the version of this format;
+- ``sha256``: the SHA-256 of the whole file, with 64 zeros in place of this value;
+- anything else: the structure, which says what the arrays belong to.
 
 Everything here is checked before anything in it is used: sizes first, then the checksum, then the content.
 """
@@ -40,7 +40,7 @@ DEEPEST = 64
 DTYPES = {"F64", "F32", "F16", "I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8", "BOOL"}
 """safetensors' names of the types of arrays."""
 
-_FORMAT, _STRUCTURE, _CHECKSUM = "roomacoustic_sk", "structure", "sha256"
+_OURS, _FORMAT, _CHECKSUM = "roomacoustic_sk", "format", "sha256"
 _NO_CHECKSUM = "0" * 64
 _TEXT = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 
@@ -58,8 +58,8 @@ class UnreadableError(Exception):
 
 def to_bytes(content: Content) -> bytes:
     """Return the bytes of a file."""
-    structure = json.dumps(content.structure, allow_nan=False, separators=(",", ":"))
-    metadata = {_FORMAT: str(FORMAT), _STRUCTURE: structure, _CHECKSUM: _NO_CHECKSUM}
+    structure = {_FORMAT: FORMAT, _CHECKSUM: _NO_CHECKSUM} | content.structure
+    metadata = {_OURS: json.dumps(structure, allow_nan=False, separators=(",", ":"))}
     # safetensors takes the memory as it lies; `ascontiguousarray` would make vectors of scalars.
     data = safetensors.numpy.save(
         {name: np.array(array, order="C") for name, array in content.arrays.items()}, metadata
@@ -76,11 +76,11 @@ def to_bytes(content: Content) -> bytes:
 
 def _place_of_checksum(data: bytes, checksum: str) -> int:
     """Return the place of the checksum in a file, which its header has exactly once."""
-    end, entry = 8 + int.from_bytes(data[:8], "little"), f'"{_CHECKSUM}":"{checksum}"'.encode()
+    end, entry = 8 + int.from_bytes(data[:8], "little"), rf'\"{_CHECKSUM}\":\"{checksum}\"'.encode()
     at = data.find(entry, 8, end)
     if at < 0 or data.find(entry, at + 1, end) >= 0:
         raise UnreadableError("it is damaged: its checksum is not where it should be")
-    return at + len(entry) - len(checksum) - 1
+    return at + len(entry) - len(checksum) - 2
 
 
 def _sha256(data: bytes, at: int) -> str:
@@ -103,18 +103,19 @@ def from_bytes(data: bytes) -> Content:
         raise UnreadableError("it is no file of roomacoustic_sk, or damaged at its start or end")
     header = _parsed(data[8 : 8 + n_header])
     metadata = header.pop("__metadata__", None)
-    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+    text = metadata.get(_OURS) if isinstance(metadata, dict) else None
+    if not isinstance(text, str):
         raise UnreadableError("it is no file of roomacoustic_sk, or damaged: it has no metadata")
-    written = metadata.get(_FORMAT, "")
-    if not re.fullmatch("[1-9][0-9]{0,3}", written):
-        raise UnreadableError("it is no file of roomacoustic_sk, or damaged: it has no version")
-    if int(written) > FORMAT:
+    structure = _parsed(text.encode("utf-8", "surrogatepass"))
+    written, checksum = structure.pop(_FORMAT, None), structure.pop(_CHECKSUM, None)
+    if type(written) is not int or written < 1:
+        raise UnreadableError("it is damaged: it has no version")
+    if written > FORMAT:
         raise UnreadableError(
             f"it is written by a newer version of roomacoustic_sk (format {written}; this version reads up to "
             f"{FORMAT}), or damaged. Update roomacoustic_sk"
         )
-    checksum = metadata.get(_CHECKSUM, "")
-    if not re.fullmatch("[0-9a-f]{64}", checksum):
+    if not isinstance(checksum, str) or not re.fullmatch("[0-9a-f]{64}", checksum):
         raise UnreadableError("it is damaged: it has no checksum")
     if _sha256(data, _place_of_checksum(data, checksum)) != checksum:
         raise UnreadableError("it is damaged: its checksum is that of other content")
@@ -125,7 +126,7 @@ def from_bytes(data: bytes) -> Content:
         arrays = safetensors.numpy.load(data)
     except (SafetensorError, ValueError, OverflowError) as error:
         raise UnreadableError(f"its arrays are malformed: {error}") from error
-    return Content(_parsed(metadata.get(_STRUCTURE, "").encode("utf-8", "surrogatepass")), arrays)
+    return Content(structure, arrays)
 
 
 def _parsed(text: bytes) -> dict[str, Any]:
