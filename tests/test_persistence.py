@@ -486,4 +486,6 @@ def test_files_of_all_formats_load(version):
 if __name__ == "__main__":
     SAMPLES.mkdir(exist_ok=True)
     save(sample_model(), SAMPLES / f"format{_file.FORMAT}.rsk")
-    (SAMPLES / f"format{_file.FORMAT}.json").write_text(json.dumps(sample_model().predict(sample_recordings()[0]).tolist()))
+    (SAMPLES / f"format{_file.FORMAT}.json").write_text(
+        json.dumps(sample_model().predict(sample_recordings()[0]).tolist())
+    )

@@ -76,7 +76,7 @@ def to_bytes(content: Content) -> bytes:
 
 def _place_of_checksum(data: bytes, checksum: str) -> int:
     """Return the place of the checksum in a file, which its header has exactly once."""
-    end, entry = 8 + int.from_bytes(data[:8], "little"), rf'\"{_CHECKSUM}\":\"{checksum}\"'.encode()
+    end, entry = 8 + int.from_bytes(data[:8], "little"), rf"\"{_CHECKSUM}\":\"{checksum}\"".encode()
     at = data.find(entry, 8, end)
     if at < 0 or data.find(entry, at + 1, end) >= 0:
         raise UnreadableError("it is damaged: its checksum is not where it should be")
