@@ -35,7 +35,6 @@ from roomacoustic_sk.losses import SupConLoss, check_tau, plateau_level, retriev
 from roomacoustic_sk.networks import (
     build_network,
     check_network,
-    check_outputs,
     count_outputs,
     projection_for,
     shortest_clip,
@@ -433,7 +432,9 @@ class ContrastiveRoomEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         self.n_classes_, self.n_views_ = state.whole("n_classes", low=2), state.whole("n_views", low=2)
         self._n_features_out = state.whole("n_features_out", low=1, high=LARGEST_LAYER)
         super()._restore(state)
-        check_outputs(self.module_, self._n_features_out)
+        n_features = count_outputs(self.module_, self.module_.min_times)
+        if n_features != self._n_features_out:
+            raise ArgumentValueError(f"n_features_out must be that of the network, {n_features}.")
 
     def _rebuild(self, weights: State) -> nn.Module:
         built = self._built_with

@@ -46,7 +46,6 @@ SPECTRUM_FLOOR_DB = -80.0
 
 CLIPS_AT_ONCE = 4
 LONGEST_CLIP = 600  # s
-LONGEST_TRIAL = 1 << 24  # samples
 
 
 def _check_clip(n_times: int, sample_rate: int, n_embedding: int, dropout: float) -> None:
@@ -778,15 +777,6 @@ def count_outputs(network: nn.Module, n_times: int) -> int:
             f"{expected}, got an output of shape {tuple(output.shape)} for an input of shape (2, {n_times})."
         )
     return output.shape[1]
-
-
-def check_outputs(network: RoomNetwork, n_features: int) -> None:
-    """Refuse a network whose embedding has another length, found by a trial run on the shortest clip, if affordable."""
-    if network.min_times > LONGEST_TRIAL:
-        return
-    found = count_outputs(network, network.min_times)
-    if found != n_features:
-        raise ArgumentValueError(f"network must map waveforms to {n_features} features, got {found}.")
 
 
 def check_network(network: Any) -> None:

@@ -38,7 +38,6 @@ from roomacoustic_sk.networks import (
     RoomNetwork,
     build_network,
     check_network,
-    check_outputs,
     count_outputs,
     shortest_clip,
     with_contract,
@@ -161,7 +160,9 @@ class _SupervisedRoomEstimator(RecordingEstimator):
     def _restore(self, state: State) -> None:
         self._target = self._TARGET.of_state(state.part("target"))
         super()._restore(state)
-        check_outputs(_unfrozen(self.module_[0]), self.module_[1][0].in_features)
+        network, head = _unfrozen(self.module_[0]), self.module_[1]
+        if count_outputs(network, network.min_times) != head[0].in_features:
+            raise ArgumentValueError("weights must be those of a head that fits the network.")
 
     def _rebuild(self, weights: State) -> nn.Module:
         built, length = self._built_with, self.segment_length_

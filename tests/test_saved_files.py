@@ -32,7 +32,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import Ridge
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
-from toys import ENCODER, SUPERVISED, decaying_noise
+from toys import ENCODER, SUPERVISED, decaying_noise, outputs
 
 from roomacoustic_sk import ContrastiveRoomEncoder, RoomClassifier, RoomRegressor, SupervisedRoomRegressor, load, save
 from roomacoustic_sk.features import DecaySlopeFeatures
@@ -48,7 +48,7 @@ HEAD = {"n_hidden": 8, "max_epochs": 1, "validation_fraction": 0, "random_state"
 SMALL = ENCODER | {"network": "paper", "segment_duration": 0.25, "validation_fraction": 0}
 
 
-def clips() -> tuple[np.ndarray, np.ndarray]:
+def short_recordings() -> tuple[np.ndarray, np.ndarray]:
     """Return recordings and their reverberation times."""
     rt60 = np.geomspace(0.1, 1, 24)
     return decaying_noise(rt60, n_times=4000, period=1000), rt60
@@ -56,7 +56,7 @@ def clips() -> tuple[np.ndarray, np.ndarray]:
 
 def models() -> list[BaseEstimator]:
     """Return small fitted estimators of each kind, all of recordings."""
-    X, y = clips()
+    X, y = short_recordings()
     encoder = ContrastiveRoomEncoder(**SMALL).fit(X, rir_groups=np.arange(24) // 3, source_groups=np.arange(24) % 3)
     frozen = FrozenEstimator(encoder)
     heads = [
@@ -73,14 +73,10 @@ def models() -> list[BaseEstimator]:
     ]
 
 
-def numbers(model: BaseEstimator) -> bytes:
+def bits_of(model: BaseEstimator) -> bytes:
     """Return what an estimator gives for the recordings, to the last bit."""
-    X, _ = clips()
-    return (model.predict_proba(X) if hasattr(model, "predict_proba") else apply(model)(X)).tobytes()
-
-
-def apply(model):
-    return model.predict if hasattr(model, "predict") else model.transform
+    X, _ = short_recordings()
+    return (outputs(model, X) if hasattr(model, "predict") else model.transform(X)).tobytes()
 
 
 # --- Mutations ------------------------------------------------------------------------------------------------------
@@ -118,11 +114,12 @@ def damage(files: list[bytes], chosen: int, rng: np.random.Generator) -> bytes:
 
 
 ODD = [
-    None, True, False, 0, 1, -1, 2, 3, 16_384, 10**6, 2**31, 2**62, 10**30, 0.5, 1e300, 1e-300, "", "a", "cpu", "meta", "paper",
-    "pooled", "os.system", "numpy.exp", [], {}, [0], [[]], {"tuple": []}, {"dict": {}}, {"float": "nan"}, {"float": "inf"},
-    {"estimator": 0}, {"estimator": 9}, {"range": 10**12}, {"range": 20}, {"function": "os.system"}, {"own_network": "X"},
-    {"network": {"name": "RoomCNN", "keywords": {"dict": {"n_channels": 16_384}}}}, {"device": "cuda:7"},
-    {"text": {"dtype": "U999999", "shape": [1], "items": ["a"]}}, {"array": "0/fitted/history/dur"}, {"arrays": ""},
+    None, True, False, 0, 1, -1, 2, 3, 16_384, 10**6, 2**31, 2**62, 10**30, 0.5, 1e300, 1e-300, "", "a", "cpu", "meta",
+    "paper", "pooled", "os.system", "numpy.exp", [], {}, [0], [[]], {"tuple": []}, {"dict": {}}, {"float": "nan"},
+    {"float": "inf"}, {"estimator": 0}, {"estimator": 9}, {"range": 10**12}, {"range": 20}, {"function": "os.system"},
+    {"own_network": "X"}, {"network": {"name": "RoomCNN", "keywords": {"dict": {"n_channels": 16_384}}}},
+    {"device": "cuda:7"}, {"text": {"dtype": "U999999", "shape": [1], "items": ["a"]}},
+    {"array": "0/fitted/history/dur"}, {"arrays": ""},
 ]  # fmt: skip
 """Values that a hostile writer may put anywhere."""
 
@@ -204,7 +201,7 @@ def signed(data: bytes) -> bytes:
 # --- Many files -----------------------------------------------------------------------------------------------------
 
 
-def outcome_of(path: Path, expected: bytes) -> str:
+def outcome_of_loading(path: Path, expected: bytes) -> str:
     """Load a file: "refused", "the same", "other numbers", "refuses recordings", or the wrong kind of error."""
     try:
         model = load(path)
@@ -213,14 +210,14 @@ def outcome_of(path: Path, expected: bytes) -> str:
     except BaseException as error:
         return f"load: {type(error).__name__}: {error}"
     try:
-        return "the same" if numbers(model) == expected else "other numbers"
+        return "the same" if bits_of(model) == expected else "other numbers"
     except Exception as error:
         return (
             "refuses recordings" if isinstance(error, (ValueError, TypeError)) else f"{type(error).__name__}: {error}"
         )
 
 
-def fuzz(folder: Path, n_files: int, seed: int) -> dict[str, float]:
+def load_mutated(folder: Path, n_files: int, seed: int) -> dict[str, float]:
     """Load mutated files one after another; the process ends if one takes too long or too much memory."""
     warnings.simplefilter("ignore")
     resource.setrlimit(resource.RLIMIT_AS, (16 << 30, 16 << 30))
@@ -228,7 +225,7 @@ def fuzz(folder: Path, n_files: int, seed: int) -> dict[str, float]:
     for i, model in enumerate(models()):
         save(model, folder / f"{i}.rsk")
         files.append((folder / f"{i}.rsk").read_bytes())
-        expected.append(numbers(load(folder / f"{i}.rsk")))
+        expected.append(bits_of(load(folder / f"{i}.rsk")))
     outcomes, longest, path = Counter[str](), 0.0, folder / "mutated.rsk"
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for i in range(n_files):
@@ -240,7 +237,7 @@ def fuzz(folder: Path, n_files: int, seed: int) -> dict[str, float]:
         (folder / "progress").write_text(str(i))
         faulthandler.dump_traceback_later(SECONDS, exit=True)
         start = time.perf_counter()
-        outcome = outcome_of(path, expected[chosen])
+        outcome = outcome_of_loading(path, expected[chosen])
         longest = max(longest, time.perf_counter() - start)
         faulthandler.cancel_dump_traceback_later()
         known = outcome in ("refused", "the same", "other numbers", "refuses recordings")
@@ -529,4 +526,4 @@ def test_a_compressed_part_of_skops_is_refused(saved, refused):
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as temporary:
         chosen_folder = Path(sys.argv[3] if len(sys.argv) > 3 else temporary)
-        print(json.dumps(fuzz(chosen_folder, int(sys.argv[1]), int(sys.argv[2]))))
+        print(json.dumps(load_mutated(chosen_folder, int(sys.argv[1]), int(sys.argv[2]))))

@@ -64,6 +64,10 @@ LONGEST_SEGMENT, SHORTEST_HOP = 600.0, 0.001
 """Longest segment and shortest hop, in s: a batch of longer ones, or the results at shorter ones, fill the memory."""
 
 
+LONGEST_RESTORED = 1 << 25
+"""Longest segment in samples, 10 minutes at 48 kHz, of an estimator from a file: networks are tried on one."""
+
+
 class Streams(NamedTuple):
     """Random states of a fit: training draws new batches in every epoch, validation the same ones in every pass."""
 
@@ -331,7 +335,7 @@ class RecordingEstimator(RoomEstimator, TrainedEstimator):
         self._built_with = {name: built_with.value(name) for name in self._BUILT_WITH}
         first = type(self)(**self.get_params(deep=False) | self._built_with)  # has the parameters of the first fit
         first._check_parameters()
-        longest = first._samples_in(LONGEST_SEGMENT)
+        longest = min(first._samples_in(LONGEST_SEGMENT), LONGEST_RESTORED)
         self.segment_length_ = state.whole("segment_length", low=1, high=longest)
         super()._restore(state)
 

@@ -207,8 +207,8 @@ def decode(value: Any, source: Source) -> Any:
     return function(content, source)
 
 
-def _fields(content: dict[str, Any], **kinds: type) -> list[Any]:
-    """Return the values of exactly these keys, which must be of these types."""
+def _fields(content: dict[str, Any], kinds: dict[str, type]) -> list[Any]:
+    """Return the values of exactly the keys in `kinds`, which must be of these types."""
     if content.keys() != kinds.keys() or not all(type(content[key]) is kind for key, kind in kinds.items()):
         raise UnreadableError(f"it has a malformed value, with {str(list(content))[:80]}")
     return [content[key] for key in kinds]
@@ -233,7 +233,7 @@ def _range(content: int, source: Source) -> NDArray[np.int64]:
 
 
 def _text(content: dict[str, Any], source: Source) -> NDArray[Any]:
-    dtype, shape, items = _fields(content, dtype=str, shape=list, items=list)
+    dtype, shape, items = _fields(content, {"dtype": str, "shape": list, "items": list})
     if not all(type(n) is int and 0 <= n <= len(items) for n in shape) or math.prod(shape) != len(items):
         raise UnreadableError("it has text whose shape does not fit")
     if dtype == "object":
@@ -250,7 +250,7 @@ def _text(content: dict[str, Any], source: Source) -> NDArray[Any]:
 
 
 def _random_state(content: dict[str, Any], source: Source) -> np.random.RandomState:
-    name, gauss, position, has_gauss = _fields(content, key=str, gauss=float, position=int, has_gauss=int)
+    name, gauss, position, has_gauss = _fields(content, {"key": str, "gauss": float, "position": int, "has_gauss": int})
     key = source.array(name)
     # numpy would read beyond the end of the key at other positions.
     if key.dtype != np.uint32 or key.shape != (624,) or not 0 <= position <= 624 or has_gauss not in (0, 1):
@@ -274,7 +274,7 @@ def _function(content: str, source: Source) -> Callable[..., Any]:
 
 
 def _network(content: dict[str, Any], source: Source) -> Callable[..., nn.Module]:
-    name, keywords = _fields(content, name=str, keywords=dict)
+    name, keywords = _fields(content, {"name": str, "keywords": dict})
     if name not in CLASSES:
         raise UnreadableError(f"it names a network that roomacoustic_sk does not have, {name[:80]!r}")
     found = decode(keywords, source)
