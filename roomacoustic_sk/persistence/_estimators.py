@@ -23,6 +23,7 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from roomacoustic_sk._state import State
 from roomacoustic_sk._validation import ArgumentValueError, NamedError, check_n_jobs, warn
+from roomacoustic_sk._version import __version__
 from roomacoustic_sk.encoder import ContrastiveRoomEncoder
 from roomacoustic_sk.features import DecaySlopeFeatures
 from roomacoustic_sk.heads import RoomClassifier, RoomRegressor
@@ -192,7 +193,12 @@ class Writer:
 
     def content(self) -> Content:
         """Return what has been added, for a file."""
-        versions = {"numpy": np.__version__, "scikit-learn": sklearn.__version__, "torch": str(torch.__version__)}
+        versions = {
+            "roomacoustic_sk": __version__,
+            "numpy": np.__version__,
+            "scikit-learn": sklearn.__version__,
+            "torch": str(torch.__version__),
+        }
         return Content({"versions": versions, "nodes": self.nodes}, self.arrays)
 
     def add_array(self, array: NDArray[Any], name: str) -> None:
@@ -312,7 +318,10 @@ class Reader:
         self._unread = set(content.arrays)
         self._expanded = 0
         self._estimators: list[BaseEstimator] = []
-        nodes = content.structure.get("nodes")
+        versions, nodes = content.structure.get("versions"), content.structure.get("nodes")
+        if content.structure.keys() != {"versions", "nodes"} or not isinstance(versions, dict):
+            raise UnreadableError("it has a malformed structure")
+        self._written = ", ".join(f"{name} {version}" for name, version in versions.items())[:200]
         if not isinstance(nodes, list) or not nodes or not all(isinstance(node, dict) for node in nodes):
             raise UnreadableError("it has no list of estimators")
         self._nodes = nodes
@@ -325,7 +334,8 @@ class Reader:
             except MissingNetworkError:
                 raise
             except NamedError as error:
-                raise UnreadableError(f"its {str(node.get('class'))[:80]} cannot be built: {error}") from error
+                name = str(node.get("class"))[:80]
+                raise UnreadableError(f"its {name}, saved with {self._written}, cannot be built: {error}") from error
         if self._unread:
             raise UnreadableError(f"it has an array that nothing refers to, {min(self._unread)[:80]!r}")
         return self._estimators[-1]
