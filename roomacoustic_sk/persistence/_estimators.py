@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,6 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from roomacoustic_sk._state import State
 from roomacoustic_sk._validation import ArgumentValueError, NamedError, check_n_jobs, warn
-from roomacoustic_sk._version import __version__
 from roomacoustic_sk.encoder import ContrastiveRoomEncoder
 from roomacoustic_sk.features import DecaySlopeFeatures
 from roomacoustic_sk.heads import RoomClassifier, RoomRegressor
@@ -194,7 +194,7 @@ class Writer:
     def content(self) -> Content:
         """Return what has been added, for a file."""
         versions = {
-            "roomacoustic_sk": __version__,
+            "roomacoustic_sk": version("roomacoustic_sk"),
             "numpy": np.__version__,
             "scikit-learn": sklearn.__version__,
             "torch": str(torch.__version__),
@@ -321,7 +321,7 @@ class Reader:
         versions, nodes = content.structure.get("versions"), content.structure.get("nodes")
         if content.structure.keys() != {"versions", "nodes"} or not isinstance(versions, dict):
             raise UnreadableError("it has a malformed structure")
-        self._written = ", ".join(f"{name} {version}" for name, version in versions.items())[:200]
+        self._written = ", ".join(f"{name} {number}" for name, number in versions.items())[:200]
         if not isinstance(nodes, list) or not nodes or not all(isinstance(node, dict) for node in nodes):
             raise UnreadableError("it has no list of estimators")
         self._nodes = nodes
@@ -429,7 +429,11 @@ class Reader:
 
 
 def _check_names(kind: type[BaseEstimator], parameters: dict[str, Any], excluded: tuple[str, ...] = ()) -> None:
-    """Refuse names that are no parameters of a class."""
-    unknown = parameters.keys() - (inspect.signature(kind).parameters.keys() - set(excluded))
+    """Refuse names that are no parameters of a class, and missing ones that it needs."""
+    known = {name: parameter for name, parameter in inspect.signature(kind).parameters.items() if name not in excluded}
+    missing = {name for name, parameter in known.items() if parameter.default is parameter.empty} - parameters.keys()
+    if missing:
+        raise UnreadableError(f"it has a {kind.__name__} without the parameter {min(missing)!r}")
+    unknown = parameters.keys() - known.keys()
     if unknown:
         raise UnreadableError(f"it has a {kind.__name__} with an unknown parameter, {min(unknown)[:80]!r}")
