@@ -269,6 +269,22 @@ def test_loading_changes_no_global_generator(encoder, tmp_path):
     assert torch.equal(torch.get_rng_state(), state)
 
 
+def test_loading_depends_on_no_default_of_torch(room_grid, encoder, tmp_path):
+    expected = encoder.transform(room_grid[0])
+    save(encoder, tmp_path / "model.rsk")
+    torch.set_default_dtype(torch.float64)
+    torch.set_default_device("meta")
+    try:
+        with torch.inference_mode():
+            again = load(tmp_path / "model.rsk")
+        assert np.array_equal(again.transform(room_grid[0]), expected)
+    finally:
+        torch.set_default_dtype(torch.float32)
+        torch.set_default_device(None)
+    with pytest.warns(UserWarning, match="new optimiser"):
+        again.partial_fit(room_grid[0], **room_grid[2])
+
+
 # --- Training after loading -----------------------------------------------------------------------------------------
 
 

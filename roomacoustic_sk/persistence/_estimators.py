@@ -23,7 +23,8 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from roomacoustic_sk._state import State
-from roomacoustic_sk._validation import ArgumentValueError, NamedError, check_n_jobs, warn
+from roomacoustic_sk._torch.runtime import isolated
+from roomacoustic_sk._validation import ArgumentValueError, check_n_jobs, warn
 from roomacoustic_sk.encoder import ContrastiveRoomEncoder
 from roomacoustic_sk.features import DecaySlopeFeatures
 from roomacoustic_sk.heads import RoomClassifier, RoomRegressor
@@ -331,9 +332,9 @@ class Reader:
         for node in self._nodes:
             try:
                 self._estimators.append(self._build(node))
-            except MissingNetworkError:
+            except (MissingNetworkError, UnreadableError):
                 raise
-            except NamedError as error:
+            except Exception as error:  # whatever a forged file, or the user's network, provokes
                 name = str(node.get("class"))[:80]
                 raise UnreadableError(f"its {name}, saved with {self._written}, cannot be built: {error}") from error
         if self._unread:
@@ -408,7 +409,8 @@ class Reader:
         if fitted is not None:
             estimator._check_parameters()
             state = State(fitted)
-            estimator._restore(state)
+            with isolated():
+                estimator._restore(state)
             state.check_all_read()
         return estimator
 

@@ -99,8 +99,7 @@ def from_bytes(data: bytes) -> Content:
     UnreadableError
         If it is no such file, is damaged, or of a newer version.
     """
-    if len(data) < 8 or not 2 <= (n_header := int.from_bytes(data[:8], "little")) <= min(len(data) - 8, LARGEST_HEADER):
-        raise UnreadableError("it is no file of roomacoustic_sk, or damaged at its start or end")
+    n_header = _header_length(data[:8], len(data))
     header = _parsed(data[8 : 8 + n_header])
     metadata = header.pop("__metadata__", None)
     text = metadata.get(_OURS) if isinstance(metadata, dict) else None
@@ -127,6 +126,14 @@ def from_bytes(data: bytes) -> Content:
     except (SafetensorError, ValueError, OverflowError) as error:
         raise UnreadableError(f"its arrays are malformed: {error}") from error
     return Content(structure, arrays)
+
+
+def _header_length(start: bytes, size: int) -> int:
+    """Return the length of the header from the first 8 bytes of a file of this size."""
+    n_header = int.from_bytes(start, "little")
+    if size < 8 or not 2 <= n_header <= min(size - 8, LARGEST_HEADER):
+        raise UnreadableError("it is no file of roomacoustic_sk, or damaged at its start or end")
+    return n_header
 
 
 def _parsed(text: bytes) -> dict[str, Any]:
@@ -157,7 +164,9 @@ def read(path: Path) -> bytes:
                 raise UnreadableError("it is no regular file")
             if status.st_size > LARGEST_FILE:
                 raise UnreadableError(f"it is larger than {LARGEST_FILE >> 30} GiB")
-            return file.read(LARGEST_FILE)
+            start = file.read(8)
+            _header_length(start, status.st_size)  # before the rest is read
+            return start + file.read(status.st_size - 8)
     except FileNotFoundError as error:
         raise MissingFileError(f"path must be an existing file, got {str(path)!r}.") from error
 
