@@ -59,7 +59,7 @@ def save(estimator: BaseEstimator, path: str | os.PathLike[str]) -> None:
     >>> from pathlib import Path
     >>> import numpy as np
     >>> from roomacoustic_sk import RoomRegressor, load, save
-    >>> X = np.random.default_rng(0).standard_normal((50, 4))
+    >>> X = np.random.default_rng(0).standard_normal((200, 4))
     >>> head = RoomRegressor(max_epochs=1, random_state=0).fit(X, X[:, 0])
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     save(head, Path(folder) / "head.rsk")
