@@ -55,6 +55,20 @@ class State:
         """Return a whole number within limits."""
         return int(check_number(self.value(name), name=self._where + name, low=low, high=high, integer=True))
 
+    def number(self, name: str, low: float = -np.inf, high: float = np.inf) -> float:
+        """Return a finite number within limits."""
+        value = float(check_number(self.value(name), name=self._where + name, low=low, high=high))
+        if not np.isfinite(value):
+            raise ArgumentValueError(f"{self._where}{name} must be finite, got {value}.")
+        return value
+
+    def texts(self, name: str) -> list[str]:
+        """Return a list of text, such as names."""
+        value = self.value(name)
+        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+            raise ArgumentValueError(f"{self._where}{name} must be a list of text, got {describe(value)}.")
+        return list(value)
+
     def array(self, name: str, *, shape: tuple[int | None, ...], kinds: str = "f", finite: bool = True) -> NDArray[Any]:
         """Return a new array of a shape (None is any length) and of one of the `kinds` of numpy's dtypes."""
         array = self.value(name)
