@@ -14,12 +14,12 @@ calibration rooms, and each room is judged by a scale that was learned without i
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.linear_model import Ridge
 from sklearn.model_selection import GroupKFold
 from sklearn.utils.extmath import randomized_svd
 
@@ -34,8 +34,8 @@ FEWEST_ROOMS = 9
 N_FOLDS = 10
 """Parts of the calibration rooms that are judged by a scale learned on the others."""
 
-PENALTIES = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
-"""Penalties of the scale's regression, of which the best in unseen rooms is taken; a constant scale is tried, too."""
+PENALTIES = (np.inf, 300.0, 100.0, 30.0, 10.0, 3.0, 1.0)
+"""Penalties of the scale's regression, of which the best in rooms left out is taken; infinity stands for a constant."""
 
 SMALLEST_ERROR = 0.05
 """Errors below this share of the median error count as that large: the logarithm of 0 would rule the regression."""
@@ -267,29 +267,34 @@ def _fit_log_scale(
 ) -> tuple[NDArray[np.float64], float, NDArray[np.float64]]:
     """Regress the logarithm of errors; return slopes, offset, and the logarithm of each clip's scale.
 
-    The penalty is the one whose predictions in rooms left out are best, or the scale is constant if none does better.
+    The penalty is the one whose predictions in rooms left out are best.
     """
     y = np.log(np.maximum(errors, max(SMALLEST_ERROR * float(np.median(errors)), np.finfo(float).tiny)))
     rooms = np.unique(rooms, return_inverse=True)[1]
     weights = room_weights(rooms)
-    folds = list(GroupKFold(min(N_FOLDS, rooms.max() + 1)).split(X, groups=rooms))
-    constant = np.empty(len(y))
-    for train, test in folds:
-        constant[test] = np.average(y[train], weights=weights[train])
-    best, smallest = None, float(np.sum(weights * (y - constant) ** 2))
-    for penalty in PENALTIES:
-        predicted = np.empty(len(y))
-        for train, test in folds:
-            model = Ridge(penalty).fit(X[train], y[train], sample_weight=weights[train])
-            predicted[test] = model.predict(X[test])
-        loss = float(np.sum(weights * (y - predicted) ** 2))
-        if loss < smallest:
-            smallest, best = loss, (penalty, predicted)
-    if best is None:
-        offset = float(np.average(y, weights=weights))
-        return np.zeros(X.shape[1]), offset, np.full(len(y), offset)
-    model = Ridge(best[0]).fit(X, y, sample_weight=weights)
-    return model.coef_, float(model.intercept_), best[1]
+    predicted = np.empty((len(y), len(PENALTIES)))
+    for train, test in GroupKFold(min(N_FOLDS, rooms.max() + 1)).split(X, groups=rooms):
+        slopes, offsets = ridge_path(X[train], y[train], weights[train], PENALTIES)
+        predicted[test] = X[test] @ slopes + offsets
+    losses = weights @ (predicted - y[:, None]) ** 2
+    losses[1:] += ROUNDING * losses[0]  # a tie goes to the constant
+    best = int(np.argmin(losses))
+    slopes, offsets = ridge_path(X, y, weights, PENALTIES[best : best + 1])
+    if PENALTIES[best] == np.inf:  # the same for all clips, those left out included
+        predicted[:, best] = offsets[0]
+    return slopes[:, 0], float(offsets[0]), predicted[:, best]
+
+
+def ridge_path(
+    X: NDArray[np.float64], y: NDArray[np.float64], weights: NDArray[np.float64], penalties: Sequence[float]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return slopes (n_regressors, n_penalties) and offsets of weighted ridge regressions, from one decomposition."""
+    mean_x, mean_y = np.average(X, axis=0, weights=weights), np.average(y, weights=weights)
+    centred = np.sqrt(weights)[:, None] * (X - mean_x)
+    curvature, axes = np.linalg.eigh(centred.T @ centred)
+    along = axes.T @ (centred.T @ (np.sqrt(weights) * (y - mean_y)))
+    slopes = axes @ (along[:, None] / (np.maximum(curvature, 0.0)[:, None] + np.asarray(penalties)))
+    return slopes, mean_y - mean_x @ slopes
 
 
 @dataclass(frozen=True, eq=False)
