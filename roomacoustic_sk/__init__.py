@@ -23,6 +23,7 @@ _MODULES = (
     "encoder",
     "features",
     "heads",
+    "intervals",
     "losses",
     "metrics",
     "model_selection",

@@ -8,7 +8,11 @@ same coverage, but would waste the other clips and depend on the draw; with one 
 prediction. The coverage is that of a random clip of a random new room.
 
 Intervals are wider where errors were larger: errors are divided by a scale (`ErrorScale`) that is learned from the
-calibration rooms, and each room is judged by a scale that was learned without it.
+calibration rooms, and each room is judged by a scale that was learned without it. With a constant scale the coverage is
+guaranteed; with a learned one it is so approximately, as in cross-conformal prediction (Vovk, 2015).
+
+Libraries for conformal prediction (crepes, MAPIE) know single clips, not rooms; `tests/test_intervals.py` compares the
+quantile with that of crepes, for one clip a room.
 """
 
 from __future__ import annotations
@@ -42,6 +46,9 @@ SMALLEST_ERROR = 0.05
 
 FARTHEST = 3.0
 """Limit of standardised numbers, in standard deviations, from which the scale is computed."""
+
+LARGEST_QUALITY = 1e100
+"""Largest number of quality, whose square must be finite."""
 
 N_DIRECTIONS = 16
 """Largest number of principal directions of the training data."""
@@ -149,6 +156,9 @@ def check_quality(quality: Any, n_recordings: int) -> NDArray[np.float64]:
     broken = np.flatnonzero(~np.isfinite(values).all(axis=1))
     if len(broken):
         raise ArgumentValueError(f"quality must be finite, got NaN or infinity in {name_rows(broken)}.")
+    largest = np.abs(values).max(initial=0.0)
+    if largest > LARGEST_QUALITY:
+        raise ArgumentValueError(f"quality must be at most {LARGEST_QUALITY:g}, got {largest:.3g}. Scale it.")
     return values
 
 

@@ -263,6 +263,7 @@ def test_novelty_exceeds_a_level_in_as_many_new_rooms_as_it_says():
         ([[1.0]], r"quality must have the shape \(n_recordings, k\), with 3 recordings"),
         (np.empty((3, 0)), r"quality must have the shape"),
         ([[1.0], [np.nan], [2.0]], "quality must be finite, got NaN or infinity in row 1"),
+        ([[1.0], [1e200], [2.0]], "quality must be at most 1e\\+100, got 1e\\+200. Scale it"),
         ([["a"], ["b"], ["c"]], "quality must be an array of numbers"),
     ],
 )
