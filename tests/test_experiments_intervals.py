@@ -11,7 +11,7 @@ from experiments.studies.intervals import AMOUNTS, CALIBRATION_ROOMS, Intervals,
 from roomacoustic_sk import RoomRegressor
 
 
-def drawn(n_rooms, seed, n_clips=4):
+def drawn_part(n_rooms, seed, n_clips=4):
     """Return a part whose reverberation times and clarity are functions of the embedding, and errors."""
     rng = np.random.default_rng(seed)
     room = np.repeat(np.arange(n_rooms), n_clips)
@@ -42,13 +42,13 @@ def test_coverage_is_counted_where_the_target_is_known():
 
 
 def test_intervals_of_known_errors_cover_90_per_cent():
-    train = drawn(100, 0)
+    train = drawn_part(100, 0)
     transforms = {"rt60": "log", "rt60_mid": "log", "c50": "bounded"}
     head = RoomRegressor(target_transform=transforms, batch_size=64, lr=4e-3, max_epochs=10, random_state=0)
     head.fit(train.X, train.target)
-    test = drawn(400, 1, 2)
+    test = drawn_part(400, 1, 2)
     estimates = pd.DataFrame(head.predict(test.X), columns=head.target_names_)
-    rows = pd.DataFrame(judge_all(head, drawn(100, 2), test, estimates, train.target))
+    rows = pd.DataFrame(judge_all(head, drawn_part(100, 2), test, estimates, train.target))
     assert rows.groupby("n_rooms")["draw"].max().to_dict() == {20: 19, 50: 19, 100: 0}
     assert rows.groupby(["n_rooms", "target"])["coverage"].mean().between(0.87, 0.96).all()
     of_c50 = rows[(rows["target"] == "c50") & (rows["n_rooms"] == 100)].iloc[0]

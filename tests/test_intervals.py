@@ -90,7 +90,7 @@ def test_the_rooms_needed_are_the_fewest_with_a_finite_quantile(coverage, n_room
         assert room_quantile(np.arange(n_rooms - 1), np.arange(n_rooms - 1), coverage) == np.inf
 
 
-def test_a_quantile_over_clips_covers_too_little_where_rooms_share_an_error():
+def test_a_quantile_over_clips_covers_too_little_if_rooms_share_errors():
     """By how much: 12 rooms of 50 clips, beside the quantile over rooms."""
     covered = {"clips": [], "rooms": []}
     for seed in range(300):
@@ -225,7 +225,7 @@ def test_distances_are_those_of_probabilistic_principal_components():
     np.testing.assert_allclose(spread.distances(new), np.sqrt(expected / 40), rtol=1e-3)
 
 
-def test_distances_of_training_data_are_1_on_average_and_grow_away_from_them():
+def test_distances_of_training_data_are_1_on_average_and_grow_outside():
     X = np.random.default_rng(0).standard_normal((1000, 30)) * np.geomspace(1, 0.01, 30)
     spread = TrainingSpread.of(X)
     assert np.mean(spread.distances(X) ** 2) == pytest.approx(1, rel=1e-6)

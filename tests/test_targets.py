@@ -15,7 +15,7 @@ def checked(y):
     return Targets.checked(y, BaseEstimator())
 
 
-def drawn(n=200, seed=0):
+def drawn_targets(n=200, seed=0):
     """Return reverberation times in s, ratios in dB with a long tail, and volumes in m3."""
     rng = np.random.default_rng(seed)
     ratio = np.where(rng.random(n) < 0.1, rng.uniform(20, 40, n), rng.normal(5, 4, n))
@@ -32,7 +32,7 @@ def through(target, outputs):
 
 
 def test_names_are_those_of_columns_or_numbered():
-    y = drawn()
+    y = drawn_targets()
     assert checked(y).names == ["rt60", "c50", "volume"]
     assert checked(y.to_numpy()).names == ["y0", "y1", "y2"]
     assert checked(y.to_numpy().tolist()).names == ["y0", "y1", "y2"]
@@ -62,7 +62,7 @@ def test_recordings_and_targets_without_a_value_are_refused():
 
 
 def test_the_scale_of_a_target_is_that_of_its_known_values():
-    y = drawn()
+    y = drawn_targets()
     y.loc[::3, "c50"] = np.nan
     alone = Regression(checked(y["c50"].dropna()))
     together = Regression(checked(y))
@@ -73,7 +73,7 @@ def test_the_scale_of_a_target_is_that_of_its_known_values():
 
 
 def test_the_loss_is_the_mean_over_targets_each_on_its_known_values():
-    y = drawn()
+    y = drawn_targets()
     y.loc[::3, "c50"] = np.nan
     y.loc[1:150, "volume"] = np.nan
     target = Regression(checked(y))
@@ -87,7 +87,7 @@ def test_the_loss_is_the_mean_over_targets_each_on_its_known_values():
 
 
 def test_columns_are_found_by_name_in_any_order():
-    y = drawn()
+    y = drawn_targets()
     target = Regression(checked(y))
     other = y.assign(material="wood")[["volume", "material", "c50", "rt60"]]
     np.testing.assert_array_equal(target.select(other, BaseEstimator()), y)
@@ -106,7 +106,7 @@ def test_columns_are_found_by_name_in_any_order():
 @pytest.mark.parametrize("transform", TRANSFORMS)
 @pytest.mark.parametrize("name", ["rt60", "c50", "volume"])
 def test_targets_come_back_from_every_transform(transform, name):
-    y = drawn()[name]
+    y = drawn_targets()[name]
     if transform == "log" and y.min() <= 0:
         return
     target = Regression(checked(y), target_transform=transform)
@@ -117,7 +117,7 @@ def test_targets_come_back_from_every_transform(transform, name):
 
 
 def test_the_logarithm_of_a_target_is_standardised():
-    y = drawn()
+    y = drawn_targets()
     z = Regression(checked(y), target_transform={"rt60": "log"}).standardised(y.to_numpy())
     log = np.log(y["rt60"])
     np.testing.assert_allclose(z[:, 0], (log - log.mean()) / log.std(ddof=0))
@@ -126,7 +126,7 @@ def test_the_logarithm_of_a_target_is_standardised():
 
 @pytest.mark.parametrize("transform", ["bounded", "compressed"])
 def test_bounded_estimates_never_leave_the_range_of_the_training_by_far(transform):
-    y = drawn()
+    y = drawn_targets()
     target = Regression(checked(y), target_transform={"c50": transform})
     outputs = np.linspace(-1e4, 1e4, 2001)[:, None] * np.ones(3)
     estimates = target.estimates(through(target, outputs))
@@ -150,7 +150,7 @@ def test_bounds_leave_estimates_in_the_middle_of_the_range_alone():
 
 
 def test_far_values_count_less_when_compressed():
-    y = drawn()[["c50"]]
+    y = drawn_targets()[["c50"]]
     far = np.array([[25.0], [35.0]])
     near = np.array([[0.0], [10.0]])
     difference = {}
@@ -162,7 +162,7 @@ def test_far_values_count_less_when_compressed():
 
 
 def test_only_the_targets_named_are_kept_at_0_or_above():
-    y = drawn()
+    y = drawn_targets()
     target = Regression(
         checked(y),
         non_negative={"rt60": True, "volume": True},
@@ -180,7 +180,7 @@ def test_only_the_targets_named_are_kept_at_0_or_above():
 
 
 def test_bounds_of_intervals_are_symmetric_on_the_scale_of_the_network():
-    y = drawn()
+    y = drawn_targets()
     target = Regression(checked(y), target_transform={"rt60": "log"})
     z = np.zeros((1, 3))
     bounds, middle = target.around_estimates(z, np.full((1, 3), 2.0)), target.estimates(z)
@@ -201,7 +201,7 @@ def test_bounds_of_intervals_are_symmetric_on_the_scale_of_the_network():
 )
 def test_options_that_targets_do_not_allow_are_refused(parameters, message):
     with pytest.raises(ValueError, match=message):
-        Regression(checked(drawn()), **parameters)
+        Regression(checked(drawn_targets()), **parameters)
 
 
 def test_a_constant_target_is_estimated_exactly_by_every_transform():
