@@ -26,6 +26,7 @@ _MODULES = (
     "encoder",
     "features",
     "heads",
+    "intervals",
     "losses",
     "metrics",
     "model_selection",

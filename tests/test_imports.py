@@ -25,6 +25,7 @@ FLOORS = {
     "room_parameters": 5,
     "supervised": 5,
     "networks": 4,
+    "_regression": 4,
     "losses": 4,
     "datasets": 4,
     "augmentation": 3,

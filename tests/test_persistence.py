@@ -79,6 +79,17 @@ OURS = {
         pd.DataFrame(E).rename(columns=str), y
     ),
     "two targets": lambda X, E, y, groups, encoder: RoomRegressor(**HEAD).fit(E, np.column_stack([y, 0 * y])),
+    "targets with unknown values": lambda X, E, y, groups, encoder: RoomRegressor(
+        **HEAD, target_transform={"rt60": "log", "c50": "compressed"}, non_negative={"rt60": True}
+    ).fit(E, pd.DataFrame({"rt60": y, "c50": np.where(groups["source_groups"] == 1, np.nan, -y)})),
+    "calibrated": lambda X, E, y, groups, encoder: (
+        RoomRegressor(**HEAD).fit(E, y).calibrate(E, y, groups["rir_groups"], quality=y[:, None])
+    ),
+    "calibrated from recordings": lambda X, E, y, groups, encoder: (
+        SupervisedRoomRegressor(**SUPERVISED, target_transform="bounded")
+        .fit(X, y)
+        .calibrate(X, y, groups["rir_groups"])
+    ),
     "classifier": lambda X, E, y, groups, encoder: RoomClassifier(**HEAD).fit(E, kinds_of_rooms(y)),
     "classes of numbers": lambda X, E, y, groups, encoder: RoomClassifier(**HEAD).fit(E, groups["room_groups"]),
     "classes of objects": lambda X, E, y, groups, encoder: RoomClassifier(**HEAD).fit(

@@ -339,8 +339,10 @@ class RecordingEstimator(RoomEstimator, TrainedEstimator):
         self.segment_length_ = state.whole("segment_length", low=1, high=longest)
         super()._restore(state)
 
-    def _apply(self, X: Any, shortest: int, n_outputs: int, batch_size: int) -> NDArray[np.float32]:
-        """Average the output of `module_` over the segments of each recording."""
+    def _apply(
+        self, X: Any, shortest: int, n_outputs: int, batch_size: int, module: nn.Module | None = None
+    ) -> NDArray[np.float32]:
+        """Average the output of `module_`, or of another module, over the segments of each recording."""
         self._check_parameters()  # they may have been set after fit
         if self.sample_rate != self._built_with["sample_rate"]:
             raise ArgumentValueError(
@@ -351,4 +353,5 @@ class RecordingEstimator(RoomEstimator, TrainedEstimator):
         warn_of_repeats(recordings, shortest)
         hop = self.segment_length_ if self.hop_duration is None else self._samples_in(self.hop_duration)
         segmentation = Segmentation(self.segment_length_, shortest, hop)
-        return apply_to_segments(self.module_, recordings, segmentation, n_outputs, batch_size)
+        applied = self.module_ if module is None else module
+        return apply_to_segments(applied, recordings, segmentation, n_outputs, batch_size)
