@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from roomacoustic_sk.encoder import ContrastiveRoomEncoder
     from roomacoustic_sk.heads import RoomClassifier, RoomRegressor
+    from roomacoustic_sk.persistence import load, save
     from roomacoustic_sk.supervised import SupervisedRoomClassifier, SupervisedRoomRegressor
 
 __all__ = [
@@ -14,6 +15,8 @@ __all__ = [
     "RoomRegressor",
     "SupervisedRoomClassifier",
     "SupervisedRoomRegressor",
+    "load",
+    "save",
 ]
 __version__ = "0.1.0.dev0"
 
@@ -24,10 +27,12 @@ _MODULES = (
     "encoder",
     "features",
     "heads",
+    "intervals",
     "losses",
     "metrics",
     "model_selection",
     "networks",
+    "persistence",
     "samplers",
     "supervised",
 )
@@ -37,6 +42,8 @@ _HOMES = {
     "RoomRegressor": "heads",
     "SupervisedRoomClassifier": "supervised",
     "SupervisedRoomRegressor": "supervised",
+    "load": "persistence",
+    "save": "persistence",
 }
 
 

@@ -17,10 +17,12 @@ from torch import nn
 
 from roomacoustic_sk._labels import GroupLabels
 from roomacoustic_sk._recordings import Recordings, choose_segment_length, warn_of_repeats
+from roomacoustic_sk._state import State
 from roomacoustic_sk._torch.batches import BatchLoader, SegmentSource, spectrogram_cache
 from roomacoustic_sk._torch.estimator import Groups, RecordingEstimator, Streams, Task
 from roomacoustic_sk._torch.training import Objective, RoomNet, Score
 from roomacoustic_sk._validation import (
+    LARGEST_LAYER,
     ArgumentValueError,
     as_array,
     check_choice,
@@ -246,6 +248,8 @@ class ContrastiveRoomEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         self.verbose = verbose
 
     _n_features_out: int
+    _MEASURED: ClassVar = ("train_loss", "valid_loss", "valid_retrieval")
+    _BUILT_WITH: ClassVar = ("network", "segment_duration", "sample_rate")
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -353,8 +357,7 @@ class ContrastiveRoomEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         self.n_classes_, self.n_views_ = task.batch_size
         if start is None:
             self._n_features_out = task.n_features
-            built_with = ("network", "segment_duration", "sample_rate")
-            self._built_with = {name: getattr(self, name) for name in built_with}
+            self._built_with = {name: getattr(self, name) for name in self._BUILT_WITH}
 
     def _items(self, labels: GroupLabels, recordings: Recordings) -> _Items:
         """Return the items that views are drawn from: labelled recordings, or segments of unlabelled ones."""
@@ -418,6 +421,26 @@ class ContrastiveRoomEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
     def _applied(self, module: Any) -> Any:
         return module[0]  # without the projection
 
+    def _fitted_state(self) -> dict[str, Any] | None:
+        state = super()._fitted_state()
+        if state is None:
+            return None
+        batch = {"n_classes": self.n_classes_, "n_views": self.n_views_}
+        return state | batch | {"n_features_out": self._n_features_out}
+
+    def _restore(self, state: State) -> None:
+        self.n_classes_, self.n_views_ = state.whole("n_classes", low=2), state.whole("n_views", low=2)
+        self._n_features_out = state.whole("n_features_out", low=1, high=LARGEST_LAYER)
+        super()._restore(state)
+        n_features = count_outputs(self.module_, self.module_.min_times)
+        if n_features != self._n_features_out:
+            raise ArgumentValueError(f"n_features_out must be that of the network, {n_features}.")
+
+    def _rebuild(self, weights: State) -> nn.Module:
+        built = self._built_with
+        network = build_network(built["network"], self.segment_length_, built["sample_rate"])
+        return nn.Sequential(network, projection_for(network, self._n_features_out))
+
     @property
     def network_(self) -> nn.Module:
         """The trained network, without the projection."""
@@ -436,7 +459,6 @@ class _Contrast(Task):
     """Contrastive training of an encoder."""
 
     label = "encoder"
-    measured = ("train_loss", "valid_loss", "valid_retrieval")
 
     def __init__(
         self,

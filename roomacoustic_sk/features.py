@@ -13,6 +13,7 @@ from sklearn.base import TransformerMixin
 
 from roomacoustic_sk._base import RoomEstimator
 from roomacoustic_sk._recordings import BLOCK_SAMPLES, warn_of_repeats
+from roomacoustic_sk._state import State, input_state, restore_input
 from roomacoustic_sk._validation import (
     MILLISECONDS,
     check_bands,
@@ -222,6 +223,14 @@ class DecaySlopeFeatures(TransformerMixin, RoomEstimator):
             ],
             dtype=object,
         )
+
+    def _fitted_state(self) -> dict[str, Any]:
+        """Return what `fit` notes about the recordings; nothing is learned."""
+        return input_state(self)
+
+    def _restore(self, state: State) -> None:
+        """Set what `_fitted_state` returned."""
+        restore_input(self, state)
 
     @property
     def _frame(self) -> int:

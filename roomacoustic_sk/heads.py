@@ -9,16 +9,18 @@ import numpy as np
 import torch
 from numpy.random import RandomState
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import ClassifierMixin, RegressorMixin
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.base import ClassifierMixin
+from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
 from torch import nn
 
 from roomacoustic_sk._labels import HELD_OUT, GroupLabels, held_out_if_enough, share_of_labels
+from roomacoustic_sk._regression import Heard, RoomRegressorMixin
 from roomacoustic_sk._sound import is_constant
+from roomacoustic_sk._state import State
 from roomacoustic_sk._torch.batches import BatchLoader, FeatureSource, ShuffledBatches
 from roomacoustic_sk._torch.estimator import Groups, Streams, Task, TrainedEstimator
 from roomacoustic_sk._torch.runtime import device_of, isolated
-from roomacoustic_sk._torch.targets import Classification, Regression
+from roomacoustic_sk._torch.targets import Classification, Regression, Targets
 from roomacoustic_sk._torch.training import Objective
 from roomacoustic_sk._validation import (
     ArgumentValueError,
@@ -53,6 +55,7 @@ class _RoomHead(TrainedEstimator):
 
     n_hidden: int
     hold_out: str
+    _TARGET: ClassVar[type[Regression] | type[Classification]]
     _target: Any  # encodes the targets for the loss, and decodes the network's outputs
 
     def _check_parameters(self) -> None:
@@ -61,7 +64,7 @@ class _RoomHead(TrainedEstimator):
         check_layers(("n_hidden", self.n_hidden))
         check_choice(self.hold_out, list(HELD_OUT), name="hold_out")
 
-    def _fit(self, X: NDArray[Any], y: NDArray[Any], groups: Groups, target: Any) -> None:
+    def _fit(self, X: NDArray[Any], y: Any, groups: Groups, target: Any) -> None:
         """Train an MLP on standardised features."""
         labels = GroupLabels.checked(len(X), *groups)
         with np.errstate(over="ignore", invalid="ignore"):
@@ -78,11 +81,32 @@ class _RoomHead(TrainedEstimator):
         self._keep(task, net)
         self._target = target
 
+    def _fitted_state(self) -> dict[str, Any] | None:
+        state = super()._fitted_state()
+        if state is None:
+            return None
+        features = {"feature_mean": self._feature_mean, "feature_scale": self._feature_scale}
+        return state | features | {"target": self._target.state()}
+
+    def _restore(self, state: State) -> None:
+        n_features = state.whole("n_features_in_", low=1)
+        self._feature_mean = state.array("feature_mean", shape=(n_features,))
+        self._feature_scale = state.array("feature_scale", shape=(n_features,))
+        if (self._feature_scale <= 0).any():
+            raise ArgumentValueError("feature_scale must be above 0.")
+        self._target = self._TARGET.of_state(state.part("target"))
+        super()._restore(state)
+
+    def _rebuild(self, weights: State) -> nn.Module:
+        n_hidden = len(weights.array("0.0.bias", shape=(None,)))  # the parameter may have been set since
+        mlp = MLPHead(len(self._feature_mean), self._target.n_outputs, n_hidden)
+        return nn.Sequential(mlp, self._target.output_layer())
+
     def _standardised(self, X: NDArray[Any]) -> NDArray[np.float32]:
         return ((X - self._feature_mean) / self._feature_scale).astype(np.float32)
 
-    def _outputs(self, X: Any) -> NDArray[np.float64]:
-        """Run the trained network on features."""
+    def _checked_features(self, X: Any) -> NDArray[np.float32]:
+        """Return features standardised as in the fit."""
         check_is_fitted(self, "module_")
         check_unmasked(X, name="X")
         with restated(FEATURES):
@@ -90,6 +114,10 @@ class _RoomHead(TrainedEstimator):
         with np.errstate(over="ignore"):
             features = self._standardised(X)
         _warn_of_strange(features)
+        return features
+
+    def _outputs(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Run the trained network on standardised features."""
         with isolated(), torch.inference_mode():
             outputs = self.module_(torch.from_numpy(features).to(device_of(self.module_))).double().cpu().numpy()
         broken = np.flatnonzero(~np.isfinite(outputs).all(axis=1))
@@ -173,15 +201,25 @@ class _HeadTask(Task):
         return Objective(self.target.loss())
 
 
-class RoomRegressor(RegressorMixin, _RoomHead):
+class RoomRegressor(RoomRegressorMixin, _RoomHead):
     """Estimate room parameters from embeddings: the paper's 2 x 256 MLP.
 
     Features and targets are standardised internally, so targets may be in s, dB or m3, and there may be several.
 
     Parameters
     ----------
-    non_negative : bool, default=False
-        Keep estimates at 0 or above, in training too: the paper's final ReLU, for reverberation time or volume.
+    non_negative : bool or dict of str to bool, default=False
+        Keep estimates at 0 or above, in training too: the paper's final ReLU, for reverberation time or volume. With
+        several targets, a dict by name, e.g. ``{"rt60": True}``; the others are left free.
+    target_transform : str or dict of str to str, default="identity"
+        The scale on which a target is learned, for all targets or, in a dict, by name; the others keep "identity".
+
+        - "identity": as it is
+        - "log": its logarithm, for positive targets with a long tail such as reverberation time or volume
+        - "bounded": as it is, but estimates cannot leave the range of the training targets by more than a tenth of it
+        - "compressed": values far from the median count less (inverse hyperbolic sine of the distance from the median
+          in interquartile ranges), and estimates are bounded likewise; for ratios in dB, which near talkers stretch to
+          40 dB
     n_hidden : int, default=256
         Number of neurons in each of the two hidden layers.
     lr : float, default=1e-3
@@ -219,6 +257,10 @@ class RoomRegressor(RegressorMixin, _RoomHead):
         The network with the best weights, used by `predict`.
     net_ : skorch.NeuralNet
         The skorch net that trained it.
+    target_names_ : list of str
+        Names of the targets: the columns of a frame, or y0, y1, ...
+    intervals_ : RoomIntervals
+        What `calibrate` has learned; `fit` removes it.
     history_ : pandas.DataFrame
         One row per epoch: epoch, losses and duration in s. The losses are mean squared errors of standardised targets.
     n_iter_ : int
@@ -229,7 +271,8 @@ class RoomRegressor(RegressorMixin, _RoomHead):
     Raises
     ------
     TypeError, ValueError
-        By `fit`: if a parameter is out of range; if features or targets are not finite or differ in length.
+        By `fit`: if a parameter is out of range; if features are not finite; if targets are infinite, or all targets of
+        a recording are NaN; if their lengths differ.
 
     Examples
     --------
@@ -240,12 +283,24 @@ class RoomRegressor(RegressorMixin, _RoomHead):
     >>> head = RoomRegressor(non_negative=True, max_epochs=20, random_state=0).fit(X, rt60)
     >>> head.score(X, rt60) > 0.9
     True
+
+    Several targets, some of them unknown, and intervals from rooms that were not in the training:
+
+    >>> import pandas as pd
+    >>> targets = pd.DataFrame({"rt60": rt60, "c50": np.where(X[:, 3] > 1, np.nan, 9 - 12 * np.log(rt60))})
+    >>> head = RoomRegressor(target_transform={"rt60": "log"}, max_epochs=20, random_state=0)
+    >>> head = head.fit(X[:100], targets[:100]).calibrate(X[100:], targets[100:], room_groups=np.arange(100) // 5)
+    >>> head.target_names_, head.predict_interval(X[:7], coverage=0.8).shape
+    (['rt60', 'c50'], (7, 2, 2))
     """
+
+    _TARGET: ClassVar = Regression
 
     def __init__(
         self,
         *,
-        non_negative: bool = False,
+        non_negative: bool | dict[str, bool] = False,
+        target_transform: str | dict[str, str] = "identity",
         n_hidden: int = 256,
         lr: float = 1e-3,
         batch_size: int = 16,
@@ -260,6 +315,7 @@ class RoomRegressor(RegressorMixin, _RoomHead):
         verbose: int = 0,
     ) -> None:
         self.non_negative = non_negative
+        self.target_transform = target_transform
         self.n_hidden = n_hidden
         self.lr = lr
         self.batch_size = batch_size
@@ -295,7 +351,8 @@ class RoomRegressor(RegressorMixin, _RoomHead):
         X : array-like of shape (n_recordings, n_features)
             Embeddings.
         y : array-like of shape (n_recordings,) or (n_recordings, n_targets)
-            Targets, e.g. reverberation times in s.
+            Targets, e.g. reverberation times in s. With several targets, unknown values may be NaN: the recording
+            still counts for the others.
         rir_groups, source_groups, room_groups : array-like of shape (n_recordings,), optional
             Group labels, as for `ContrastiveRoomEncoder`. Those selected by `hold_out` define the groups that are held
             out whole; the others are checked but not used.
@@ -309,31 +366,23 @@ class RoomRegressor(RegressorMixin, _RoomHead):
             self._check_parameters()
             check_unmasked(X, name="X")
             check_unmasked(y, name="y")
-            with restated(FEATURES):
-                X, y = validate_data(
-                    self, X, y, dtype=[np.float64, np.float32], multi_output=True, y_numeric=True, ensure_min_samples=2
+            if y is None:
+                raise ArgumentValueError(
+                    "y must be given, as a regressor requires y to be passed, but the target y is None."
                 )
-                y = y.astype(np.float64)
+            with restated(FEATURES):
+                X = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2)
+                targets = Targets.checked(y, self)
+                check_consistent_length(X, targets.values)
             groups = rir_groups, source_groups, room_groups
-            self._fit(X, y, groups, Regression(y, self.non_negative))
+            target = Regression(targets, self.non_negative, self.target_transform)
+            self._fit(X, targets, groups, target)
+            self._keep_regression(target, self._standardised(X))
         return self
 
-    @door
-    def predict(self, X: Any) -> NDArray[np.float64]:
-        """Estimate the targets.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_recordings, n_features)
-            Embeddings.
-
-        Returns
-        -------
-        ndarray of shape (n_recordings,) or (n_recordings, n_targets)
-            Estimates in the targets' units.
-        """
-        outputs = self._outputs(X)
-        return self._target.estimates(outputs)
+    def _hear(self, X: Any) -> Heard:
+        features = self._checked_features(X)
+        return Heard(features, self._outputs(features))
 
 
 class RoomClassifier(ClassifierMixin, _RoomHead):
@@ -404,6 +453,8 @@ class RoomClassifier(ClassifierMixin, _RoomHead):
     ((200, 2), True)
     """
 
+    _TARGET: ClassVar = Classification
+
     def __init__(
         self,
         *,
@@ -472,6 +523,10 @@ class RoomClassifier(ClassifierMixin, _RoomHead):
             self.classes_ = target.classes
         return self
 
+    def _restore(self, state: State) -> None:
+        super()._restore(state)
+        self.classes_ = self._target.classes
+
     @door
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
         """Estimate the probability of each class.
@@ -486,7 +541,7 @@ class RoomClassifier(ClassifierMixin, _RoomHead):
         ndarray of shape (n_recordings, n_classes)
             Probabilities, in the order of `classes_`.
         """
-        outputs = self._outputs(X)
+        outputs = self._outputs(self._checked_features(X))
         return self._target.probabilities(outputs)
 
     @door
@@ -503,5 +558,5 @@ class RoomClassifier(ClassifierMixin, _RoomHead):
         ndarray of shape (n_recordings,)
             Classes.
         """
-        outputs = self._outputs(X)
+        outputs = self._outputs(self._checked_features(X))
         return self._target.estimates(outputs)

@@ -11,7 +11,7 @@ import torch
 from scipy.fft import next_fast_len
 from torch import Tensor, nn
 
-from roomacoustic_sk._torch.runtime import full_precision
+from roomacoustic_sk._torch.runtime import device_of, full_precision
 from roomacoustic_sk._torch.time_blocks import time_blocks
 from roomacoustic_sk._validation import (
     LARGEST_LAYER,
@@ -194,10 +194,11 @@ class LogSpectrogram(nn.Module):
         _check_window(window, hop)
         self.window = window
         self.hop = hop
-        time = torch.arange(window, dtype=torch.float64)
-        frequency = torch.arange(window // 2 + 1, dtype=torch.float64)[:, None]
+        # Constants are computed on the CPU even where parameters are only declared, on torch's meta device.
+        time = torch.arange(window, dtype=torch.float64, device="cpu")
+        frequency = torch.arange(window // 2 + 1, dtype=torch.float64, device="cpu")[:, None]
         phase = 2 * math.pi * frequency * time / window
-        hann = torch.hann_window(window, periodic=True, dtype=torch.float64)
+        hann = torch.hann_window(window, periodic=True, dtype=torch.float64, device="cpu")
         basis = torch.cat([phase.cos() * hann, -phase.sin() * hann])
         n_pieces = -(-window // hop)
         basis = nn.functional.pad(basis, (0, n_pieces * hop - window))
@@ -392,7 +393,7 @@ class BandSpectrogram(nn.Module):
         self.hop = round(self.HOP_SECONDS * sample_rate) if hop is None else hop
         _check_window(self.window, self.hop)
         self.n_fft = 2 * next_fast_len(-(-self.window // 2), real=True)  # equals the window at 8, 16 and 48 kHz
-        hann = torch.hann_window(self.window, periodic=True, dtype=torch.float64)
+        hann = torch.hann_window(self.window, periodic=True, dtype=torch.float64, device="cpu")
         self.register_buffer("hann", hann.float(), persistent=False)
         edges = self.band_edges(sample_rate, n_bands)
         self.n_bands = len(edges) - 2
@@ -410,12 +411,12 @@ class BandSpectrogram(nn.Module):
     def band_edges(cls, sample_rate: int, n_bands: int = 40) -> Tensor:
         """Return the edges below half the sampling rate, in Hz; a band extends from one edge to the next but one."""
         low, high = (math.log1p(f / cls.CORNER) for f in (cls.LOWEST, cls.HIGHEST))
-        edges = cls.CORNER * torch.linspace(low, high, n_bands + 2, dtype=torch.float64).expm1()
+        edges = cls.CORNER * torch.linspace(low, high, n_bands + 2, dtype=torch.float64, device="cpu").expm1()
         return edges[edges < sample_rate / 2]
 
     def _bands(self, edges: Tensor, sample_rate: int) -> Tensor:
         """Return the share of each frequency bin in each band, shape (n_bands, n_bins)."""
-        bins = torch.arange(self.n_fft // 2 + 1, dtype=torch.float64) * sample_rate / self.n_fft
+        bins = torch.arange(self.n_fft // 2 + 1, dtype=torch.float64, device="cpu") * sample_rate / self.n_fft
         below, centre, above = edges[:-2, None], edges[1:-1, None], edges[2:, None]
         weights = torch.minimum((bins - below) / (centre - below), (above - bins) / (above - centre)).clamp_min(0)
         # The lowest bands may fall between two bins: each band includes at least the nearest one.
@@ -768,7 +769,7 @@ def count_outputs(network: nn.Module, n_times: int) -> int:
     network.eval()
     expected = "network must map waveforms (n, n_times) to features (n, n_features)"
     with torch.inference_mode(), restated(expected):
-        output = network(torch.zeros(2, n_times))
+        output = network(torch.zeros(2, n_times, device=device_of(network)))
     if not isinstance(output, Tensor):
         raise ArgumentTypeError(f"{expected}, got {describe(output)}. Return only the features.")
     if output.ndim != 2 or len(output) != 2:

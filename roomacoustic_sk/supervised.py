@@ -11,16 +11,20 @@ import numpy as np
 import torch
 from numpy.random import RandomState
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import ClassifierMixin, RegressorMixin
+from sklearn.base import ClassifierMixin
 from sklearn.utils import column_or_1d
-from sklearn.utils.validation import assert_all_finite, check_array, check_is_fitted
+from sklearn.utils.validation import assert_all_finite, check_is_fitted
 from torch import Tensor, nn
 
 from roomacoustic_sk._labels import HELD_OUT, GroupLabels, held_out_if_enough, share_of_labels
 from roomacoustic_sk._recordings import Recordings, choose_segment_length, warn_of_repeats
+from roomacoustic_sk._regression import Heard, RoomRegressorMixin
+from roomacoustic_sk._state import State
 from roomacoustic_sk._torch.batches import BatchLoader, SegmentSource, ShuffledBatches, spectrogram_cache
 from roomacoustic_sk._torch.estimator import Groups, RecordingEstimator, Streams, Task
-from roomacoustic_sk._torch.targets import Classification, Regression
+from roomacoustic_sk._torch.runtime import device_of
+from roomacoustic_sk._torch.targets import Classification, Regression, Targets
+from roomacoustic_sk._torch.time_blocks import scratch
 from roomacoustic_sk._torch.training import Objective, RoomNet
 from roomacoustic_sk._validation import (
     ArgumentValueError,
@@ -45,6 +49,9 @@ from roomacoustic_sk.networks import (
 
 PREDICTION_BATCH = 32  # segments; both smaller and larger batches are slower on a CPU
 
+MOST_SEGMENTS = 512
+"""Largest number of training segments from which the spread of embeddings is learned."""
+
 
 class _Frozen(nn.Module):
     """A network that is never trained: fixed weights and running averages, no dropout."""
@@ -60,6 +67,18 @@ class _Frozen(nn.Module):
         return self.network(waveforms)
 
 
+class _WithEmbedding(nn.Module):
+    """An encoder and its head, whose outputs follow the embedding."""
+
+    def __init__(self, module: Any) -> None:
+        super().__init__()
+        self.encoder, self.head = module[0], module[1:]
+
+    def forward(self, waveforms: Tensor) -> Tensor:
+        embedding = self.encoder(waveforms)
+        return torch.cat([embedding.float(), self.head(embedding)], dim=1)
+
+
 class _SupervisedRoomEstimator(RecordingEstimator):
     """Base class of both supervised estimators: training from recordings to targets, and prediction."""
 
@@ -70,6 +89,8 @@ class _SupervisedRoomEstimator(RecordingEstimator):
     freeze_encoder: bool
     n_hidden: int
     hold_out: str
+    _TARGET: ClassVar[type[Regression] | type[Classification]]
+    _BUILT_WITH: ClassVar = ("network", "encoder", "freeze_encoder", "segment_duration", "sample_rate", "n_hidden")
     _target: Any  # encodes the targets for the loss, and decodes the network's outputs
 
     def _check_parameters(self) -> None:
@@ -93,13 +114,14 @@ class _SupervisedRoomEstimator(RecordingEstimator):
                 f"sample_rate must match the encoder's, {self.encoder.sample_rate} Hz, got {self.sample_rate} Hz."
             )
 
-    def _check_targets(self, y: Any) -> NDArray[Any]:
+    def _check_targets(self, y: Any) -> Any:
         raise NotImplementedError
 
-    def _learn_target(self, y: NDArray[Any]) -> Regression | Classification:
+    def _learn_target(self, y: Any) -> Regression | Classification:
         raise NotImplementedError
 
-    def _fit(self, X: Any, y: Any, groups: Groups) -> None:
+    def _fit(self, X: Any, y: Any, groups: Groups) -> SegmentSource:
+        """Train the network, and return the segments that it was trained on."""
         self._check_parameters()
         if y is None:
             raise ArgumentValueError(
@@ -134,8 +156,8 @@ class _SupervisedRoomEstimator(RecordingEstimator):
         net = self._train(task)
         self._keep(task, net)
         self.segment_length_, self._target = segment_length, target
-        built_with = ("network", "encoder", "freeze_encoder", "segment_duration", "sample_rate", "n_hidden")
-        self._built_with = {name: getattr(self, name) for name in built_with}
+        self._built_with = {name: getattr(self, name) for name in self._BUILT_WITH}
+        return source
 
     def _segment_length(self, recordings: Recordings, shortest: int, start: RoomNet | None) -> int:
         """Return the segment length in samples, which is fixed if there are weights already."""
@@ -150,6 +172,29 @@ class _SupervisedRoomEstimator(RecordingEstimator):
         check_is_fitted(self, "module_")
         shortest = _unfrozen(self.module_[0]).min_times
         return self._apply(X, shortest, self._target.n_outputs, PREDICTION_BATCH).astype(np.float64)
+
+    def _fitted_state(self) -> dict[str, Any] | None:
+        state = super()._fitted_state()
+        return None if state is None else state | {"target": self._target.state()}
+
+    def _restore(self, state: State) -> None:
+        self._target = self._TARGET.of_state(state.part("target"))
+        super()._restore(state)
+        network, head = _unfrozen(self.module_[0]), self.module_[1]
+        if count_outputs(network, network.min_times) != head[0].in_features:
+            raise ArgumentValueError("weights must be those of a head that fits the network.")
+
+    def _rebuild(self, weights: State) -> nn.Module:
+        built, length = self._built_with, self.segment_length_
+        if built["encoder"] is None:
+            network = build_network(built["network"], length, built["sample_rate"])
+        else:
+            network = copy.deepcopy(_network_of(built["encoder"])).cpu()
+        n_features = weights.array("1.0.weight", shape=(None, None)).shape[1]
+        head = MLPHead(n_features, self._target.n_outputs, built["n_hidden"])
+        return nn.Sequential(
+            _Frozen(network) if built["freeze_encoder"] else network, head, self._target.output_layer()
+        )
 
     @property
     def network_(self) -> nn.Module:
@@ -167,7 +212,7 @@ class _Supervision(Task):
         estimator: _SupervisedRoomEstimator,
         source: SegmentSource,
         labels: GroupLabels,
-        target: Regression | Classification,
+        target: Any,
         start: RoomNet | None,
     ) -> None:
         super().__init__(start)
@@ -239,7 +284,7 @@ def _network_of(encoder: Any) -> RoomNetwork:
     return with_contract(encoder.network_, encoder.segment_length_, encoder.sample_rate)
 
 
-class SupervisedRoomRegressor(RegressorMixin, _SupervisedRoomEstimator):
+class SupervisedRoomRegressor(RoomRegressorMixin, _SupervisedRoomEstimator):
     """Estimate room parameters from waveforms: encoder and head trained together on the targets.
 
     The paper's supervised baseline. It accepts the same data and labels as a `Pipeline` of `ContrastiveRoomEncoder` and
@@ -254,8 +299,11 @@ class SupervisedRoomRegressor(RegressorMixin, _SupervisedRoomEstimator):
         `sklearn.frozen.FrozenEstimator` if the estimator will be cloned, as in a grid search.
     freeze_encoder : bool, default=False
         Whether to keep the weights of `encoder` fixed and train only the head.
-    non_negative : bool, default=False
-        Keep estimates at 0 or above, in training too: the paper's final ReLU, for reverberation time or volume.
+    non_negative : bool or dict of str to bool, default=False
+        Keep estimates at 0 or above, in training too: the paper's final ReLU, for reverberation time or volume. With
+        several targets, a dict by name, as for `RoomRegressor`.
+    target_transform : str or dict of str to str, default="identity"
+        The scale on which each target is learned: "identity", "log", "bounded" or "compressed", as for `RoomRegressor`.
     n_hidden : int, default=256
         Number of neurons in each of the head's two hidden layers.
     sample_rate : int, default=16000
@@ -307,6 +355,10 @@ class SupervisedRoomRegressor(RegressorMixin, _SupervisedRoomEstimator):
         The encoder alone.
     net_ : skorch.NeuralNet
         The skorch net that trained it.
+    target_names_ : list of str
+        Names of the targets: the columns of a frame, or y0, y1, ...
+    intervals_ : RoomIntervals
+        What `calibrate` has learned; `fit` removes it.
     segment_length_ : int
         Number of samples in a segment.
     history_ : pandas.DataFrame
@@ -320,7 +372,8 @@ class SupervisedRoomRegressor(RegressorMixin, _SupervisedRoomEstimator):
     ------
     TypeError, ValueError
         By `fit` and `predict`: if a parameter is out of range; if waveforms are not finite, silent or of the wrong
-        shape; if targets are not finite; if group labels are misaligned; if `encoder` is not fitted.
+        shape; if targets are infinite, or all targets of a recording are NaN; if group labels are misaligned; if
+        `encoder` is not fitted.
 
     Notes
     -----
@@ -340,13 +393,16 @@ class SupervisedRoomRegressor(RegressorMixin, _SupervisedRoomEstimator):
     (40,)
     """
 
+    _TARGET: ClassVar = Regression
+
     def __init__(
         self,
         *,
         network: str | Callable[..., nn.Module] = "bandwise",
         encoder: Any = None,
         freeze_encoder: bool = False,
-        non_negative: bool = False,
+        non_negative: bool | dict[str, bool] = False,
+        target_transform: str | dict[str, str] = "identity",
         n_hidden: int = 256,
         sample_rate: int = 16_000,
         segment_duration: float = 4.0,
@@ -370,6 +426,7 @@ class SupervisedRoomRegressor(RegressorMixin, _SupervisedRoomEstimator):
         self.encoder = encoder
         self.freeze_encoder = freeze_encoder
         self.non_negative = non_negative
+        self.target_transform = target_transform
         self.n_hidden = n_hidden
         self.sample_rate = sample_rate
         self.segment_duration = segment_duration
@@ -412,7 +469,8 @@ class SupervisedRoomRegressor(RegressorMixin, _SupervisedRoomEstimator):
         X : array-like of shape (n_recordings, n_times), or list of 1-D arrays
             Reverberant waveforms at `sample_rate`.
         y : array-like of shape (n_recordings,) or (n_recordings, n_targets)
-            Targets, e.g. reverberation times in s.
+            Targets, e.g. reverberation times in s. With several targets, unknown values may be NaN: the recording
+            still counts for the others.
         rir_groups, source_groups, room_groups : array-like of shape (n_recordings,), optional
             Group labels, as for `ContrastiveRoomEncoder`. Those selected by `hold_out` define the groups that are held
             out whole; the others are checked but not used.
@@ -424,32 +482,35 @@ class SupervisedRoomRegressor(RegressorMixin, _SupervisedRoomEstimator):
         """
         groups = rir_groups, source_groups, room_groups
         with self._fitting():
-            self._fit(X, y, groups)
+            source = self._fit(X, y, groups)
+            self._keep_regression(self._target, self._embeddings(source))
         return self
 
-    def _check_targets(self, y: Any) -> NDArray[np.float64]:
+    def _check_targets(self, y: Any) -> Targets:
         with restated("y must be an array of finite numbers, (n_recordings,) or (n_recordings, n_targets)"):
-            return check_array(y, ensure_2d=False, dtype=np.float64, input_name="y", estimator=self)
+            return Targets.checked(y, self)
 
-    def _learn_target(self, y: NDArray[np.float64]) -> Regression:
-        return Regression(y, self.non_negative)
+    def _learn_target(self, y: Targets) -> Regression:
+        return Regression(y, self.non_negative, self.target_transform)
 
-    @door
-    def predict(self, X: Any) -> NDArray[np.float64]:
-        """Estimate the targets.
+    def _embeddings(self, source: SegmentSource) -> NDArray[np.float32]:
+        """Return embeddings of some training segments: outputs of the network before the head."""
+        encoder, random_state = self.module_[0], RandomState(0)
+        n = len(source.indices)
+        chosen = np.linspace(0, n - 1, min(n, MOST_SEGMENTS)).astype(int)
+        found = []
+        with torch.inference_mode(), scratch.kept():
+            for first in range(0, len(chosen), PREDICTION_BATCH):
+                segments, _ = source.gather(chosen[first : first + PREDICTION_BATCH], random_state)
+                found.append(encoder(segments.to(device_of(encoder)).float()).float().cpu().numpy())
+        return np.concatenate(found)
 
-        Parameters
-        ----------
-        X : array-like of shape (n_recordings, n_times), or list of 1-D arrays
-            Reverberant waveforms at `sample_rate`.
-
-        Returns
-        -------
-        ndarray of shape (n_recordings,) or (n_recordings, n_targets)
-            Estimates in the targets' units.
-        """
-        outputs = self._outputs(X)
-        return self._target.estimates(outputs)
+    def _hear(self, X: Any) -> Heard:
+        shortest, n_features = _unfrozen(self.module_[0]).min_times, len(self._spread.mean)
+        both = self._apply(
+            X, shortest, n_features + self._target.n_outputs, PREDICTION_BATCH, _WithEmbedding(self.module_)
+        )
+        return Heard(both[:, :n_features], both[:, n_features:].astype(np.float64))
 
 
 class SupervisedRoomClassifier(ClassifierMixin, _SupervisedRoomEstimator):
@@ -553,6 +614,8 @@ class SupervisedRoomClassifier(ClassifierMixin, _SupervisedRoomEstimator):
     (40, 2)
     """
 
+    _TARGET: ClassVar = Classification
+
     def __init__(
         self,
         *,
@@ -646,6 +709,10 @@ class SupervisedRoomClassifier(ClassifierMixin, _SupervisedRoomEstimator):
 
     def _learn_target(self, y: NDArray[Any]) -> Classification:
         return Classification(y)
+
+    def _restore(self, state: State) -> None:
+        super()._restore(state)
+        self.classes_ = self._target.classes
 
     @door
     def predict_proba(self, X: Any) -> NDArray[np.float64]:

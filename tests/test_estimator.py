@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -77,7 +78,9 @@ def test_only_resumable_pickles_hold_the_optimiser(bursts, warm_start):
     assert again.module_ is again.net_.module_[0]
     assert (again.net_.optimizer_ is None) != warm_start
     assert len(pickled) < (4 if warm_start else 1) * n_bytes + 80_000
-    further, expected = (model.set_params(warm_start=True).fit(X, **groups) for model in (again, encoder))
+    expected = encoder.set_params(warm_start=True).fit(X, **groups)
+    with nullcontext() if warm_start else pytest.warns(UserWarning, match="Training resumes with a new optimiser"):
+        further = again.set_params(warm_start=True).fit(X, **groups)
     assert further.n_iter_ == expected.n_iter_ == 2
     assert np.array_equal(further.transform(X), expected.transform(X)) == warm_start
 

@@ -119,6 +119,19 @@ def test_volume_is_judged_with_intervals_over_rooms(run):
         assert 0 <= low <= one.result["accuracy"] <= high <= 1
 
 
+def test_intervals_are_judged_in_rooms_of_their_own(run):
+    found = run("intervals", "--seed", "0", "1")
+    assert len(found) == 2
+    for one in found:
+        assert {row["target"] for row in one.result["rows"]} == {"rt60", "rt60_mid", "c50"}
+        assert {row["n_rooms"] for row in one.result["rows"]} == {12}
+        assert all(0 <= row["lowest third"] <= row["coverage"] <= 1 for row in one.result["rows"])
+        assert all(0 < row["width"] < 100 for row in one.result["rows"])
+        assert len(one.result["heads"]) == 6
+        assert one.result["counts"]["test"] == {"clips": 32, "rooms": 8}
+    assert found[0].result["heads"] != found[1].result["heads"]
+
+
 def test_pictures_are_made_from_finished_cells(run, cells, folder):
     pytest.importorskip("umap", reason="Figure 4 needs umap-learn, an optional dependency")
     found = {one.key["figure"]: one.result for one in run("figures", "--network", "paper")}

@@ -30,6 +30,7 @@ from roomacoustic_sk import (
     SupervisedRoomClassifier,
     SupervisedRoomRegressor,
     acoustics,
+    intervals,
     losses,
     metrics,
     networks,
@@ -106,6 +107,19 @@ HEAD = {"max_epochs": 1, "n_hidden": 4}
 ENCODER = TRAINING | {"n_classes": 2, "n_views": 2, "steps_per_epoch": 1, "validation_steps": 1, "max_epochs": 0}
 SUPERVISED = TRAINING | {"n_hidden": 4, "max_epochs": 0}
 
+
+def calibrate(X: Any, y: Any, room_groups: Any, quality: Any) -> np.ndarray:
+    """Return intervals of a head that is calibrated with these arguments."""
+    head = RoomRegressor(**HEAD, validation_fraction=0).fit(Z, Y).calibrate(X, y, room_groups, quality)
+    return head.predict_interval(Z, quality=None if quality is None else np.ones((12, np.shape(quality)[1])))
+
+
+def predict_interval(X: Any, coverage: Any, quality: Any) -> np.ndarray:
+    """Return such intervals of a head that is calibrated."""
+    head = RoomRegressor(**HEAD, validation_fraction=0).fit(Z, Y).calibrate(Z, Y, np.arange(12), Z)
+    return head.predict_interval(X, coverage, quality)
+
+
 # Function, and arguments with which it works.
 Call = tuple[Callable[..., Any], dict[str, Any]]
 SCORES = {"y_true": Y, "y_pred": Y + 0.1}
@@ -116,6 +130,10 @@ FUNCTIONS: dict[str, Call] = {
         if inspect.isfunction(getattr(acoustics, name))
     },
     **{name: (getattr(metrics, name), SCORES) for name in metrics.__all__ if not name.endswith("_scorer")},
+    "rooms_needed": (intervals.rooms_needed, {"coverage": 0.9}),
+    "room_quantile": (intervals.room_quantile, {"scores": Y, "room_groups": np.arange(12), "coverage": 0.9}),
+    "calibrate": (calibrate, {"X": Z, "y": Y, "room_groups": np.arange(12), "quality": Z}),
+    "predict_interval": (predict_interval, {"X": Z, "coverage": 0.9, "quality": Z}),
     "MultiviewBatchSampler": (samplers.MultiviewBatchSampler, GROUPS | {"n_classes": 2, "n_views": 2, "n_batches": 1}),
     "largest_batch": (samplers.largest_batch, GROUPS),
     "hold_out": (

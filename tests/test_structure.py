@@ -214,6 +214,7 @@ TESTS_OF_MORE_THAN_A_MODULE = {
     "odd_files": "datasets/_audio and the readers of streams",
     "parameter_sweep": "all public functions and estimators",
     "quickstart": "examples/quickstart.py",
+    "saved_files": "persistence, on mutated and hostile files",
     "sklearn": "all estimators, with the tools of scikit-learn",
     "speed_page": "docs/speed.md",
     "stores": "all estimators, on Zarr and HDF5",

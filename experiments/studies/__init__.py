@@ -7,6 +7,7 @@ from experiments.studies.edited_responses import EditedResponses
 from experiments.studies.figures import Figures
 from experiments.studies.grid_search import GridSearch
 from experiments.studies.held_out import HeldOut
+from experiments.studies.intervals import Intervals
 from experiments.studies.memorisation import Memorisation
 from experiments.studies.number_of_rooms import NumberOfRooms
 from experiments.studies.octaves import Octaves
@@ -27,6 +28,7 @@ STUDIES: dict[str, Study] = {
         HeldOut(),
         NumberOfRooms(),
         RecordingLength(),
+        Intervals(),
         Volume(),
         Octaves(),
         EditedResponses(),

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from torch import nn
 
 from roomacoustic_sk._base import RoomEstimator
 from roomacoustic_sk._recordings import Segmentation, warn_of_repeats
+from roomacoustic_sk._state import State, input_state, restore_input
 from roomacoustic_sk._torch.batches import BatchLoader, apply_to_segments
 from roomacoustic_sk._torch.checkpoints import FitCheckpoint, FitIdentity, check_checkpoint_dir
 from roomacoustic_sk._torch.runtime import (
@@ -37,6 +38,7 @@ from roomacoustic_sk._torch.training import (
     history_frame,
     train_net,
 )
+from roomacoustic_sk._torch.weights import weights_of, with_weights
 from roomacoustic_sk._validation import (
     MILLISECONDS,
     PER_CENT,
@@ -62,6 +64,10 @@ LONGEST_SEGMENT, SHORTEST_HOP = 600.0, 0.001
 """Longest segment and shortest hop, in s: a batch of longer ones, or the results at shorter ones, fill the memory."""
 
 
+LONGEST_RESTORED = 1 << 25
+"""Longest segment in samples, 10 minutes at 48 kHz, of an estimator from a file: networks are tried on one."""
+
+
 class Streams(NamedTuple):
     """Random states of a fit: training draws new batches in every epoch, validation the same ones in every pass."""
 
@@ -79,7 +85,6 @@ class Task(ABC):
     """
 
     label: str  # of the progress bar
-    measured: tuple[str, ...] = ("train_loss", "valid_loss")  # columns of the history
 
     def __init__(self, start: RoomNet | None = None) -> None:
         self.start = start
@@ -134,6 +139,7 @@ class TrainedEstimator(BaseEstimator):
     checkpoint_dir: Any
     random_state: Any
     verbose: int
+    _MEASURED: ClassVar[tuple[str, ...]] = ("train_loss", "valid_loss")  # columns of the history
     warm_start: bool = False
     precision: str = "float32"
     compile: str | bool = False
@@ -220,8 +226,8 @@ class TrainedEstimator(BaseEstimator):
 
     def _keep(self, task: Task, net: RoomNet) -> None:
         """Set the fitted attributes, unless Ctrl-C came before an epoch was complete."""
-        history = history_frame(net, task.measured)
-        n_before = 0 if task.start is None else len(history_frame(task.start, task.measured))
+        history = history_frame(net, self._MEASURED)
+        n_before = 0 if task.start is None else len(history_frame(task.start, self._MEASURED))
         if net.interrupted and len(history) == n_before:
             raise KeyboardInterrupt
         self.net_, self.module_ = net, self._applied(net.module_)
@@ -230,6 +236,41 @@ class TrainedEstimator(BaseEstimator):
     def _applied(self, module: Any) -> Any:
         """Return the part of the trained module that is applied."""
         return module
+
+    def _fitted_state(self) -> dict[str, Any] | None:
+        """Return what a fit has learned, see `_state`; None before the first fit.
+
+        Subclasses add their own attributes, and read them in `_restore` before they call this class's, which calls
+        their `_rebuild`.
+        """
+        if not hasattr(self, "module_"):
+            return None
+        history = {"epoch": self.history_["epoch"].to_numpy(np.int64)}
+        for column in (*self._MEASURED, "dur"):
+            history[column] = self.history_[column].to_numpy(np.float64)
+        return input_state(self) | {"weights": weights_of(self.net_.module_), "history": history}
+
+    def _restore(self, state: State) -> None:
+        """Set the fitted attributes from `_fitted_state`'s; `net_` has no optimiser, as after unpickling."""
+        restore_input(self, state)
+        weights = state.part("weights")
+        module = with_weights(lambda: self._rebuild(weights), weights)
+        epochs = self._epochs_of(state.part("history"))
+        self.net_ = RoomNet.of_trained(module, epochs, _device_or_cpu(self.device))
+        self.module_ = self._applied(self.net_.module_)
+        self.history_, self.n_iter_ = history_frame(self.net_, self._MEASURED), len(epochs)
+
+    def _epochs_of(self, history: State) -> list[dict[str, Any]]:
+        """Return one dictionary for each epoch, as skorch keeps them."""
+        columns = {"epoch": history.array("epoch", shape=(None,), kinds="i")}
+        for column in (*self._MEASURED, "dur"):
+            columns[column] = history.array(column, shape=columns["epoch"].shape, finite=column == "dur")
+        rows = zip(*(values.tolist() for values in columns.values()), strict=True)
+        return [{"batches": []} | dict(zip(columns, row, strict=True)) for row in rows]
+
+    def _rebuild(self, weights: State) -> nn.Module:
+        """Return a module with the architecture of the trained one, from what has been restored and its weights."""
+        raise NotImplementedError
 
     def __getstate__(self) -> dict[str, Any]:
         # The optimiser's state is twice as large as the weights and is needed only to resume training. The weights
@@ -246,6 +287,14 @@ class TrainedEstimator(BaseEstimator):
             self.module_ = self._applied(self.net_.module_)
 
 
+def _device_or_cpu(device: Any) -> torch.device:
+    """Return the device of a `device` parameter; the CPU where this machine lacks it."""
+    try:
+        return resolve_device(device)
+    except ArgumentValueError:
+        return torch.device("cpu")
+
+
 class RecordingEstimator(RoomEstimator, TrainedEstimator):
     """A trained estimator of recordings, whose network is trained on segments of one length."""
 
@@ -253,7 +302,8 @@ class RecordingEstimator(RoomEstimator, TrainedEstimator):
     segment_duration: float
     hop_duration: float | None
     segment_length_: int
-    _built_with: dict[str, Any]  # the parameters that the network was built with
+    _BUILT_WITH: ClassVar[tuple[str, ...]]  # names of the parameters that the network is built with
+    _built_with: dict[str, Any]  # their values in the first fit
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
@@ -274,8 +324,25 @@ class RecordingEstimator(RoomEstimator, TrainedEstimator):
                     f"{describe(given)}. Use warm_start=False, or a clone, to start over."
                 )
 
-    def _apply(self, X: Any, shortest: int, n_outputs: int, batch_size: int) -> NDArray[np.float32]:
-        """Average the output of `module_` over the segments of each recording."""
+    def _fitted_state(self) -> dict[str, Any] | None:
+        state = super()._fitted_state()
+        if state is None:
+            return None
+        return state | {"segment_length": self.segment_length_, "built_with": dict(self._built_with)}
+
+    def _restore(self, state: State) -> None:
+        built_with = state.part("built_with")
+        self._built_with = {name: built_with.value(name) for name in self._BUILT_WITH}
+        first = type(self)(**self.get_params(deep=False) | self._built_with)  # has the parameters of the first fit
+        first._check_parameters()
+        longest = min(first._samples_in(LONGEST_SEGMENT), LONGEST_RESTORED)
+        self.segment_length_ = state.whole("segment_length", low=1, high=longest)
+        super()._restore(state)
+
+    def _apply(
+        self, X: Any, shortest: int, n_outputs: int, batch_size: int, module: nn.Module | None = None
+    ) -> NDArray[np.float32]:
+        """Average the output of `module_`, or of another module, over the segments of each recording."""
         self._check_parameters()  # they may have been set after fit
         if self.sample_rate != self._built_with["sample_rate"]:
             raise ArgumentValueError(
@@ -286,4 +353,5 @@ class RecordingEstimator(RoomEstimator, TrainedEstimator):
         warn_of_repeats(recordings, shortest)
         hop = self.segment_length_ if self.hop_duration is None else self._samples_in(self.hop_duration)
         segmentation = Segmentation(self.segment_length_, shortest, hop)
-        return apply_to_segments(self.module_, recordings, segmentation, n_outputs, batch_size)
+        applied = self.module_ if module is None else module
+        return apply_to_segments(applied, recordings, segmentation, n_outputs, batch_size)

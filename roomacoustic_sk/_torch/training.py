@@ -18,6 +18,7 @@ import torch
 from sklearn.exceptions import ConvergenceWarning
 from skorch import NeuralNet
 from skorch.callbacks import Callback, EarlyStopping, PassthroughScoring
+from skorch.history import History
 from skorch.utils import to_tensor
 from torch import Tensor, nn
 from tqdm.auto import tqdm
@@ -137,6 +138,15 @@ class RoomNet(NeuralNet):
         module = self.module_ if self._compiled is None else self._compiled
         with torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=self.autocast):
             return module(to_tensor(x, device=self.device))
+
+    @classmethod
+    def of_trained(cls, module: nn.Module, history: list[dict[str, Any]], device: torch.device) -> RoomNet:
+        """Return the net of a module that was trained elsewhere, with its epochs but without an optimiser."""
+        net = cls(module, criterion=nn.Identity, device=str(device), callbacks=None)
+        net.initialize()
+        net.module_.eval()
+        net.history_, net.optimizer_ = History(history), None
+        return net
 
     def for_pickling(self, *, with_optimizer: bool) -> RoomNet:
         """Return a net with the same module and history that holds only one copy of the weights."""
@@ -357,7 +367,12 @@ def train_net(
 def _resume(net: RoomNet, start: RoomNet) -> None:
     """Copy the history and the optimiser's state of a net, which is left unchanged."""
     net.history_ = copy.deepcopy(start.history_)
-    if start.optimizer_ is not None:  # pickled only with warm_start=True
+    if start.optimizer_ is None:
+        warn(
+            "Training resumes with a new optimiser, whose first steps may undo some of the training: files of "
+            "roomacoustic_sk.save hold no optimiser, nor do pickles made with warm_start=False."
+        )
+    else:
         net.optimizer_.load_state_dict(copy.deepcopy(start.optimizer_.state_dict()))
     net.set_params(lr=net.lr)
     for group in net.optimizer_.param_groups:
