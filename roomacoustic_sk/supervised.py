@@ -154,7 +154,8 @@ class _SupervisedRoomEstimator(RecordingEstimator):
         self._keep(task, net)
         self.segment_length_, self._target = segment_length, target
         built_with = ("network", "encoder", "freeze_encoder", "segment_duration", "sample_rate", "n_hidden")
-        self._built_with = {name: getattr(self, name) for name in built_with}
+        of_regressors = ("target_transform",) if isinstance(target, Regression) else ()
+        self._built_with = {name: getattr(self, name) for name in built_with + of_regressors}
         return source
 
     def _segment_length(self, recordings: Recordings, shortest: int, start: RoomNet | None) -> int:
@@ -456,7 +457,8 @@ class SupervisedRoomRegressor(RoomRegressorMixin, _SupervisedRoomEstimator):
         groups = rir_groups, source_groups, room_groups
         with self._fitting():
             source = self._fit(X, y, groups)
-            self._keep_regression(self._target, self._embeddings(source))
+            with restated("network must map X to finite numbers"):
+                self._keep_regression(self._target, self._embeddings(source))
         return self
 
     def _check_targets(self, y: Any) -> Targets:

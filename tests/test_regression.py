@@ -181,6 +181,8 @@ def test_a_warm_start_needs_the_targets_of_the_first_fit(model):
     fitted = SupervisedRoomRegressor(**SUPERVISED | {"max_epochs": 0}, warm_start=True).fit(X, y)
     with pytest.raises(ValueError, match=r"y must have the same targets as in the first fit, \['rt60', 'drr'\]"):
         fitted.fit(X, y[["drr", "rt60"]])
+    with pytest.raises(ValueError, match="target_transform must be unchanged to resume from a fitted estimator"):
+        fitted.set_params(target_transform="log").fit(X, y)
 
 
 # --- Intervals ------------------------------------------------------------------------------------------------------
