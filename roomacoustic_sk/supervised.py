@@ -394,6 +394,7 @@ class SupervisedRoomRegressor(RoomRegressorMixin, _SupervisedRoomEstimator):
     """
 
     _TARGET: ClassVar = Regression
+    _BUILT_WITH: ClassVar = (*_SupervisedRoomEstimator._BUILT_WITH, "target_transform")
 
     def __init__(
         self,
@@ -483,7 +484,8 @@ class SupervisedRoomRegressor(RoomRegressorMixin, _SupervisedRoomEstimator):
         groups = rir_groups, source_groups, room_groups
         with self._fitting():
             source = self._fit(X, y, groups)
-            self._keep_regression(self._target, self._embeddings(source))
+            with restated("network must map X to finite numbers"):
+                self._keep_regression(self._target, self._embeddings(source))
         return self
 
     def _check_targets(self, y: Any) -> Targets:

@@ -251,6 +251,8 @@ def test_novelty_exceeds_a_level_in_as_many_new_rooms_as_it_says():
         exceeded.append(np.mean(intervals.novelty(new.distances) > 0.9))
     assert 0.05 < np.mean(exceeded) <= 0.105
     assert intervals.novelty(np.array([0.0, 1e9])) == pytest.approx([0, 60 / 61])
+    closest, second = np.sort(intervals.distances)[:2]  # only those that lie closer count
+    assert intervals.novelty(np.array([closest, second])) == pytest.approx([0, 1 / 3 / 61])
 
 
 # --- Quality --------------------------------------------------------------------------------------------------------

@@ -181,6 +181,8 @@ def test_a_warm_start_needs_the_targets_of_the_first_fit(model):
     fitted = SupervisedRoomRegressor(**SUPERVISED | {"max_epochs": 0}, warm_start=True).fit(X, y)
     with pytest.raises(ValueError, match=r"y must have the same targets as in the first fit, \['rt60', 'drr'\]"):
         fitted.fit(X, y[["drr", "rt60"]])
+    with pytest.raises(ValueError, match="target_transform must be unchanged to resume from a fitted estimator"):
+        fitted.set_params(target_transform="log").fit(X, y)
 
 
 # --- Intervals ------------------------------------------------------------------------------------------------------
@@ -346,3 +348,14 @@ def test_wrong_arguments_of_calibrate_are_named(head, data, change, message):
 def test_wrong_arguments_of_predict_interval_are_named(head, data, arguments, message):
     with pytest.raises(ValueError, match=f"RoomRegressor: {message}"):
         head.predict_interval(data[0], **{"quality": data[3]} | arguments)
+
+
+def test_fits_that_differ_in_a_dict_have_checkpoints_of_their_own(data, tmp_path):
+    X, _, y, _ = data
+    chosen = [(True, "identity"), (False, "identity"), (True, "log"), (True, "bounded")]
+    options = [{"non_negative": {"rt60": flag}, "target_transform": {"rt60": name}} for flag, name in chosen]
+    for i, option in enumerate(options, start=1):
+        RoomRegressor(**QUICK, **option, checkpoint_dir=tmp_path).fit(X, y)
+        assert len(list(tmp_path.glob("*.pt"))) == i
+    RoomRegressor(**QUICK, **options[0], checkpoint_dir=tmp_path).fit(X, y)
+    assert len(list(tmp_path.glob("*.pt"))) == len(options)

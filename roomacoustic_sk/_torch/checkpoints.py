@@ -80,6 +80,8 @@ def _plain(value: Any) -> Any:
         return value
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
+    if isinstance(value, Mapping):
+        return sorted((str(key), _plain(item)) for key, item in value.items())
     kind = value if isinstance(value, type) or callable(value) else type(value)
     name = f"{kind.__module__}.{getattr(kind, '__qualname__', type(kind).__qualname__)}"
     if isinstance(value, Callback):

@@ -438,9 +438,10 @@ class _Bounds(nn.Module):
         super().__init__()
         bounded = np.isfinite(high)
         low, high = np.where(bounded, low, -1).astype(np.float32), np.where(bounded, high, 1).astype(np.float32)
-        self.register_buffer("middle", torch.from_numpy((low + high) / 2))
-        self.register_buffer("reach", torch.from_numpy((high - low) / 2))
-        self.register_buffer("bounded", torch.from_numpy(bounded))
+        # Not among the weights: they follow from the targets.
+        self.register_buffer("middle", torch.from_numpy((low + high) / 2), persistent=False)
+        self.register_buffer("reach", torch.from_numpy((high - low) / 2), persistent=False)
+        self.register_buffer("bounded", torch.from_numpy(bounded), persistent=False)
 
     def forward(self, outputs: Tensor) -> Tensor:
         limited = self.middle + self.reach * torch.tanh((outputs - self.middle) / self.reach)
