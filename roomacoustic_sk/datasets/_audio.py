@@ -262,7 +262,7 @@ def audio_info(path: str | Path) -> AudioInfo:
     path = Path(path).expanduser()
     try:
         status = os.stat(path)
-    except OSError as error:
+    except (OSError, ValueError) as error:  # a null character in the path
         raise MissingFileError(f"path must be an audio file, got a path that is not a file: {shown(path)}.") from error
     if not stat.S_ISREG(status.st_mode):
         raise MissingFileError(f"path must be an audio file, got a path that is not a file: {shown(path)}.")
