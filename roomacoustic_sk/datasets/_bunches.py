@@ -13,7 +13,7 @@ from numpy.random import RandomState
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import Bunch, check_random_state
 
-from roomacoustic_sk._labels import check_groups
+from roomacoustic_sk._labels import check_groups, warn_of_lookalikes
 from roomacoustic_sk._recordings import Recordings, as_recordings
 from roomacoustic_sk._validation import (
     ArgumentTypeError,
@@ -221,6 +221,7 @@ def split_by_speaker(
         raise ArgumentValueError(f"speech must have a field speaker, got a Bunch with {', '.join(speech)}.")
     _entry_fields(speech, n_entries, "speech")
     labels = check_groups(speech["speaker"], n_entries, name="speech.speaker")
+    warn_of_lookalikes(labels, "speakers")
     speakers = np.unique(labels)
     bounds = np.round(np.cumsum([0, *fractions]) * len(speakers)).astype(int)
     if np.diff(bounds).min() < 1:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from sklearn.utils import Bunch
 from tqdm.auto import tqdm
 
 from roomacoustic_sk import acoustics
+from roomacoustic_sk._labels import warn_of_lookalikes
 from roomacoustic_sk._validation import (
     ArgumentTypeError,
     ArgumentValueError,
@@ -30,8 +31,8 @@ from roomacoustic_sk.datasets._tables import (
     numbers_in,
     read_csv,
     unused_columns,
-    warn_of_lookalikes,
     warn_of_merged_rooms,
+    warn_of_sizes,
     with_numbers,
 )
 
@@ -110,7 +111,7 @@ def _room_ids(table: pd.DataFrame, folder: Path, room_columns: Sequence[str] | N
     else:
         columns = _room_columns(table, known, room_columns)
         labels, rule = joined_labels(table, columns), f"column(s) {', '.join(map(str, columns))}"
-    warn_of_lookalikes(labels)
+    warn_of_lookalikes(labels, "rooms")
     if room_columns is None:
         warn_of_merged_rooms(labels, _documented(table))
     return np.array(labels), rule
@@ -118,8 +119,8 @@ def _room_ids(table: pd.DataFrame, folder: Path, room_columns: Sequence[str] | N
 
 def _room_columns(table: pd.DataFrame, known: dict[str, Any], room_columns: Sequence[str] | None) -> list[Any]:
     """Return the columns that tell rooms apart, which must say something of every response."""
-    if isinstance(room_columns, str):
-        raise ArgumentTypeError(f"room_columns must be a sequence of column names, got {room_columns!r}.")
+    if isinstance(room_columns, str) or not isinstance(room_columns, (Iterable, type(None))):
+        raise ArgumentTypeError(f"room_columns must be a sequence of column names, got {describe(room_columns)}.")
     asked = [known["room"]] if room_columns is None else list(room_columns)
     columns = [name if name in table.columns else known.get(name, name) for name in asked]
     if not columns or not set(columns) <= set(table.columns):
@@ -279,6 +280,7 @@ def load_measured_rirs(
     acoustics.check_decay_ranges(decay_ranges)
     table, folder, origin = _read_table(source, root)
     documented = _documented(table)
+    warn_of_sizes(documented)
     room, rooms_by = _room_ids(table, folder, room_columns)
     files = table["file"].to_numpy(dtype=str)
     table = with_numbers(table, kept=("file", "room", *(room_columns or ())))

@@ -15,6 +15,7 @@ from scipy.signal import resample_poly
 from sklearn.utils import Bunch, check_random_state
 from tqdm.auto import tqdm
 
+from roomacoustic_sk._labels import warn_of_lookalikes
 from roomacoustic_sk._validation import (
     ArgumentTypeError,
     ArgumentValueError,
@@ -236,7 +237,9 @@ def _named(files: list[Path], root: Path, pattern: str | None) -> Named:
     """Name the speaker of each file, by a pattern or by what is known of corpora."""
     if pattern is None:
         return speakers_of(files, root)
-    return Named(files, [_matched(path, root, pattern) for path in files], f"Speakers by the pattern {pattern!r}.")
+    labels = [_matched(path, root, pattern) for path in files]
+    warn_of_lookalikes(labels, "speakers")
+    return Named(files, labels, f"Speakers by the pattern {pattern!r}.")
 
 
 def _matched(path: Path, root: Path, pattern: str) -> str:
@@ -246,10 +249,11 @@ def _matched(path: Path, root: Path, pattern: str) -> str:
             match = re.search(pattern, name)
         except re.error as error:
             raise ValueError(str(error)) from error
-    if match is None or not match.groups() or match.group(1) is None:
+    if match is None or not match.groups() or not match.group(1):
+        lack = f"finds no speaker in {shown(name)}" if match else f"does not match {shown(name)}"
         raise ArgumentValueError(
             f"speaker_pattern must match every file and have a group, got {pattern!r}, "
-            f"which {'has no group' if match and not match.groups() else f'does not match {shown(name)}'}."
+            f"which {'has no group' if match and not match.groups() else lack}."
         )
     return match.group(1)
 
