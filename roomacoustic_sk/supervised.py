@@ -25,6 +25,7 @@ from roomacoustic_sk._torch.training import Objective, RoomNet
 from roomacoustic_sk._validation import (
     ArgumentValueError,
     check_choice,
+    check_flag,
     check_layers,
     check_number,
     check_unmasked,
@@ -78,7 +79,7 @@ class _SupervisedRoomEstimator(RecordingEstimator):
         check_number(self.batch_size, name="batch_size", low=2, integer=True)
         check_choice(self.hold_out, list(HELD_OUT), name="hold_out")
         check_layers(("n_hidden", self.n_hidden))
-        check_choice(self.freeze_encoder, [True, False], name="freeze_encoder")
+        check_flag(self.freeze_encoder, name="freeze_encoder")
         if self.encoder is None:
             if self.freeze_encoder:
                 raise ArgumentValueError("encoder must be given if freeze_encoder is True, got None.")

@@ -42,6 +42,7 @@ from roomacoustic_sk._validation import (
     PER_CENT,
     ArgumentValueError,
     check_choice,
+    check_flag,
     check_number,
     check_random_state,
     check_sample_rate,
@@ -147,7 +148,7 @@ class TrainedEstimator(BaseEstimator):
         check_number(self.validation_fraction, name="validation_fraction", low=0, high=0.9, fix=PER_CENT)
         check_choice(self.precision, name="precision", options=["auto", "float32", "bfloat16"])
         check_choice(self.compile, name="compile", options=["auto", True, False])
-        check_choice(self.warm_start, name="warm_start", options=[True, False])
+        check_flag(self.warm_start, name="warm_start")
         check_verbose(self.verbose)
         check_random_state(self.random_state)
         check_callbacks(self.callbacks)
