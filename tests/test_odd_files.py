@@ -76,7 +76,7 @@ def test_a_flac_stream_is_as_long_as_its_frames_say(tmp_path: Path, claim: int) 
         audio_info(tmp_path / "a.wav")
 
 
-@pytest.mark.parametrize("kind", ["WAV", "FLAC", "OGG", "MP3", "AIFF", "AU", "W64", "RF64", "NIST", "AVR"])
+@pytest.mark.parametrize("kind", ["WAV", "FLAC", "OGG", "MP3", "AIFF", "AU", "W64", "RF64", "NIST", "AVR", "VOC"])
 @pytest.mark.parametrize("missing", [3, 700, 0.4])
 def test_a_missing_end_is_found_when_the_file_is_listed(tmp_path: Path, kind: str, missing: float) -> None:
     data = packed(SOUND, kind)
