@@ -82,6 +82,12 @@ def load_recordings(
         If there are no audio files, if one is empty, truncated or not audio, or if none is long enough. Reading `data`
         raises it for samples that are not finite, and names the file.
 
+    Notes
+    -----
+    A file whose end is missing is refused when it is listed, with two exceptions: IRCAM, PAF and PVF files, and VOC
+    files above 16 MB, do not state their length; and an Ogg file that was cut exactly between two pages looks like one
+    whose recorder wrote no end-of-stream mark. Both are read as far as they go.
+
     Examples
     --------
     >>> import pathlib, tempfile
