@@ -14,6 +14,7 @@ from tqdm.auto import tqdm
 
 from roomacoustic_sk import acoustics
 from roomacoustic_sk._labels import warn_of_lookalikes
+from roomacoustic_sk._recordings import warn_of_clipping
 from roomacoustic_sk._validation import (
     ArgumentTypeError,
     ArgumentValueError,
@@ -147,9 +148,13 @@ def _read_rir(path: Path, sample_rate: int, channel: int | None) -> NDArray[np.f
             f"files must have one channel, got {info.n_channels} in {path}. "
             "Pass channel=0 (or another) to take one of them."
         )
-    rir = read_audio(path, sample_rate, channel=None if info.n_channels == 1 else channel, info=info)
+    channel = None if info.n_channels == 1 else channel
+    rir = read_audio(path, sample_rate, channel=channel, info=info)
     if len(rir) <= 0.05 * sample_rate:
         raise ArgumentValueError(f"responses must be longer than 0.05 s, got {len(rir) / sample_rate:.3f} s in {path}.")
+    # Resampling rounds off what is cut off.
+    own = rir if info.sample_rate == sample_rate else read_audio(path, info.sample_rate, channel=channel, info=info)
+    warn_of_clipping([own], "files", lambda _: shown(path))
     if not rir.any():
         raise ArgumentValueError(f"responses must not be silent, got nothing but zeros in {path}.")
     return rir
