@@ -16,6 +16,7 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
+from roomacoustic_sk.acoustics import DecayRangeWarning
 from roomacoustic_sk.datasets import load_measured_rirs, load_recordings, load_speech
 from roomacoustic_sk.datasets._audio import audio_info, read_audio
 
@@ -219,6 +220,8 @@ def test_a_name_that_is_not_utf8_is_read_and_shown(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_bytes(b"file,room\ncaf\xe9.wav,007\n")
     assert load_measured_rirs(tmp_path / "t.csv").room.tolist() == ["007"]
     Path(os.fsdecode(path)).write_bytes(packed(SOUND, "WAV"))
+    with pytest.warns(DecayRangeWarning, match=r"No impulse response: .*: caf\\xe9\.wav"):
+        load_measured_rirs(tmp_path)
     recordings = load_recordings(tmp_path, duration=0.5)
     assert recordings.data[5].shape == (8000,)
     assert os.fsencode(recordings.file[0]) == b"caf\xe9.wav"

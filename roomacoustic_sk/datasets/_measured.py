@@ -132,7 +132,7 @@ def _room_columns(table: pd.DataFrame, known: dict[str, Any], room_columns: Sequ
     if not said.all():
         raise ArgumentValueError(
             f"room_columns must tell the room of every response, got nothing in {columns} "
-            f"for {table['file'][~said].iloc[0]!r}."
+            f"for {shown(table['file'][~said].iloc[0])!r}."
         )
     return columns
 
@@ -145,18 +145,20 @@ def _read_rir(path: Path, sample_rate: int, channel: int | None) -> NDArray[np.f
     info = audio_info(path)
     if info.n_channels > 1 and channel is None:
         raise ArgumentValueError(
-            f"files must have one channel, got {info.n_channels} in {path}. "
+            f"files must have one channel, got {info.n_channels} in {shown(path)}. "
             "Pass channel=0 (or another) to take one of them."
         )
     channel = None if info.n_channels == 1 else channel
     rir = read_audio(path, sample_rate, channel=channel, info=info)
     if len(rir) <= 0.05 * sample_rate:
-        raise ArgumentValueError(f"responses must be longer than 0.05 s, got {len(rir) / sample_rate:.3f} s in {path}.")
+        raise ArgumentValueError(
+            f"responses must be longer than 0.05 s, got {len(rir) / sample_rate:.3f} s in {shown(path)}."
+        )
     # Resampling rounds off what is cut off.
     own = rir if info.sample_rate == sample_rate else read_audio(path, info.sample_rate, channel=channel, info=info)
     warn_of_clipping([own], "files", lambda _: shown(path))
     if not rir.any():
-        raise ArgumentValueError(f"responses must not be silent, got nothing but zeros in {path}.")
+        raise ArgumentValueError(f"responses must not be silent, got nothing but zeros in {shown(path)}.")
     return rir
 
 
@@ -165,9 +167,10 @@ def _warn_of_missing(target: pd.DataFrame, files: NDArray[Any], reasons: pd.Seri
     lacking = target[list(LABELS)].isna()
     incomplete = np.flatnonzero(lacking.any(axis=1))
     if len(incomplete):
-        named = "; ".join(f"{files[i]} ({', '.join(lacking.columns[lacking.loc[i]])})" for i in incomplete[:5])
+        named = "; ".join(f"{shown(files[i])} ({', '.join(lacking.columns[lacking.loc[i]])})" for i in incomplete[:5])
         others = [
-            f" {reason[0].upper()}{reason[1:]}: {'; '.join(files[list(rows)][:5])}{' ...' if len(rows) > 5 else ''}."
+            f" {reason[0].upper()}{reason[1:]}: {'; '.join(map(shown, files[list(rows)][:5]))}"
+            f"{' ...' if len(rows) > 5 else ''}."
             for reason, rows in reasons.groupby(reasons).indices.items()
             if reason in (acoustics.NO_RESPONSE, acoustics.RINGING)
         ]
