@@ -1,8 +1,9 @@
 """What passes as data and is none: silence, constants, pauses, clipped peaks, channels that cancel each other.
 
 One definition each, in NumPy alone: values that differ by no more than rounding are constant; a waveform that is silent
-or constant has no sound; a segment far below the loudest of its recording is a pause, and does not count in a mean;
-a waveform is clipped if many of its samples share its highest or lowest value, more than lie just below; channels cancel if their mean has lost nearly all of their power. Whoever reads data refuses them or leaves them out.
+or constant has no sound; a segment far below the loudest of its recording is a pause, and does not count in a mean; a
+waveform is clipped if many of its samples share its highest or lowest value, more than lie just below; channels cancel
+if their mean has lost nearly all of their power. Whoever reads data refuses them, leaves them out or warns of them.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ CANCELLED = 1e-3
 """Power of a mean of channels, relative to that of uncorrelated channels, up to which they cancel: -30 dB."""
 
 CLIPPED, MANY = 1e-4, 1e-3
-"""Share of samples at the highest or lowest value from which a waveform counts as clipped, if some are in a row or not."""
+"""Share of samples at the highest or lowest value of a clipped waveform, with and without some of them in a row."""
 
 FLAT, A_FEW = 3, 16
 """Samples in a row at that value that are no coincidence, and so few that may share it by chance."""
