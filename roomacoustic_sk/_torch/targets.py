@@ -12,7 +12,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from torch import Tensor, nn
 
 from roomacoustic_sk._sound import is_constant
-from roomacoustic_sk._validation import ArgumentValueError, check_flag, name_rows, restated
+from roomacoustic_sk._validation import ArgumentValueError, check_flag, check_real, name_rows, restated
 
 
 class Regression:
@@ -33,6 +33,7 @@ class Regression:
 
     def __init__(self, y: NDArray[Any], non_negative: bool) -> None:
         self._single, self.non_negative = y.ndim == 1, check_flag(non_negative, name="non_negative")
+        check_real(y, name="y")
         targets = y.reshape(len(y), -1).astype(np.float64)
         broken = np.flatnonzero(~np.isfinite(targets).all(axis=1))
         if len(broken):
