@@ -6,7 +6,6 @@ import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -41,6 +40,7 @@ from roomacoustic_sk._validation import (
     MILLISECONDS,
     PER_CENT,
     ArgumentValueError,
+    as_path,
     check_choice,
     check_flag,
     check_number,
@@ -207,7 +207,7 @@ class TrainedEstimator(BaseEstimator):
         """Return the checkpoint of a fit, named after everything that the fit depends on."""
         if self.checkpoint_dir is None:
             return None
-        folder = Path(self.checkpoint_dir).expanduser()
+        folder = as_path(self.checkpoint_dir, name="checkpoint_dir")
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:

@@ -11,14 +11,17 @@ import numpy as np
 import pandas as pd
 from numpy.random import RandomState
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils import Bunch, check_random_state
+from sklearn.utils import Bunch
 
 from roomacoustic_sk._labels import check_groups, warn_of_lookalikes
 from roomacoustic_sk._recordings import Recordings, as_recordings
 from roomacoustic_sk._validation import (
     ArgumentTypeError,
     ArgumentValueError,
+    as_array,
+    as_list,
     check_number,
+    check_random_state,
     describe,
     door,
 )
@@ -142,7 +145,7 @@ def _positions(indices: Any, n_entries: int) -> NDArray[np.intp]:
             return entries[indices]
         except (TypeError, ValueError) as error:
             raise ArgumentTypeError(f"{expected}, got {indices}: {error}.") from error
-    chosen = np.asarray(indices)
+    chosen = as_array(indices, name="indices", expected=expected.removeprefix("indices must be "))
     if chosen.ndim != 1:
         raise ArgumentTypeError(f"{expected} in one dimension, got {describe(indices)}.")
     if chosen.dtype == bool:
@@ -212,10 +215,11 @@ def split_by_speaker(
     >>> len(train.segments), len(test.segments), set(train.speaker) & set(test.speaker)
     (6, 2, set())
     """
+    fractions = as_list(fractions, name="fractions", expected="a sequence of numbers")
     for fraction in fractions:
         check_number(fraction, name="fractions", low=0, high=1, low_open=True)
     if len(fractions) == 0 or sum(fractions) > 1 + 1e-9:
-        raise ArgumentValueError(f"fractions must have at least one value and sum to at most 1, got {list(fractions)}.")
+        raise ArgumentValueError(f"fractions must have at least one value and sum to at most 1, got {fractions}.")
     n_entries = _count_entries(speech, "speech")
     if "speaker" not in speech:
         raise ArgumentValueError(f"speech must have a field speaker, got a Bunch with {', '.join(speech)}.")
@@ -302,9 +306,7 @@ def concatenate(bunches: Iterable[Bunch | Mapping[str, Any]], *, shared: Sequenc
 
 def _check_bunches(bunches: Any) -> tuple[list[Mapping[str, Any]], set[str]]:
     """Return compatible bunches as a list, and the fields that have one item per entry in all of them."""
-    if not isinstance(bunches, Iterable) or isinstance(bunches, (str, Mapping)):
-        raise ArgumentTypeError(f"bunches must be a list of Bunches, got {describe(bunches)}.")
-    bunches = list(bunches)
+    bunches = as_list(bunches, name="bunches", expected="a list of Bunches")
     if not bunches:
         raise ArgumentValueError("bunches must contain at least one Bunch, got none.")
     n_entries = [_count_entries(bunch, f"bunches[{i}]") for i, bunch in enumerate(bunches)]

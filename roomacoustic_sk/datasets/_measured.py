@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,13 @@ from roomacoustic_sk._recordings import warn_of_clipping
 from roomacoustic_sk._validation import (
     ArgumentTypeError,
     ArgumentValueError,
+    as_list,
+    as_path,
     check_sample_rate,
+    check_verbose,
     describe,
     door,
+    restated,
     warn,
 )
 from roomacoustic_sk.datasets._audio import audio_info, find_audio_files, read_audio, shown
@@ -59,15 +63,14 @@ Rooms are told apart by {rooms}. Split by room, never by response.
 def _read_table(source: Any, root: Any) -> tuple[pd.DataFrame, Path, str]:
     """Return one row a file, the folder that the files are relative to, and a word on where they come from."""
     if isinstance(source, pd.DataFrame):
-        table, folder, origin = source, Path() if root is None else Path(root), "a table"
+        table, folder, origin = source, Path() if root is None else as_path(root, name="root"), "a table"
     elif not isinstance(source, (str, Path)):
         raise ArgumentTypeError(f"source must be a folder, a CSV file or a DataFrame, got {describe(source)}.")
-    elif Path(source).expanduser().is_file():
-        path = Path(source).expanduser()
-        table, folder, origin = read_csv(path), path.parent if root is None else Path(root), path.name
+    elif as_path(source, name="source").is_file():
+        path = as_path(source, name="source")
+        table, folder, origin = read_csv(path), path.parent if root is None else as_path(root, name="root"), path.name
     else:
-        return _list_folder(Path(source).expanduser())
-    folder = folder.expanduser()
+        return _list_folder(as_path(source, name="source"))
     columns = find_columns(table)
     file = columns.get("file")
     if file is None or len(table) == 0 or table[file].isna().any():
@@ -83,7 +86,7 @@ def _read_table(source: Any, root: Any) -> tuple[pd.DataFrame, Path, str]:
 
 def _list_folder(folder: Path) -> tuple[pd.DataFrame, Path, str]:
     """Return the responses in a folder as a table."""
-    found = find_audio_files(folder)
+    found = find_audio_files(folder, name="source")
     paths, left = responses_in(found.files)
     files = np.array([path.relative_to(folder).as_posix() for path in paths], dtype=object)
     others = ", ".join(text for text in (left, found.others) if text)
@@ -120,9 +123,7 @@ def _room_ids(table: pd.DataFrame, folder: Path, room_columns: Sequence[str] | N
 
 def _room_columns(table: pd.DataFrame, known: dict[str, Any], room_columns: Sequence[str] | None) -> list[Any]:
     """Return the columns that tell rooms apart, which must say something of every response."""
-    if isinstance(room_columns, str) or not isinstance(room_columns, (Iterable, type(None))):
-        raise ArgumentTypeError(f"room_columns must be a sequence of column names, got {describe(room_columns)}.")
-    asked = [known["room"]] if room_columns is None else list(room_columns)
+    asked = [known["room"]] if room_columns is None else room_columns
     columns = [name if name in table.columns else known.get(name, name) for name in asked]
     if not columns or not set(columns) <= set(table.columns):
         raise ArgumentValueError(
@@ -285,6 +286,11 @@ def load_measured_rirs(
     (array(['office'], dtype='<U6'), [0.5])
     """
     sample_rate = check_sample_rate(sample_rate)
+    check_verbose(verbose)
+    if room_columns is not None:
+        room_columns = as_list(room_columns, name="room_columns", expected="a sequence of column names")
+        with restated("room_columns must be a sequence of column names"):
+            set(room_columns)
     acoustics.check_decay_ranges(decay_ranges)
     table, folder, origin = _read_table(source, root)
     documented = _documented(table)

@@ -14,17 +14,19 @@ from tqdm.auto import tqdm
 
 from roomacoustic_sk._recordings import Recordings, cut_segment
 from roomacoustic_sk._validation import (
-    ArgumentTypeError,
     ArgumentValueError,
+    as_list,
+    as_path,
+    check_flag,
     check_number,
     check_sample_rate,
+    check_verbose,
     describe,
     door,
 )
 from roomacoustic_sk.datasets._audio import (
     LONGEST_SEGMENT,
     AudioInfo,
-    as_path,
     audio_info,
     find_audio_files,
     read_audio,
@@ -102,6 +104,8 @@ def load_recordings(
     ((4, 16000), (16000,), ['hall.wav', 'hall.wav', 'office.wav', 'office.wav'])
     """
     sample_rate = check_sample_rate(sample_rate)
+    check_flag(lazy, name="lazy")
+    check_verbose(verbose)
     if duration is not None:
         check_number(duration, name="duration", unit="s", low=0, low_open=True, limit=LONGEST_SEGMENT)
     if hop_duration is not None:
@@ -144,12 +148,11 @@ def _find(source: str | Path | Iterable[str | Path]) -> tuple[list[Path], list[s
     others = "none"
     if isinstance(source, (str, os.PathLike)):
         root = as_path(source, name="source")
-        paths, others = find_audio_files(root)
+        paths, others = find_audio_files(root, name="source")
         names = [path.relative_to(root).as_posix() for path in paths]
-    elif not isinstance(source, Iterable):
-        raise ArgumentTypeError(f"source must be a folder or a sequence of paths, got {describe(source)}.")
     else:
-        paths = [as_path(path, name="source") for path in source]
+        listed = as_list(source, name="source", expected="a folder or a sequence of paths")
+        paths = [as_path(path, name="source") for path in listed]
         names = [path.as_posix() for path in paths]
     if not paths:
         raise ArgumentValueError(f"source must be a folder or a list of files, got {describe(source)}.")

@@ -12,16 +12,20 @@ import numpy as np
 from numpy.random import RandomState
 from numpy.typing import NDArray
 from scipy.signal import resample_poly
-from sklearn.utils import Bunch, check_random_state
+from sklearn.utils import Bunch
 from tqdm.auto import tqdm
 
 from roomacoustic_sk._labels import warn_of_lookalikes
 from roomacoustic_sk._validation import (
     ArgumentTypeError,
     ArgumentValueError,
+    as_list,
+    as_path,
     check_choice,
     check_number,
+    check_random_state,
     check_sample_rate,
+    check_verbose,
     describe,
     door,
     restated,
@@ -29,7 +33,6 @@ from roomacoustic_sk._validation import (
 from roomacoustic_sk.datasets._audio import (
     LONGEST_SEGMENT,
     AudioInfo,
-    as_path,
     audio_info,
     find_audio_files,
     read_audio,
@@ -152,6 +155,7 @@ def load_speech(
     sample_rate = check_sample_rate(sample_rate)
     check_number(duration, name="duration", unit="s", low=FRAME, limit=LONGEST_SEGMENT)
     check_number(min_activity, name="min_activity", low=0, high=1)
+    check_verbose(verbose)
     check_choice(segments, ("random", "consecutive"), name="segments")
     if n_segments is not None:
         check_number(n_segments, name="n_segments", low=1, integer=True)
@@ -265,9 +269,8 @@ def _files_of_speakers(named: Named, root: Path, speakers: Iterable[Any] | None)
         files[speaker].append(path)
     if speakers is None:
         return files
-    if not isinstance(speakers, Iterable):
-        raise ArgumentTypeError(f"speakers must be None or a sequence of ids, got {describe(speakers)}.")
-    wanted = [speakers] if isinstance(speakers, str) else [str(speaker) for speaker in speakers]
+    listed = [speakers] if isinstance(speakers, str) else speakers
+    wanted = [str(speaker) for speaker in as_list(listed, name="speakers", expected="None or a sequence of ids")]
     unknown = sorted(set(wanted) - set(files))
     if unknown or not wanted:
         known = ", ".join(map(shown, list(files)[:5]))
