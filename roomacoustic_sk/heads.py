@@ -13,7 +13,7 @@ from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import nn
 
-from roomacoustic_sk._labels import HELD_OUT, GroupLabels, held_out_if_enough, share_of_labels
+from roomacoustic_sk._labels import HELD_OUT, GroupLabels, check_classes, held_out_if_enough, share_of_labels
 from roomacoustic_sk._sound import is_constant
 from roomacoustic_sk._torch.batches import BatchLoader, FeatureSource, ShuffledBatches
 from roomacoustic_sk._torch.estimator import Groups, Streams, Task, TrainedEstimator
@@ -25,6 +25,7 @@ from roomacoustic_sk._validation import (
     check_choice,
     check_layers,
     check_number,
+    check_real,
     check_unmasked,
     door,
     name_rows,
@@ -310,6 +311,7 @@ class RoomRegressor(RegressorMixin, _RoomHead):
             check_unmasked(X, name="X")
             check_unmasked(y, name="y")
             with restated(FEATURES):
+                check_real(np.asarray(y), name="y")
                 X, y = validate_data(
                     self, X, y, dtype=[np.float64, np.float32], multi_output=True, y_numeric=True, ensure_min_samples=2
                 )
@@ -464,6 +466,7 @@ class RoomClassifier(ClassifierMixin, _RoomHead):
             self._check_parameters()
             check_unmasked(X, name="X")
             check_unmasked(y, name="y")
+            y = check_classes(y)
             with restated(FEATURES):
                 X, y = validate_data(self, X, y, dtype=[np.float64, np.float32], ensure_min_samples=2)
             target = Classification(y)

@@ -16,7 +16,7 @@ from sklearn.utils import column_or_1d
 from sklearn.utils.validation import assert_all_finite, check_array, check_is_fitted
 from torch import Tensor, nn
 
-from roomacoustic_sk._labels import HELD_OUT, GroupLabels, held_out_if_enough, share_of_labels
+from roomacoustic_sk._labels import HELD_OUT, GroupLabels, check_classes, held_out_if_enough, share_of_labels
 from roomacoustic_sk._recordings import Recordings, choose_segment_length, warn_of_repeats
 from roomacoustic_sk._torch.batches import BatchLoader, SegmentSource, ShuffledBatches, spectrogram_cache
 from roomacoustic_sk._torch.estimator import Groups, RecordingEstimator, Streams, Task
@@ -28,6 +28,7 @@ from roomacoustic_sk._validation import (
     check_flag,
     check_layers,
     check_number,
+    check_real,
     check_unmasked,
     describe,
     door,
@@ -430,6 +431,7 @@ class SupervisedRoomRegressor(RegressorMixin, _SupervisedRoomEstimator):
 
     def _check_targets(self, y: Any) -> NDArray[np.float64]:
         with restated("y must be an array of finite numbers, (n_recordings,) or (n_recordings, n_targets)"):
+            check_real(np.asarray(y), name="y")
             return check_array(y, ensure_2d=False, dtype=np.float64, input_name="y", estimator=self)
 
     def _learn_target(self, y: NDArray[np.float64]) -> Regression:
@@ -641,7 +643,7 @@ class SupervisedRoomClassifier(ClassifierMixin, _SupervisedRoomEstimator):
 
     def _check_targets(self, y: Any) -> NDArray[Any]:
         with restated("y must be a 1-D array of classes, none of them missing"):
-            y = column_or_1d(y, warn=True)
+            y = column_or_1d(check_classes(y), warn=True)
             assert_all_finite(y, input_name="y")
         return y
 
