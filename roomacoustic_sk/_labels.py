@@ -18,6 +18,7 @@ from roomacoustic_sk._validation import (
     as_array,
     check_number,
     describe,
+    is_flat,
     name_rows,
     restated,
     warn,
@@ -58,6 +59,11 @@ def check_groups(groups: ArrayLike, n_recordings: int, *, name: str) -> NDArray[
     if labels.dtype != object:
         check_unmerged(listed, different, name=name)
     return labels
+
+
+def check_classes(y: Any) -> Any:
+    """Return classes; a list becomes an array, and is refused if its classes are of several kinds or missing."""
+    return check_groups(y, len(y), name="y") if isinstance(y, (list, tuple)) and len(y) and is_flat(y) else y
 
 
 def check_unmerged(listed: Any, different: NDArray[Any], *, name: str) -> None:

@@ -169,6 +169,8 @@ def as_array(values: Any, *, name: str, expected: str, dtype: Any = None) -> NDA
 
 def check_real(array: NDArray[Any], *, name: str) -> None:
     """Refuse dates, times and complex numbers, which numpy turns into real ones without a word."""
+    if not isinstance(array, np.ndarray):
+        raise ArgumentTypeError(f"{name} must be a dense array, got {describe(array)}. Pass {name}.toarray().")
     if array.dtype.kind in "mMc":
         kind = "complex numbers" if array.dtype.kind == "c" else "dates or times"
         raise ArgumentTypeError(f"{name} must be real numbers, got {kind}.")

@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy.sparse import csr_matrix
 
-from roomacoustic_sk import RoomRegressor, SupervisedRoomRegressor
+from roomacoustic_sk import RoomClassifier, RoomRegressor, SupervisedRoomClassifier, SupervisedRoomRegressor
 from roomacoustic_sk.datasets import fetch_librispeech, load_measured_rirs, load_recordings, load_speech
 from roomacoustic_sk.losses import SupConLoss, retrieval
 from roomacoustic_sk.metrics import bias, pearson_r, regression_metrics, relative_rmse, rmse
@@ -46,10 +47,28 @@ def test_frames_in_another_order_are_refused(metric):
 
 
 def test_dates_are_no_targets():
-    for estimator in (RoomRegressor(validation_fraction=0), SupervisedRoomRegressor(max_epochs=0, segment_duration=0.5)):
+    for estimator in (
+        RoomRegressor(validation_fraction=0),
+        SupervisedRoomRegressor(max_epochs=0, segment_duration=0.5),
+    ):
         X = np.random.default_rng(0).standard_normal((20, 8000))
         with pytest.raises(TypeError, match=r"Regressor: y must be real numbers, got dates or times"):
             estimator.fit(X, pd.date_range("2020", periods=20).to_numpy())
+
+
+@pytest.mark.parametrize("classes", [[1, "1", 2, "2"], ["hall", None, "x", "x"], [2**53, 2**53 + 1, 0.5, 0.5]])
+def test_lists_of_classes_of_several_kinds_are_refused(classes):
+    X = np.random.default_rng(0).standard_normal((4, 8000))
+    for estimator in (RoomClassifier(), SupervisedRoomClassifier(segment_duration=0.5)):
+        with pytest.raises(ValueError, match=r"Classifier: y must (hold labels|not have missing labels)"):
+            estimator.fit(X, classes)
+
+
+def test_sparse_targets_are_refused():
+    X = np.random.default_rng(0).standard_normal((20, 8000))
+    for estimator in (RoomRegressor(), SupervisedRoomRegressor(segment_duration=0.5)):
+        with pytest.raises(TypeError, match="Regressor: y must be"):
+            estimator.fit(X, csr_matrix(X[:, :1]))
 
 
 @pytest.mark.parametrize("scale", [1e-35, 1e-20, 1e20, 1e35])
