@@ -264,7 +264,8 @@ def load_measured_rirs(
         Names the files that lack a label. They stay in the result: choose with ``complete``.
     UserWarning
         Names columns that are not used though their names resemble known ones, labels of rooms that are spelt almost
-        alike, rooms that are documented with several sizes, and files that are passed over.
+        alike, rooms that are documented with several sizes or impossible ones, flat folders and folders that hardly
+        name rooms, clipped responses, and files that are passed over.
 
     Notes
     -----

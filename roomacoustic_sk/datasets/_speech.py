@@ -133,6 +133,12 @@ def load_speech(
         If the folder contains no audio files; if a file that is needed is empty, truncated, not audio or not finite; if
         a speaker is unknown; if a speed is not in [0.5, 2]; or if there are fewer segments than requested.
 
+    Warns
+    -----
+    UserWarning
+        Names speakers that are spelt almost alike, folders that hardly are speakers or hold several, and files that are
+        passed over.
+
     References
     ----------
     T. Ko, V. Peddinti, D. Povey, S. Khudanpur, "Audio augmentation for speech recognition", Interspeech 2015: speed
