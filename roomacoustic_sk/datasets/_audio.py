@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 import re
@@ -166,7 +167,7 @@ def find_audio_files(folder: str | Path, *, name: str = "folder") -> AudioFolder
     others: Counter[str] = Counter()
     for entry in _entries(root, name):
         suffix = os.path.splitext(entry.name)[1].lower()
-        if suffix in suffixes and entry.is_file():
+        if suffix in suffixes and _found(entry.is_file):
             files.append(entry.path)
         elif suffix in suffixes or suffix in OTHER_AUDIO or suffix in FORMATS:
             unread.append(entry.path)
@@ -199,6 +200,16 @@ def _readable_suffixes() -> set[str]:
     return {suffix for suffix, name in FORMATS.items() if name in formats and (opus or suffix != ".opus")}
 
 
+def _found(test: Callable[[], bool]) -> bool:
+    """Return what a test of an entry says; False for a link that leads to itself."""
+    try:
+        return test()
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            return False
+        raise
+
+
 def _entries(root: Path, name: str) -> Iterator[os.DirEntry[str]]:
     """Yield the files below a folder, without hidden ones: folders first, then those behind links, each once."""
     seen: set[tuple[int, int]] = set()
@@ -215,7 +226,7 @@ def _entries(root: Path, name: str) -> Iterator[os.DirEntry[str]]:
                 for entry in entries:
                     if entry.name.startswith("."):
                         continue
-                    if not entry.is_dir():
+                    if not _found(entry.is_dir):
                         yield entry
                     elif entry.is_symlink():
                         links.append(entry.path)
@@ -450,6 +461,8 @@ def _read_frames(path: Path, first: int, n_frames: int, channel: int | None, inf
 
     try:
         samples = np.concatenate([*_read_parts(path, first, n_frames, channel, info)] or [np.empty(0, np.float32)])
+    except Unclear as error:
+        raise _unreadable(path, *str(error).rsplit(". ", 1)) from error
     except (soundfile.LibsndfileError, OSError) as error:
         if not path.is_file():
             raise MissingFileError(
@@ -482,7 +495,7 @@ def _read_parts(
         start, stop = max(first, begin) - begin, min(first + n_frames, end) - begin
         if start >= stop:
             continue
-        read = partial(_read_stretch, first=start, stop=stop, channel=channel)
+        read = partial(_read_stretch, first=start, stop=stop, channel=channel, info=info)
         if part is not None:
             yield _in_part(path, part, read)
             continue
@@ -490,8 +503,10 @@ def _read_parts(
             yield read(file)
 
 
-def _read_stretch(file: Any, first: int, stop: int, channel: int | None) -> NDArray[np.float32]:
+def _read_stretch(file: Any, first: int, stop: int, channel: int | None, info: AudioInfo) -> NDArray[np.float32]:
     """Read frames of an open file, in all channels or in one."""
+    if (file.samplerate, file.channels) != (info.sample_rate, info.n_channels):
+        raise Unclear("which has changed since it was listed. List it again")
     _skip(file, first)
     blocks = _blocks(file, stop - first)
     return np.concatenate([b if channel is None and b.shape[1] > 1 else b[:, channel or 0] for b in blocks])
