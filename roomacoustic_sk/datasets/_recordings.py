@@ -108,6 +108,10 @@ def load_recordings(
     check_verbose(verbose)
     if duration is not None:
         check_number(duration, name="duration", unit="s", low=0, low_open=True, limit=LONGEST_SEGMENT)
+        if round(duration * sample_rate) < 1:
+            raise ArgumentValueError(
+                f"duration (in s) must be at least one sample, {1 / sample_rate:g} s, got {duration:g}."
+            )
     if hop_duration is not None:
         check_number(hop_duration, name="hop_duration", unit="s", low=0, low_open=True, limit=LONGEST_SEGMENT)
     paths, names, others = _find(source)
