@@ -171,9 +171,10 @@ def check_real(array: NDArray[Any], *, name: str) -> None:
     """Refuse dates, times and complex numbers, which numpy turns into real ones without a word."""
     if not isinstance(array, np.ndarray):
         raise ArgumentTypeError(f"{name} must be a dense array, got {describe(array)}. Pass {name}.toarray().")
-    if array.dtype.kind in "mMc":
-        kind = "complex numbers" if array.dtype.kind == "c" else "dates or times"
-        raise ArgumentTypeError(f"{name} must be real numbers, got {kind}.")
+    if array.dtype.kind in "mM":
+        raise ArgumentTypeError(f"{name} must be real numbers, got dates or times.")
+    if array.dtype.kind == "c":
+        raise ArgumentValueError(f"{name} must be real numbers, got complex ones. Complex data not supported.")
 
 
 def as_list(values: Any, *, name: str, expected: str) -> list[Any]:

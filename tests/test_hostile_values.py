@@ -22,9 +22,9 @@ METRICS = pytest.mark.parametrize("metric", [bias, pearson_r, regression_metrics
 @METRICS
 @pytest.mark.parametrize("values", [pd.date_range("2020", periods=20), Y.astype("m8[s]"), Y + 1j])
 def test_dates_times_and_complex_numbers_are_no_estimates(metric, values):
-    with pytest.raises(TypeError, match=f"{metric.__name__}: y_true must be real numbers, got (dates|complex)"):
+    with pytest.raises((TypeError, ValueError), match=f"{metric.__name__}: y_true must be real .*(dates|complex)"):
         metric(values, Y)
-    with pytest.raises(TypeError, match=f"{metric.__name__}: y_pred must be real numbers"):
+    with pytest.raises((TypeError, ValueError), match=f"{metric.__name__}: y_pred must be real numbers"):
         metric(Y, values)
 
 

@@ -24,6 +24,7 @@ from roomacoustic_sk._validation import (
     check_random_state,
     describe,
     door,
+    restated,
 )
 
 COUNTED = ("rir", "source", "speaker", "file")  # the first of these fields in a Bunch gives the number of entries
@@ -367,8 +368,10 @@ def _check_shared(bunches: list[Mapping[str, Any]], shared: tuple[str, ...]) -> 
 
 
 def _as_labels(values: Any) -> NDArray[Any]:
-    """Return labels as an array, of integers if all labels are integers."""
+    """Return labels as an array, of integers if all labels are whole numbers, as pandas makes floats of them."""
     labels = np.asarray(values)
+    if labels.dtype.kind == "b" or (labels.dtype.kind == "f" and (labels == np.trunc(labels)).all()):
+        return labels.astype(np.intp)
     if labels.dtype == object and len(labels) and all(isinstance(label, Integral) for label in labels):
         return labels.astype(np.intp)
     return labels
@@ -390,8 +393,12 @@ def _join_labels(values: list[Any], name: str, *, shift: bool) -> NDArray[Any]:
         )
     if shift and all(whole):
         for i in range(1, len(filled)):
-            filled[i] = filled[i].astype(np.intp) - int(filled[i].min()) + int(filled[i - 1].max()) + 1
-    return np.concatenate(filled or labels[:1])
+            with restated(f"bunches must have labels far below 2**63 in {name}"):
+                filled[i] = filled[i].astype(np.intp) - int(filled[i].min()) + int(filled[i - 1].max()) + 1
+    together = np.concatenate(filled or labels[:1])
+    if name in ("room", "speaker"):
+        warn_of_lookalikes(together, f"{name}s")
+    return together
 
 
 def _join(values: list[Any], name: str) -> Any:
