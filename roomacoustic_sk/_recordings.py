@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
 
-from roomacoustic_sk._sound import SILENCE, cancels, has_sound, is_clipped
+from roomacoustic_sk._sound import SILENCE, has_sound, is_clipped, zero_of
 from roomacoustic_sk._validation import (
     ArgumentTypeError,
     ArgumentValueError,
@@ -50,11 +50,6 @@ DIGEST_SAMPLES = 1 << 16
 # --- What a waveform is -------------------------------------------------------------------------------------------
 
 
-def zero_of(dtype: np.dtype[Any]) -> int:
-    """Return the sample value of silence: the middle of the range in unsigned PCM, otherwise 0."""
-    return (np.iinfo(dtype).max + 1) // 2 if np.issubdtype(dtype, np.unsignedinteger) else 0
-
-
 def cut_segment(waveform: NDArray[Any], start: int, n_times: int) -> NDArray[np.float32]:
     """Return a segment of a waveform as float32; a segment that is too short is repeated from its beginning.
 
@@ -73,23 +68,6 @@ def _range(waveform: NDArray[Any]) -> tuple[float, float]:
     """Return the lowest and the highest sample, relative to silence, as floats: the lowest integer has no opposite."""
     zero = zero_of(waveform.dtype)
     return float(waveform.min()) - zero, float(waveform.max()) - zero
-
-
-def mix_down(frames: NDArray[np.float32], *, name: str, where: str) -> NDArray[np.float32]:
-    """Return the mean of channels (n_times, n_channels), refused if it cancels them.
-
-    Raises
-    ------
-    ValueError
-        If channels of opposite phase leave nothing but a residue, which would pass as a recording.
-    """
-    mixed = frames.mean(axis=1)
-    if cancels(frames, mixed):
-        raise ArgumentValueError(
-            f"{name} must be a recording whose channels can be averaged, got channels of opposite phase, which cancel, "
-            f"in {where}. Invert one of them, or keep a single channel."
-        )
-    return mixed
 
 
 def check_waveforms(
@@ -265,18 +243,12 @@ def check_offsets(lowest: NDArray[Any], highest: NDArray[Any], name: str, where:
 
 def warn_of_clipping(waveforms: Iterable[NDArray[Any]], name: str, where: Any) -> None:
     """Warn of recordings whose peaks are cut off."""
-    clipped = np.flatnonzero([is_clipped(_centred(waveform)) for waveform in waveforms])
+    clipped = np.flatnonzero([is_clipped(waveform) for waveform in waveforms])
     if len(clipped):
         warn(
             f"{name} should not be clipped, got peaks that are cut off in {where(clipped)}. Levels, decays and spectra "
             "are wrong there: record at a lower level, or leave them out."
         )
-
-
-def _centred(waveform: NDArray[Any]) -> NDArray[Any]:
-    """Return samples whose zero is 0, as it is not in unsigned PCM."""
-    zero = zero_of(waveform.dtype)
-    return waveform.astype(np.float64) - zero if zero else waveform
 
 
 def _hash(value: Any) -> str:

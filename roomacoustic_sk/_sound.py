@@ -35,6 +35,11 @@ NEAR, FINE = 0.05, 5
 """Share of the peak that is "just below" it, and the number of quantisation steps that it must have."""
 
 
+def zero_of(dtype: np.dtype[Any]) -> int:
+    """Return the sample value of silence: the middle of the range in unsigned PCM, otherwise 0."""
+    return (np.iinfo(dtype).max + 1) // 2 if np.issubdtype(dtype, np.unsignedinteger) else 0
+
+
 def is_constant(values: NDArray[Any]) -> NDArray[np.bool_]:
     """Return for each column whether its values are equal up to rounding, which leaves a spurious deviation.
 
@@ -80,6 +85,8 @@ def is_clipped(waveform: NDArray[Any]) -> bool:
     Sound approaches its extreme values and hardly ever keeps them. Waveforms of few levels, as quiet ones in 8 or 16
     bits, keep every level, and cannot be told.
     """
+    zero = zero_of(waveform.dtype)
+    waveform = waveform.astype(np.float64) - zero if zero else waveform
     low, high = float(waveform.min()), float(waveform.max())
     span, peak = high - low, max(high, -low)
     for extreme, is_at in ((high, np.greater_equal), (low, np.less_equal)):

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import resample_poly
 
-from roomacoustic_sk._recordings import mix_down
+from roomacoustic_sk._sound import cancels
 from roomacoustic_sk._validation import (
     ArgumentValueError,
     MissingFileError,
@@ -475,12 +475,29 @@ def _read_frames(path: Path, first: int, n_frames: int, channel: int | None, inf
         why = f"which is damaged: {len(samples)} of {n_frames} samples from {first} on could be decoded"
         raise _unreadable(path, why)
     if samples.ndim == 2:
-        samples = mix_down(samples, name="path", where=shown(path))
+        samples = _mix_down(samples, name="path", where=shown(path))
     finite = np.isfinite(samples)
     if not finite.all():
         at = (first + finite.argmin()) / info.sample_rate
         raise _unreadable(path, f"which has NaN or infinite samples, first at {at:.2f} s")
     return samples
+
+
+def _mix_down(frames: NDArray[np.float32], *, name: str, where: str) -> NDArray[np.float32]:
+    """Return the mean of channels (n_times, n_channels), refused if it cancels them.
+
+    Raises
+    ------
+    ValueError
+        If channels of opposite phase leave nothing but a residue, which would pass as a recording.
+    """
+    mixed = frames.mean(axis=1)
+    if cancels(frames, mixed):
+        raise ArgumentValueError(
+            f"{name} must be a recording whose channels can be averaged, got channels of opposite phase, which cancel, "
+            f"in {where}. Invert one of them, or keep a single channel."
+        )
+    return mixed
 
 
 def _read_parts(

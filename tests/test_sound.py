@@ -26,7 +26,7 @@ def speech(seconds: float = 4.0, seed: int = 0) -> NDArray[np.float64]:
     return sound / np.abs(sound).max()
 
 
-def response(seed: int = 0) -> NDArray[np.float64]:
+def loud_response(seed: int = 0) -> NDArray[np.float64]:
     """Return direct sound of some samples and a decay over noise; its peak is 1."""
     rng, t = np.random.default_rng(seed), np.arange(RATE) / RATE
     tail = rng.standard_normal(RATE) * 10 ** (-3 * t / 0.5)
@@ -40,7 +40,7 @@ def in_bits(sound: NDArray[np.float64], n_bits: int) -> NDArray[np.float64]:
     return np.clip(np.round(sound * scale), -scale, scale - 1) / scale
 
 
-@pytest.mark.parametrize("sound", [speech(), response()], ids=["speech", "response"])
+@pytest.mark.parametrize("sound", [speech(), loud_response()], ids=["speech", "response"])
 @pytest.mark.parametrize("gain", [2, 10])
 def test_cut_peaks_are_found_at_any_level_and_in_any_format(sound: NDArray[np.float64], gain: float) -> None:
     clipped = np.clip(gain * sound, -1, 1)
@@ -56,7 +56,7 @@ def test_normalised_quiet_and_looped_sound_is_not_clipped(bits: int, level: floa
     t = np.arange(2 * RATE) / RATE
     for seed in range(10):
         assert not is_clipped(in_bits(level * speech(2.0, seed), bits))
-        assert not is_clipped(in_bits(level * response(seed), bits))
+        assert not is_clipped(in_bits(level * loud_response(seed), bits))
     assert not is_clipped(in_bits(level * np.tile(speech(0.5), 20), bits))
     for frequency in (5, 50, 440, 1000):
         assert not is_clipped(in_bits(level * np.sin(2 * np.pi * frequency * t), bits))
@@ -75,20 +75,20 @@ def test_rounding_is_not_clipped() -> None:
 
 def test_decays_steps_and_padding_are_not_clipped() -> None:
     decay = np.exp(-np.arange(RATE) / 1000)
-    for sound in (decay, np.pad(decay, 500), np.pad(np.abs(response()), 500), np.sign(speech()), np.ones(9)):
+    for sound in (decay, np.pad(decay, 500), np.pad(np.abs(loud_response()), 500), np.sign(speech()), np.ones(9)):
         assert not is_clipped(sound)
 
 
 def test_a_clipped_response_is_named_by_every_parameter() -> None:
-    responses = [response(), np.clip(5 * response(), -1, 1)]
+    responses = [loud_response(), np.clip(5 * loud_response(), -1, 1)]
     with pytest.warns(UserWarning, match=f"room_parameters: rirs {CLIPPED} row 1"):
         acoustics.room_parameters(responses, RATE)
 
 
 @pytest.mark.parametrize("rate", [RATE, 48_000])
 def test_a_clipped_response_on_disk_is_named_before_it_is_resampled(tmp_path: Path, rate: int) -> None:
-    soundfile.write(tmp_path / "ir_1.wav", response(), rate)
-    soundfile.write(tmp_path / "ir_2.wav", np.clip(5 * response(), -1, 1), rate)
+    soundfile.write(tmp_path / "ir_1.wav", loud_response(), rate)
+    soundfile.write(tmp_path / "ir_2.wav", np.clip(5 * loud_response(), -1, 1), rate)
     with pytest.warns(UserWarning, match=CLIPPED) as said:
         load_measured_rirs(tmp_path)
     named = [str(warning.message) for warning in said if "files" in str(warning.message)]
