@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from numbers import Number
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -14,6 +18,7 @@ from roomacoustic_sk._validation import (
     as_array,
     check_number,
     describe,
+    is_flat,
     name_rows,
     restated,
     warn,
@@ -49,10 +54,55 @@ def check_groups(groups: ArrayLike, n_recordings: int, *, name: str) -> NDArray[
     if len({isinstance(label, (str, bytes)) for label in listed}) > 1:
         kinds = " and ".join(sorted({type(label).__name__ for label in listed}))
         raise ArgumentValueError(f"{name} must hold labels of one kind, got {kinds}. Convert them all to str.")
-    if labels.dtype == object:
-        with restated(f"{name} must hold labels that can be sorted, such as numbers or strings of one kind"):
-            np.unique(labels)
+    with restated(f"{name} must hold labels that can be sorted, such as numbers or strings of one kind"):
+        different = np.unique(labels)
+    if labels.dtype != object:
+        check_unmerged(listed, different, name=name)
     return labels
+
+
+def check_classes(y: Any) -> Any:
+    """Return classes; a list becomes an array, and is refused if its classes are of several kinds or missing."""
+    return check_groups(y, len(y), name="y") if isinstance(y, (list, tuple)) and len(y) and is_flat(y) else y
+
+
+def check_unmerged(listed: Any, different: NDArray[Any], *, name: str) -> None:
+    r"""Refuse labels that numpy has made equal: large integers beside floats, b"a" and "a", "a" and "a\\0"."""
+    listed = [label for label in listed if isinstance(label, (str, bytes, Number))]
+    if len(set(listed)) > len(different):
+        raise ArgumentValueError(
+            f"{name} must hold labels that stay different in one array, got {len(set(listed))} labels of which only "
+            f"{len(different)} do. Use integers below 2**53, or strings of one kind."
+        )
+
+
+def warn_of_lookalikes(labels: Iterable[Any], what: str) -> None:
+    """Name labels of `what`, "rooms" or "speakers", that differ only in how they are spelt.
+
+    That is, in case, spaces, punctuation, the form of an accent, invisible characters, or the way a number is written.
+    """
+    alike: dict[str, set[str]] = defaultdict(set)
+    for label in {label for label in np.asarray(labels).tolist() if isinstance(label, str)}:
+        alike[_spelling(label)].add(label)
+    doubles = sorted(sorted(names) for names in alike.values() if len(names) > 1)
+    if doubles:
+        listed = "; ".join(" and ".join(map(_quoted, names[:2])) for names in doubles[:3])
+        warn(f"{what} with labels that are almost alike count as different: {listed}. Unify them if they are one.")
+
+
+def _quoted(label: str) -> str:
+    """Return a label in quotes, with escapes where two labels would look the same."""
+    return repr(label) if label.isascii() else f"{label!r} ({label!a})"
+
+
+def _spelling(label: str) -> str:
+    """Return what is left of a label without the details of its spelling."""
+    text = "".join(c for c in unicodedata.normalize("NFKC", label).casefold() if unicodedata.category(c) != "Cf")
+    text = text.strip()
+    if re.fullmatch(r"\d+(\.\d+)?", text):
+        return repr(float(text))
+    text = re.sub(r"(?<=\d)[\s_\-.,]+(?=\d)", "|", text)  # 1-11 is not 11-1
+    return re.sub(r"(?<!\d)0+(?=\d)", "", re.sub(r"[\s_\-.,]+", "", text))
 
 
 def check_labels(groups: Any, *, name: str) -> NDArray[Any]:
@@ -97,6 +147,8 @@ class GroupLabels(NamedTuple):
             name: None if groups is None else check_groups(groups, n_recordings, name=name)
             for name, groups in given.items()
         }
+        if labels["room_groups"] is not None:
+            warn_of_lookalikes(labels["room_groups"], "rooms")
         rir, source, room = (None if found is None else _codes(found) for found in labels.values())
         if one_room_each and rir is not None and room is not None:
             _check_one_room_each(rir, room, labels)

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
 
-from roomacoustic_sk._sound import SILENCE, has_sound
+from roomacoustic_sk._sound import SILENCE, has_sound, is_clipped, zero_of
 from roomacoustic_sk._validation import (
     ArgumentTypeError,
     ArgumentValueError,
@@ -48,11 +48,6 @@ DIGEST_SAMPLES = 1 << 16
 
 
 # --- What a waveform is -------------------------------------------------------------------------------------------
-
-
-def zero_of(dtype: np.dtype[Any]) -> int:
-    """Return the sample value of silence: the middle of the range in unsigned PCM, otherwise 0."""
-    return (np.iinfo(dtype).max + 1) // 2 if np.issubdtype(dtype, np.unsignedinteger) else 0
 
 
 def cut_segment(waveform: NDArray[Any], start: int, n_times: int) -> NDArray[np.float32]:
@@ -115,6 +110,7 @@ def check_waveforms(
         raise ArgumentValueError(f"{name} must have samples in every waveform, got {name_rows(empty)} without any.")
     lowest, highest = np.array([_range(waveform) for waveform in waveforms]).T
     _check_ranges(lowest, highest, name, name_rows, allow_silent)
+    warn_of_clipping(waveforms, name, name_rows)
     if not allow_constant:
         check_offsets(lowest, highest, name, name_rows, np.array([len(waveform) > A_FEW for waveform in waveforms]))
     return waveforms
@@ -245,6 +241,16 @@ def check_offsets(lowest: NDArray[Any], highest: NDArray[Any], name: str, where:
         )
 
 
+def warn_of_clipping(waveforms: Iterable[NDArray[Any]], name: str, where: Any) -> None:
+    """Warn of recordings whose peaks are cut off."""
+    clipped = np.flatnonzero([is_clipped(waveform) for waveform in waveforms])
+    if len(clipped):
+        warn(
+            f"{name} should not be clipped, got peaks that are cut off in {where(clipped)}. Levels, decays and spectra "
+            "are wrong there: record at a lower level, or leave them out."
+        )
+
+
 def _hash(value: Any) -> str:
     """Return a hash of arrays and numbers."""
     import joblib  # late: acoustics needs none of it
@@ -319,6 +325,7 @@ class Recordings(ABC):
 
         _check_ranges(lowest, highest, "X", where, allow_silent)
         check_offsets(lowest, highest, "X", where, self.lengths[indices] > A_FEW)
+        warn_of_clipping(segments, "X", where)
         return segments
 
     def _is_heard(self, index: int) -> bool:

@@ -1,8 +1,9 @@
-"""What passes as data and is none: silence, constants, pauses, channels that cancel each other.
+"""What passes as data and is none: silence, constants, pauses, clipped peaks, channels that cancel each other.
 
 One definition each, in NumPy alone: values that differ by no more than rounding are constant; a waveform that is silent
-or constant has no sound; a segment far below the loudest of its recording is a pause, and does not count in a mean;
-channels cancel if their mean has lost nearly all of their power. Whoever reads data refuses them or leaves them out.
+or constant has no sound; a segment far below the loudest of its recording is a pause, and does not count in a mean; a
+waveform is clipped if many of its samples share its highest or lowest value, more than lie just below; channels cancel
+if their mean has lost nearly all of their power. Whoever reads data refuses them, leaves them out or warns of them.
 """
 
 from __future__ import annotations
@@ -23,6 +24,20 @@ PAUSE = 1e-3
 
 CANCELLED = 1e-3
 """Power of a mean of channels, relative to that of uncorrelated channels, up to which they cancel: -30 dB."""
+
+CLIPPED, MANY = 1e-4, 1e-3
+"""Share of samples at the highest or lowest value of a clipped waveform, with and without some of them in a row."""
+
+FLAT, A_FEW = 3, 16
+"""Samples in a row at that value that are no coincidence, and so few that may share it by chance."""
+
+NEAR, FINE = 0.05, 5
+"""Share of the peak that is "just below" it, and the number of quantisation steps that it must have."""
+
+
+def zero_of(dtype: np.dtype[Any]) -> int:
+    """Return the sample value of silence: the middle of the range in unsigned PCM, otherwise 0."""
+    return (np.iinfo(dtype).max + 1) // 2 if np.issubdtype(dtype, np.unsignedinteger) else 0
 
 
 def is_constant(values: NDArray[Any]) -> NDArray[np.bool_]:
@@ -74,3 +89,38 @@ def is_cancelled(uncorrelated: float, mean: float) -> bool:
 def cancels(channels: NDArray[np.float32], mean: NDArray[np.float32]) -> bool:
     """Return whether channels (n_times, n_channels) cancel in their mean (n_times,), as those of opposite phase do."""
     return channels.shape[1] > 1 and is_cancelled(*mix_powers(channels, mean))
+
+
+def is_clipped(waveform: NDArray[Any]) -> bool:
+    """Return whether the peaks of a waveform (n_times,) are cut off, at full scale or at any other level.
+
+    Sound approaches its extreme values and hardly ever keeps them. Waveforms of few levels, as quiet ones in 8 or 16
+    bits, keep every level, and cannot be told.
+    """
+    zero = zero_of(waveform.dtype)
+    waveform = waveform.astype(np.float64) - zero if zero else waveform
+    low, high = float(waveform.min()), float(waveform.max())
+    span, peak = high - low, max(high, -low)
+    for extreme, is_at in ((high, np.greater_equal), (low, np.less_equal)):
+        inward = -span if extreme == high else span
+        cut = is_at(waveform, extreme + 1e-6 * inward)
+        n_cut = np.count_nonzero(cut)
+        if n_cut < max(FLAT, CLIPPED * len(waveform)) or abs(extreme) <= NEAR * peak:  # silence is no cut
+            continue
+        n_near = np.count_nonzero(is_at(waveform, extreme + NEAR / 2 * inward)) - n_cut
+        flat = _has_run(cut) or (n_near and n_cut > max(A_FEW, MANY * len(waveform)))  # none near: a periodic sound
+        if flat and n_near < n_cut and _is_fine(waveform, span):
+            return True
+    return False
+
+
+def _has_run(cut: NDArray[np.bool_]) -> bool:
+    at = np.flatnonzero(cut)
+    return bool(np.any(at[FLAT - 1 :] - at[: 1 - FLAT] == FLAT - 1))
+
+
+def _is_fine(waveform: NDArray[Any], span: float) -> bool:
+    """Return whether the steps between levels are small beside the peak, by some thousands of loud samples."""
+    loud = waveform[np.abs(waveform) > 0.01 * span][:4096]  # small numbers are stored in smaller steps
+    levels = np.unique(loud).astype(np.float64)
+    return len(levels) > 1 and float(np.diff(levels).min()) * FINE <= NEAR / 2 * span

@@ -10,11 +10,13 @@ from __future__ import annotations
 import functools
 import math
 import numbers
+import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from pathlib import Path
 from types import FrameType
 from typing import Any, ParamSpec, TypeVar
 
@@ -159,7 +161,37 @@ def as_array(values: Any, *, name: str, expected: str, dtype: Any = None) -> NDA
     """Return anything array-like as an array without masked values; `expected` ends the sentence "X must be ..."."""
     check_unmasked(values, name=name)
     with restated(f"{name} must be {expected}"):
-        return np.asarray(values, dtype=dtype)
+        array = np.asarray(values)
+        if dtype is not None:
+            check_real(array, name=name)
+        return array if dtype is None else array.astype(dtype, copy=False)
+
+
+def check_real(array: NDArray[Any], *, name: str) -> None:
+    """Refuse dates, times and complex numbers, which numpy turns into real ones without a word."""
+    if not isinstance(array, np.ndarray):
+        raise ArgumentTypeError(f"{name} must be a dense array, got {describe(array)}. Pass {name}.toarray().")
+    if array.dtype.kind in "mM":
+        raise ArgumentTypeError(f"{name} must be real numbers, got dates or times.")
+    if array.dtype.kind == "c":
+        raise ArgumentValueError(f"{name} must be real numbers, got complex ones. Complex data not supported.")
+
+
+def as_list(values: Any, *, name: str, expected: str) -> list[Any]:
+    """Return the items of anything iterable that is no text and no mapping; `expected` ends "X must be ..."."""
+    check_unmasked(values, name=name)
+    if isinstance(values, (str, bytes, Mapping)) or not isinstance(values, Iterable):
+        raise ArgumentTypeError(f"{name} must be {expected}, got {describe(values)}.")
+    with restated(f"{name} must be {expected}"):
+        return list(values)
+
+
+def as_path(path: Any, *, name: str) -> Path:
+    """Return a path as users give it, with the home folder for a tilde, or raise."""
+    if not isinstance(path, (str, os.PathLike)):
+        raise ArgumentTypeError(f"{name} must be a path, got {describe(path)}.")
+    with restated(f"{name} must be a path, got {path!r}"):
+        return Path(path).expanduser()
 
 
 def check_random_state(random_state: Any) -> np.random.RandomState:

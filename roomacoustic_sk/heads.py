@@ -13,7 +13,7 @@ from sklearn.base import ClassifierMixin
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
 from torch import nn
 
-from roomacoustic_sk._labels import HELD_OUT, GroupLabels, held_out_if_enough, share_of_labels
+from roomacoustic_sk._labels import HELD_OUT, GroupLabels, check_classes, held_out_if_enough, share_of_labels
 from roomacoustic_sk._regression import Heard, RoomRegressorMixin
 from roomacoustic_sk._sound import is_constant
 from roomacoustic_sk._state import State
@@ -515,6 +515,7 @@ class RoomClassifier(ClassifierMixin, _RoomHead):
             self._check_parameters()
             check_unmasked(X, name="X")
             check_unmasked(y, name="y")
+            y = check_classes(y)
             with restated(FEATURES):
                 X, y = validate_data(self, X, y, dtype=[np.float64, np.float32], ensure_min_samples=2)
             target = Classification(y)

@@ -91,7 +91,7 @@ class SupConLoss(nn.Module):
         if embeddings.dtype in (torch.float16, torch.bfloat16):
             embeddings = embeddings.float()
         with full_precision(embeddings):
-            z = nn.functional.normalize(embeddings, dim=-1)
+            z = _unit(embeddings)
             z = z if z.ndim == 2 else z.transpose(0, 1)  # a batch of matrices, one for each projection
             itself = torch.eye(len(labels), dtype=torch.bool, device=z.device)
             positive = (labels[:, None] == labels[None, :]) & ~itself
@@ -134,12 +134,14 @@ def retrieval(embeddings: Tensor, labels: Tensor) -> Tensor:
     0.75
     """
     _check_embeddings(embeddings, labels, "retrieval")
+    if len(labels) < 2:
+        raise ValueError(f"retrieval: embeddings must be at least two, got {len(labels)}.")
     with full_precision(embeddings):
-        z = nn.functional.normalize(embeddings.float(), dim=-1)
+        z = _unit(embeddings.float())
         z = z if z.ndim == 2 else z.transpose(0, 1)
         itself = torch.eye(len(labels), dtype=torch.bool, device=z.device)
         nearest = (z @ z.mT).masked_fill(itself, -torch.inf).argmax(dim=-1)
-        return (labels[nearest] == labels).float().mean()
+        return (labels[nearest] == labels).float().mean() + 0 * z.detach().sum()  # NaN if an embedding is
 
 
 def check_tau(tau: Any) -> float:
@@ -159,6 +161,15 @@ def _check_embeddings(embeddings: Any, labels: Any, caller_name: str) -> None:
             "(n_embeddings, n_projections, n_dimensions), and (n_embeddings,), embeddings of floating-point numbers, "
             f"got {tuple(embeddings.shape)} of {embeddings.dtype} and {tuple(labels.shape)}."
         )
+    if labels.is_floating_point() and bool(labels.isnan().any()):
+        raise ValueError(f"{caller_name}: labels must not be missing, got NaN.")
+
+
+def _unit(embeddings: Tensor) -> Tensor:
+    """Normalise embeddings of any norm; dividing by a power of two first changes no digit, and no square is lost."""
+    peak = embeddings.detach().abs().amax(dim=-1, keepdim=True)
+    scale = torch.exp2(peak.log2().floor().clamp(-126, 126))
+    return nn.functional.normalize(embeddings / torch.where(peak > 0, scale, 1.0), dim=-1)
 
 
 def plateau_level(n_classes: int, n_views: int, tau: float) -> float:

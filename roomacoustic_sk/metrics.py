@@ -23,6 +23,9 @@ __all__ = [
     "rmse_scorer",
 ]
 
+SMALLEST, LARGEST = 1e-150, 1e150
+"""Range of the largest magnitude: beyond it, squares are zero or infinite."""
+
 
 def _check_pair(y_true: ArrayLike, y_pred: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return two finite float arrays of the same shape, 1-D or 2-D."""
@@ -30,6 +33,7 @@ def _check_pair(y_true: ArrayLike, y_pred: ArrayLike) -> tuple[NDArray[Any], NDA
         as_array(values, name=name, expected="an array of numbers", dtype=float)
         for name, values in (("y_true", y_true), ("y_pred", y_pred))
     )
+    _check_aligned(y_true, y_pred)
     if true.shape != predicted.shape or true.ndim not in (1, 2) or len(true) == 0:
         raise ArgumentValueError(
             "y_true and y_pred must have the same shape, (n_recordings,) or (n_recordings, n_targets), "
@@ -39,7 +43,25 @@ def _check_pair(y_true: ArrayLike, y_pred: ArrayLike) -> tuple[NDArray[Any], NDA
         if not np.isfinite(values).all():
             n_broken = int(np.sum(~np.isfinite(values)))
             raise ArgumentValueError(f"{name} must be finite, got NaN or infinity in {n_broken} of its values.")
+        largest = np.abs(values).max()
+        if largest and not SMALLEST < largest < LARGEST:
+            raise ArgumentValueError(
+                f"{name} must have values whose squares float64 holds, got a largest value of {largest:.3g}. Scale it."
+            )
     return true, predicted
+
+
+def _check_aligned(y_true: Any, y_pred: Any) -> None:
+    """Refuse frames and series with the same labels in another order: they are compared by position."""
+    for axis in ("index", "columns"):
+        first, second = (getattr(values, axis, None) for values in (y_true, y_pred))
+        if first is None or second is None or callable(first) or callable(second) or len(first) != len(second):
+            continue  # not of pandas: lists have a method index
+        if not first.equals(second) and set(first) == set(second):
+            raise ArgumentValueError(
+                f"y_true and y_pred must have their {axis} in the same order, got the same labels in another. Reorder "
+                "one, e.g. y_pred.reindex_like(y_true)."
+            )
 
 
 @door

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.model_selection import BaseCrossValidator, check_cv
 
-from roomacoustic_sk._labels import check_groups
+from roomacoustic_sk._labels import check_groups, warn_of_lookalikes
 from roomacoustic_sk._validation import ArgumentValueError, door, restated
 
 
@@ -83,6 +83,7 @@ class RoomDisjointSplit(BaseCrossValidator):
         """
         n_recordings = X.shape[0] if hasattr(X, "shape") else len(X)
         room = check_groups(self.room_groups, n_recordings, name="room_groups")
+        warn_of_lookalikes(room, "rooms")
         splits = self._splits(X, y, groups, n_recordings)
         for number, (train, test) in enumerate(splits):
             shared = np.intersect1d(room[train], room[test])

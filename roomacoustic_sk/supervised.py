@@ -16,7 +16,7 @@ from sklearn.utils import column_or_1d
 from sklearn.utils.validation import assert_all_finite, check_is_fitted
 from torch import Tensor, nn
 
-from roomacoustic_sk._labels import HELD_OUT, GroupLabels, held_out_if_enough, share_of_labels
+from roomacoustic_sk._labels import HELD_OUT, GroupLabels, check_classes, held_out_if_enough, share_of_labels
 from roomacoustic_sk._recordings import Recordings, choose_segment_length, warn_of_repeats
 from roomacoustic_sk._regression import Heard, RoomRegressorMixin
 from roomacoustic_sk._state import State
@@ -29,6 +29,7 @@ from roomacoustic_sk._torch.training import Objective, RoomNet
 from roomacoustic_sk._validation import (
     ArgumentValueError,
     check_choice,
+    check_flag,
     check_layers,
     check_number,
     check_unmasked,
@@ -90,7 +91,14 @@ class _SupervisedRoomEstimator(RecordingEstimator):
     n_hidden: int
     hold_out: str
     _TARGET: ClassVar[type[Regression] | type[Classification]]
-    _BUILT_WITH: ClassVar = ("network", "encoder", "freeze_encoder", "segment_duration", "sample_rate", "n_hidden")
+    _BUILT_WITH: ClassVar[tuple[str, ...]] = (
+        "network",
+        "encoder",
+        "freeze_encoder",
+        "segment_duration",
+        "sample_rate",
+        "n_hidden",
+    )
     _target: Any  # encodes the targets for the loss, and decodes the network's outputs
 
     def _check_parameters(self) -> None:
@@ -99,7 +107,7 @@ class _SupervisedRoomEstimator(RecordingEstimator):
         check_number(self.batch_size, name="batch_size", low=2, integer=True)
         check_choice(self.hold_out, list(HELD_OUT), name="hold_out")
         check_layers(("n_hidden", self.n_hidden))
-        check_choice(self.freeze_encoder, [True, False], name="freeze_encoder")
+        check_flag(self.freeze_encoder, name="freeze_encoder")
         if self.encoder is None:
             if self.freeze_encoder:
                 raise ArgumentValueError("encoder must be given if freeze_encoder is True, got None.")
@@ -394,7 +402,7 @@ class SupervisedRoomRegressor(RoomRegressorMixin, _SupervisedRoomEstimator):
     """
 
     _TARGET: ClassVar = Regression
-    _BUILT_WITH: ClassVar = (*_SupervisedRoomEstimator._BUILT_WITH, "target_transform")
+    _BUILT_WITH: ClassVar[tuple[str, ...]] = (*_SupervisedRoomEstimator._BUILT_WITH, "target_transform")
 
     def __init__(
         self,
@@ -705,7 +713,7 @@ class SupervisedRoomClassifier(ClassifierMixin, _SupervisedRoomEstimator):
 
     def _check_targets(self, y: Any) -> NDArray[Any]:
         with restated("y must be a 1-D array of classes, none of them missing"):
-            y = column_or_1d(y, warn=True)
+            y = column_or_1d(check_classes(y), warn=True)
             assert_all_finite(y, input_name="y")
         return y
 

@@ -414,3 +414,22 @@ def test_invalid_arguments_of_concatenate_are_refused(
 ) -> None:
     with pytest.raises(error, match=f"^concatenate: {message}"):
         concatenate(bunches, **options)
+
+
+@pytest.mark.parametrize("kind", [float, bool, np.uint8])
+def test_numbers_of_any_type_are_no_names(kind):
+    labels = np.array([0, 1]).astype(kind)
+    parts = [Bunch(rir=labels, room=labels, target=pd.DataFrame({"rt60": [t, 2 * t]})) for t in (0.3, 0.4)]
+    together = concatenate(parts)
+    assert len(set(together.rir)) == len(set(together.room)) == 4
+
+
+def test_labels_without_room_above_them_are_refused():
+    large = Bunch(rir=np.array([0, 2**64 - 1], np.uint64))
+    with pytest.raises(ValueError, match=r"concatenate: bunches must have labels far below 2\*\*63 in rir"):
+        concatenate([large, Bunch(rir=np.array([0, 1]))])
+
+
+def test_rooms_spelt_almost_alike_are_named_when_joined():
+    with pytest.warns(UserWarning, match="concatenate: rooms with labels that are almost alike"):
+        concatenate([Bunch(rir=[0], room=["Hall"]), Bunch(rir=[0], room=["hall"])])

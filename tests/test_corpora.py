@@ -33,6 +33,9 @@ def write(root: Path, *names: str) -> Path:
         "speed/{0}/{1}/sp0.9-{0}-{1}-0001.wav",
         "elsewhere/{0}/{1}/{0}-{1}-0001_sp1.1.wav",
         "flat/{0}-{1}-0001.flac",
+        "flat/{0}_{1}_000001_000000.wav",
+        "{1}/{0}_{1}_000001.flac",
+        "small/{0}/{1}_librivox_64kb_mp3/{0}{1}_64kb.flac",
     ],
 )
 def test_the_reader_of_a_chapter_is_the_speaker(tmp_path: Path, name: str) -> None:
@@ -46,6 +49,14 @@ def test_the_reader_of_a_chapter_is_the_speaker(tmp_path: Path, name: str) -> No
     assert set(speech.speaker) == {"11", "22", "112"}
     train, test = split_by_speaker(speech, (0.5, 0.5), random_state=0)
     assert not set(train.speaker) & set(test.speaker)
+
+
+def test_dates_and_telephone_numbers_are_no_speakers(tmp_path: Path) -> None:
+    write(tmp_path / "dates", "ada/rec_2023-1130-1412.wav", "bob/rec_2023-1130-1412.wav")
+    assert set(load_speech(tmp_path / "dates", duration=0.5).speaker) == {"ada", "bob"}
+    write(tmp_path / "calls", "ada/555-123-4567.wav", "bob/555-123-4568.wav")
+    with pytest.warns(UserWarning, match="files in ada and bob count as one speaker, 555"):
+        load_speech(tmp_path / "calls", duration=0.5)
 
 
 def test_the_speaker_of_voxceleb_is_not_the_video(tmp_path: Path) -> None:

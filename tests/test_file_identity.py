@@ -11,9 +11,18 @@ import pytest
 import soundfile
 from sklearn.utils import Bunch
 
-from roomacoustic_sk.datasets import load_measured_rirs, make_speech, split_by_speaker, take
+from roomacoustic_sk.datasets import (
+    load_measured_rirs,
+    load_recordings,
+    load_speech,
+    make_speech,
+    split_by_speaker,
+    take,
+)
+from roomacoustic_sk.model_selection import RoomDisjointSplit
 
 RATE = 16000
+DECAY = 0.2 * np.random.default_rng(0).standard_normal(RATE) * 10 ** (-3 * np.arange(RATE) / RATE / 0.5)
 
 
 @pytest.fixture
@@ -64,7 +73,13 @@ def test_tables_of_spreadsheets_are_read(folder: Path) -> None:
         assert load(folder, data).target["volume"].tolist() == [900.5, 60]
 
 
-@pytest.mark.parametrize("column", ["volume_ft3", "Length (cm)", "room_id", "Distance_in_feet", "Room name"])
+@pytest.mark.parametrize(
+    "column",
+    [
+        "volume_ft3", "Length (cm)", "room_id", "Distance_in_feet", "Room name", "roomID", "RoomName", "rooms", "Raum",
+        "location", "vol", "volumes", "V [m3]", "roomVolume_m3",
+    ],
+)  # fmt: skip
 def test_a_column_that_resembles_a_known_one_is_named(folder: Path, column: str) -> None:
     with pytest.warns(UserWarning, match=r"columns are not used whose names resemble known ones") as seen:
         load(folder, f"file,{column}\na.wav,1\nb.wav,2\n")
@@ -99,11 +114,120 @@ def test_a_room_with_several_sizes_is_named(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "pair", [("Hall", "hall"), ("room 1", "room1"), ("1", "1.0"), ("7", "007"), ("caf\u00e9", "cafe\u0301")]
-)
+    "pair",
+    [
+        ("Hall", "hall"), ("room 1", "room1"), ("1", "1.0"), ("7", "007"), ("caf\u00e9", "cafe\u0301"),
+        ("Room 1", "Room 01"), ("hall.", "hall"), ("hall\u200b", "hall"), ("R 1.1", "R-1-1"),
+    ],
+)  # fmt: skip
 def test_labels_that_are_almost_alike_are_named(folder: Path, pair: tuple[str, str]) -> None:
     with pytest.warns(UserWarning, match="rooms with labels that are almost alike count as different"):
         assert load(folder, "file,room\na.wav,{}\nb.wav,{}\n".format(*pair)).room.tolist() == list(pair)
+
+
+@pytest.mark.parametrize("pair", [("R1-11", "R11-1"), ("a10", "a1"), ("1.11", "11.1")])
+def test_labels_with_other_numbers_are_not_alike(folder: Path, pair: tuple[str, str]) -> None:
+    assert load(folder, "file,room\na.wav,{}\nb.wav,{}\n".format(*pair)).room.tolist() == list(pair)
+
+
+def test_names_spelt_almost_alike_are_named_wherever_data_are_split(tmp_path: Path) -> None:
+    for name in ("train/Ada/1.wav", "test/ada/1.wav", "test/bob/1.wav"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(tmp_path / name, DECAY, RATE)
+    alike = "labels that are almost alike count as different: 'Ada' and 'ada'"
+    with pytest.warns(UserWarning, match=f"load_speech: speakers with {alike}"):
+        speech = load_speech(tmp_path, duration=0.5, random_state=0)
+    with pytest.warns(UserWarning, match=f"split_by_speaker: speakers with {alike}"):
+        split_by_speaker(speech, (0.5, 0.5), random_state=0)
+    with pytest.warns(UserWarning, match=f"load_speech: speakers with {alike}"):
+        load_speech(tmp_path, duration=0.5, random_state=0, speaker_pattern="/(.*)/")
+    with pytest.warns(UserWarning, match="RoomDisjointSplit: rooms with labels that are almost alike"):
+        list(RoomDisjointSplit([([0], [1])], ["Hall", "hall"]).split(np.zeros((2, 1))))
+
+
+@pytest.mark.parametrize("labels", [[b"a", "a", "b"], [2**53, 2**53 + 1, 1.0], [-1, 2**63 + 1, 2**63 + 2]])
+def test_labels_that_numpy_makes_equal_are_refused(labels: list[object]) -> None:
+    speech = Bunch(segments=np.ones((3, 9), np.float32), sample_rate=RATE, speaker=labels)
+    with pytest.raises(ValueError, match=r"speech\.speaker must hold labels that stay different in one array, got 3"):
+        split_by_speaker(speech, (0.5, 0.5), random_state=0)
+
+
+@pytest.mark.parametrize(
+    "names", [["hall_1", "hall_2", "office_1"], ["room1_a", "room1_b", "room2_a"], ["11_7_a", "11_8_a", "12_9_a"]]
+)
+def test_a_flat_folder_of_several_beginnings_is_named(tmp_path: Path, names: list[str]) -> None:
+    for name in names:
+        soundfile.write(tmp_path / f"{name}.wav", DECAY, RATE, subtype="FLOAT")
+    with pytest.warns(UserWarning, match="3 responses count as one room, .* names begin differently"):
+        load_measured_rirs(tmp_path)
+    with pytest.warns(UserWarning, match="3 files count as one speaker, .* names begin differently"):
+        load_speech(tmp_path, duration=0.5, random_state=0)
+
+
+def test_a_flat_folder_of_one_beginning_gives_no_warning(tmp_path: Path) -> None:
+    for name in ("ir_1", "ir_2"):
+        soundfile.write(tmp_path / f"{name}.wav", DECAY, RATE, subtype="FLOAT")
+    assert len(set(load_measured_rirs(tmp_path).room)) == len(set(load_speech(tmp_path, duration=0.5).speaker)) == 1
+
+
+def test_folders_that_are_no_rooms_or_speakers_are_named(tmp_path: Path) -> None:
+    for name in ("hall/pos1/a.wav", "hall/pos2/a.wav", "noisy/a.wav", "ada/session 3/a.wav"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(tmp_path / name, DECAY, RATE, subtype="FLOAT")
+    with pytest.warns(UserWarning, match="named by folders that hardly are rooms: hall/pos1, hall/pos2, noisy"):
+        load_measured_rirs(tmp_path)
+    with pytest.warns(UserWarning, match="named by folders that hardly are speakers: noisy, session 3"):
+        load_speech(tmp_path, duration=0.5)
+
+
+@pytest.mark.parametrize(
+    ("columns", "named"),
+    [("distance\na.wav,h,250", "distance"), ("length,width,height\na.wav,h,500,400,300", "length"),
+     ("length,width,height,volume\na.wav,h,5,4,3,600", "volume"), ("volume\na.wav,h,60000000", "volume"),
+     ("length,width,height,distance\na.wav,h,5,4,3,15", "distance")],
+)  # fmt: skip
+def test_documented_sizes_in_another_unit_are_named(folder: Path, columns: str, named: str) -> None:
+    with pytest.warns(UserWarning, match=f"column {named} holds .* in row 0, which is hardly right"):
+        load(folder, f"file,room,{columns}\n")
+
+
+@pytest.mark.parametrize("values", [[True, False], pd.to_datetime(["2020-01-01", "2021-01-01"])])
+def test_dates_and_truth_values_are_no_sizes(folder: Path, values: object) -> None:
+    with pytest.raises(ValueError, match=r"column 'volume' must hold numbers in m3, got dates, times or truth values"):
+        load_measured_rirs(
+            pd.DataFrame({"file": ["a.wav", "b.wav"], "room": ["x", "y"], "volume": values}), root=folder
+        )
+
+
+def test_frames_with_doubtful_labels_are_refused(folder: Path) -> None:
+    twice = pd.DataFrame([["a.wav", "x", "y"], ["b.wav", "y", "x"]], columns=["file", "room", "room"])
+    with pytest.raises(ValueError, match="source must have columns of different names, got two columns 'room'"):
+        load_measured_rirs(twice, root=folder)
+    mixed = pd.DataFrame({"file": ["a.wav", "b.wav"], "room": [1, "1"]})
+    with pytest.raises(ValueError, match="column 'room' must hold labels of one kind, got int and str"):
+        load_measured_rirs(mixed, root=folder)
+    with pytest.raises(TypeError, match="room_columns must be a sequence of column names, got 3"):
+        load_measured_rirs(pd.DataFrame({"file": ["a.wav"]}), root=folder, room_columns=3)
+
+
+def test_cells_that_say_nothing_do_not_make_one_room_in_silence(folder: Path) -> None:
+    with pytest.warns(UserWarning, match=r"responses with the label '\?' count as one room"):
+        load(folder, "file,room\na.wav,?\nb.wav,?\n")
+
+
+def test_tables_of_old_and_foreign_spreadsheets_are_read(folder: Path) -> None:
+    for text in ("file,room,volume\ra.wav,hall,900\rb.wav,office,60\r", "sep=;\nfile;room;volume\na.wav;hall;900\n"):
+        assert load(folder, text).target["volume"].iloc[0] == 900
+    assert load(folder, b"file,room\na.wav,caf\xe9\n").room.tolist() == ["café"]
+    with pytest.warns(UserWarning, match=r"column 'volume' holds 1\.900, which counts as 1\.9"):
+        load(folder, "file;room;volume\na.wav;hall;1.900\n")
+
+
+def test_a_path_with_a_null_character_is_no_file(folder: Path) -> None:
+    frame = pd.DataFrame({"file": ["a\0.wav"], "room": ["x"]})
+    for call in (lambda: load_measured_rirs(frame, root=folder), lambda: load_recordings(["a\0.wav"])):
+        with pytest.raises(FileNotFoundError, match="path must be an audio file"):
+            call()
 
 
 def test_joined_labels_never_merge_rooms(folder: Path) -> None:

@@ -284,3 +284,26 @@ def test_a_long_recording_is_embedded_in_pieces(ragged: Path, monkeypatch: pytes
     np.testing.assert_allclose(encoder.transform(recording), expected, atol=1e-6)
     assert sum(asked) == 120 * RATE
     assert max(asked) <= 20 * RATE
+
+
+def test_links_that_lead_to_themselves_are_passed_over(tmp_path):
+    soundfile.write(tmp_path / "a.wav", 0.1 * np.random.default_rng(0).standard_normal(RATE), RATE)
+    (tmp_path / "b.wav").symlink_to(tmp_path / "c.wav")
+    (tmp_path / "c.wav").symlink_to(tmp_path / "b.wav")
+    with pytest.warns(UserWarning, match=r"2 of 3 audio files .* are passed over, .* broken links: b\.wav, c\.wav"):
+        assert load_recordings(tmp_path, duration=0.5).file.tolist() == ["a.wav", "a.wav"]
+
+
+def test_a_segment_has_at_least_one_sample(tmp_path):
+    with pytest.raises(ValueError, match=r"duration \(in s\) must be at least one sample, 6\.25e-05 s, got 1e-09"):
+        load_recordings(tmp_path, duration=1e-9)
+
+
+@pytest.mark.parametrize(("rate", "shape"), [(8000, (RATE,)), (RATE, (RATE, 2))])
+def test_a_file_replaced_since_it_was_listed_is_refused(tmp_path, rate, shape):
+    rng = np.random.default_rng(0)
+    soundfile.write(tmp_path / "a.wav", 0.1 * rng.standard_normal(RATE), RATE)
+    data = load_recordings(tmp_path, duration=0.5).data
+    soundfile.write(tmp_path / "a.wav", 0.1 * rng.standard_normal(shape), rate)
+    with pytest.raises(ValueError, match=r"a\.wav, which has changed since it was listed\. List it again"):
+        data[0]

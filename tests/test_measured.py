@@ -224,7 +224,7 @@ def test_a_broken_file_is_named(folder: Path) -> None:
 
 
 def test_an_empty_or_missing_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="load_measured_rirs: folder must hold audio files"):
+    with pytest.raises(ValueError, match="load_measured_rirs: source must hold audio files"):
         load_measured_rirs(tmp_path)
     with pytest.raises(FileNotFoundError, match=r"load_measured_rirs: .*does not exist"):
         load_measured_rirs(tmp_path / "nowhere")

@@ -16,6 +16,7 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
+from roomacoustic_sk.acoustics import DecayRangeWarning
 from roomacoustic_sk.datasets import load_measured_rirs, load_recordings, load_speech
 from roomacoustic_sk.datasets._audio import audio_info
 from roomacoustic_sk.datasets._reading import read_segment
@@ -77,7 +78,7 @@ def test_a_flac_stream_is_as_long_as_its_frames_say(tmp_path: Path, claim: int) 
         audio_info(tmp_path / "a.wav")
 
 
-@pytest.mark.parametrize("kind", ["WAV", "FLAC", "OGG", "MP3", "AIFF", "AU", "W64", "RF64", "NIST", "AVR"])
+@pytest.mark.parametrize("kind", ["WAV", "FLAC", "OGG", "MP3", "AIFF", "AU", "W64", "RF64", "NIST", "AVR", "VOC"])
 @pytest.mark.parametrize("missing", [3, 700, 0.4])
 def test_a_missing_end_is_found_when_the_file_is_listed(tmp_path: Path, kind: str, missing: float) -> None:
     data = packed(SOUND, kind)
@@ -225,6 +226,8 @@ def test_a_name_that_is_not_utf8_is_read_and_shown(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_bytes(b"file,room\ncaf\xe9.wav,007\n")
     assert load_measured_rirs(tmp_path / "t.csv").room.tolist() == ["007"]
     Path(os.fsdecode(path)).write_bytes(packed(SOUND, "WAV"))
+    with pytest.warns(DecayRangeWarning, match=r"No impulse response: .*: caf\\xe9\.wav"):
+        load_measured_rirs(tmp_path)
     recordings = load_recordings(tmp_path, duration=0.5)
     assert recordings.data[5].shape == (8000,)
     assert os.fsencode(recordings.file[0]) == b"caf\xe9.wav"

@@ -209,6 +209,7 @@ TESTS_OF_MORE_THAN_A_MODULE = {
     "fuzzed_files": "readers of datasets, on mutated files",
     "global_state": "all estimators, in a process that other libraries have changed",
     "grid_search": "examples/grid_search.py",
+    "hostile_values": "values that other libraries take without a word, wherever they are passed",
     "imports": "all modules",
     "interrupted_downloads": "_download and datasets/_librispeech",
     "odd_files": "datasets/_audio and the readers of streams",

@@ -322,7 +322,7 @@ def test_invalid_labels_and_targets_are_refused(data):
         ({"lr": 0}, ValueError, "lr must be a number above 0"),
         ({"patience": 0}, ValueError, "patience must be a whole number of at least 1"),
         ({"validation_fraction": 1}, ValueError, "validation_fraction must be a number of at least 0 and at most 0.9"),
-        ({"freeze_encoder": "yes"}, ValueError, r"freeze_encoder must be one of \[True, False\], got 'yes'"),
+        ({"freeze_encoder": "yes"}, TypeError, "freeze_encoder must be True or False, got 'yes'"),
         ({"callbacks": BatchWatcher()}, TypeError, r"callbacks must be .*got a BatchWatcher. Put it into a list"),
         (
             {"callbacks": [print]},
@@ -330,7 +330,7 @@ def test_invalid_labels_and_targets_are_refused(data):
             r"callbacks must be None or a list of skorch callbacks, got a builtin_func",
         ),
         ({"callbacks": [BatchWatcher]}, TypeError, r"callbacks must be None or a list of skorch callbacks, got a type"),
-        ({"warm_start": None}, ValueError, r"warm_start must be one of \[True, False\], got None"),
+        ({"warm_start": None}, TypeError, "warm_start must be True or False, got None"),
         ({"segment_duration": 0.1}, ValueError, "segment_duration must be at least 0.5 s for this network, got 0.1 s"),
     ],
 )

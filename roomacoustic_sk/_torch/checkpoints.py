@@ -20,7 +20,7 @@ from skorch.callbacks import Callback, Checkpoint
 from skorch.history import History
 from torch import nn
 
-from roomacoustic_sk._validation import ArgumentTypeError, ArgumentValueError, describe
+from roomacoustic_sk._validation import ArgumentTypeError, ArgumentValueError, as_path, describe
 
 ABANDONED = 3600.0
 """Age in s from which on an unfinished file belongs to no process: writing takes a second."""
@@ -43,7 +43,7 @@ def check_checkpoint_dir(checkpoint_dir: Any, random_state: Any) -> None:
         return
     if not isinstance(checkpoint_dir, (str, os.PathLike)) or not str(checkpoint_dir):
         raise ArgumentTypeError(f"checkpoint_dir must be None or the path of a folder, got {describe(checkpoint_dir)}.")
-    folder = Path(checkpoint_dir).expanduser()
+    folder = as_path(checkpoint_dir, name="checkpoint_dir")
     if folder.exists() and not folder.is_dir():
         raise ArgumentValueError(f"checkpoint_dir must be a folder, got the file {str(checkpoint_dir)!r}.")
     if random_state is None:

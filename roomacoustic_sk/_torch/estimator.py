@@ -6,7 +6,6 @@ import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -43,7 +42,9 @@ from roomacoustic_sk._validation import (
     MILLISECONDS,
     PER_CENT,
     ArgumentValueError,
+    as_path,
     check_choice,
+    check_flag,
     check_number,
     check_random_state,
     check_sample_rate,
@@ -153,7 +154,7 @@ class TrainedEstimator(BaseEstimator):
         check_number(self.validation_fraction, name="validation_fraction", low=0, high=0.9, fix=PER_CENT)
         check_choice(self.precision, name="precision", options=["auto", "float32", "bfloat16"])
         check_choice(self.compile, name="compile", options=["auto", True, False])
-        check_choice(self.warm_start, name="warm_start", options=[True, False])
+        check_flag(self.warm_start, name="warm_start")
         check_verbose(self.verbose)
         check_random_state(self.random_state)
         check_callbacks(self.callbacks)
@@ -212,7 +213,7 @@ class TrainedEstimator(BaseEstimator):
         """Return the checkpoint of a fit, named after everything that the fit depends on."""
         if self.checkpoint_dir is None:
             return None
-        folder = Path(self.checkpoint_dir).expanduser()
+        folder = as_path(self.checkpoint_dir, name="checkpoint_dir")
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:

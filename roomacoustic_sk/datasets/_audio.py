@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import math
 import os
@@ -23,6 +24,7 @@ from roomacoustic_sk._validation import (
     ArgumentValueError,
     MissingFileError,
     NamedError,
+    as_path,
     describe,
     warn,
 )
@@ -244,14 +246,7 @@ def list_audio_files(folder: str | Path) -> list[Path]:
     return find_audio_files(folder).files
 
 
-def as_path(path: Any, *, name: str) -> Path:
-    """Return a path as users give it, with the home folder for a tilde, or raise."""
-    if not isinstance(path, (str, os.PathLike)):
-        raise ArgumentTypeError(f"{name} must be a path, got {describe(path)}.")
-    return Path(path).expanduser()
-
-
-def find_audio_files(folder: str | Path) -> AudioFolder:
+def find_audio_files(folder: str | Path, *, name: str = "folder") -> AudioFolder:
     """Find the audio files in a folder and all folders below it, sorted by path.
 
     Files are taken by suffix, if the installed libsndfile reads the format. Links to folders are followed; each folder
@@ -270,17 +265,17 @@ def find_audio_files(folder: str | Path) -> AudioFolder:
     UserWarning
         If audio files of other formats, or links to files that do not exist, are passed over.
     """
-    root = Path(folder).expanduser()
+    root = as_path(folder, name=name)
     if not root.is_dir():
         what = "a file" if root.exists() else "a path that does not exist"
-        raise MissingFileError(f"folder must be a folder with audio files, got {what}: {shown(root)}.")
+        raise MissingFileError(f"{name} must be a folder with audio files, got {what}: {shown(root)}.")
     suffixes = _readable_suffixes()
     files: list[str] = []
     unread: list[str] = []
     others: Counter[str] = Counter()
-    for entry in entries(root):
+    for entry in entries(root, name):
         suffix = os.path.splitext(entry.name)[1].lower()
-        if suffix in suffixes and entry.is_file():
+        if suffix in suffixes and _found(entry.is_file):
             files.append(entry.path)
         elif suffix in suffixes or suffix in OTHER_AUDIO or suffix in FORMATS:
             unread.append(entry.path)
@@ -291,7 +286,7 @@ def find_audio_files(folder: str | Path) -> AudioFolder:
         beside = unread[0] if unread else None
         got = "none" if beside is None else f"only files that libsndfile does not read, such as {shown(beside)},"
         raise ArgumentValueError(
-            f"folder must hold audio files ({', '.join(sorted(suffixes))}), got {got} in {shown(root)} or below it."
+            f"{name} must hold audio files ({', '.join(sorted(suffixes))}), got {got} in {shown(root)} or below it."
         )
     if unread:
         named = ", ".join(shown(os.path.relpath(path, root)) for path in sorted(unread)[:3])
@@ -313,7 +308,17 @@ def _readable_suffixes() -> set[str]:
     return {suffix for suffix, name in FORMATS.items() if name in formats and (opus or suffix != ".opus")}
 
 
-def entries(root: Path) -> Iterator[os.DirEntry[str]]:
+def _found(test: Callable[[], bool]) -> bool:
+    """Return what a test of an entry says; False for a link that leads to itself."""
+    try:
+        return test()
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            return False
+        raise
+
+
+def entries(root: Path, name: str) -> Iterator[os.DirEntry[str]]:
     """Yield the files below a folder, without hidden ones: folders first, then those behind links, each once."""
     seen: set[tuple[int, int]] = set()
     folders, links = [os.fspath(root)], list[str]()
@@ -329,7 +334,7 @@ def entries(root: Path) -> Iterator[os.DirEntry[str]]:
                 for entry in entries:
                     if entry.name.startswith("."):
                         continue
-                    if not entry.is_dir():
+                    if not _found(entry.is_dir):
                         yield entry
                     elif entry.is_symlink():
                         links.append(entry.path)
@@ -337,7 +342,7 @@ def entries(root: Path) -> Iterator[os.DirEntry[str]]:
                         folders.append(entry.path)
         except OSError as error:
             raise ArgumentValueError(
-                f"folder must hold folders that can be read, got {shown(path)}: {error.strerror}."
+                f"{name} must hold folders that can be read, got {shown(path)}: {error.strerror}."
             ) from error
 
 

@@ -11,16 +11,20 @@ import numpy as np
 import pandas as pd
 from numpy.random import RandomState
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils import Bunch, check_random_state
+from sklearn.utils import Bunch
 
-from roomacoustic_sk._labels import check_groups
+from roomacoustic_sk._labels import check_groups, warn_of_lookalikes
 from roomacoustic_sk._recordings import Recordings, as_recordings
 from roomacoustic_sk._validation import (
     ArgumentTypeError,
     ArgumentValueError,
+    as_array,
+    as_list,
     check_number,
+    check_random_state,
     describe,
     door,
+    restated,
 )
 
 COUNTED = ("rir", "source", "speaker", "file")  # the first of these fields in a Bunch gives the number of entries
@@ -142,7 +146,7 @@ def _positions(indices: Any, n_entries: int) -> NDArray[np.intp]:
             return entries[indices]
         except (TypeError, ValueError) as error:
             raise ArgumentTypeError(f"{expected}, got {indices}: {error}.") from error
-    chosen = np.asarray(indices)
+    chosen = as_array(indices, name="indices", expected=expected.removeprefix("indices must be "))
     if chosen.ndim != 1:
         raise ArgumentTypeError(f"{expected} in one dimension, got {describe(indices)}.")
     if chosen.dtype == bool:
@@ -212,15 +216,17 @@ def split_by_speaker(
     >>> len(train.segments), len(test.segments), set(train.speaker) & set(test.speaker)
     (6, 2, set())
     """
+    fractions = as_list(fractions, name="fractions", expected="a sequence of numbers")
     for fraction in fractions:
         check_number(fraction, name="fractions", low=0, high=1, low_open=True)
     if len(fractions) == 0 or sum(fractions) > 1 + 1e-9:
-        raise ArgumentValueError(f"fractions must have at least one value and sum to at most 1, got {list(fractions)}.")
+        raise ArgumentValueError(f"fractions must have at least one value and sum to at most 1, got {fractions}.")
     n_entries = _count_entries(speech, "speech")
     if "speaker" not in speech:
         raise ArgumentValueError(f"speech must have a field speaker, got a Bunch with {', '.join(speech)}.")
     _entry_fields(speech, n_entries, "speech")
     labels = check_groups(speech["speaker"], n_entries, name="speech.speaker")
+    warn_of_lookalikes(labels, "speakers")
     speakers = np.unique(labels)
     bounds = np.round(np.cumsum([0, *fractions]) * len(speakers)).astype(int)
     if np.diff(bounds).min() < 1:
@@ -301,9 +307,7 @@ def concatenate(bunches: Iterable[Bunch | Mapping[str, Any]], *, shared: Sequenc
 
 def _check_bunches(bunches: Any) -> tuple[list[Mapping[str, Any]], set[str]]:
     """Return compatible bunches as a list, and the fields that have one item per entry in all of them."""
-    if not isinstance(bunches, Iterable) or isinstance(bunches, (str, Mapping)):
-        raise ArgumentTypeError(f"bunches must be a list of Bunches, got {describe(bunches)}.")
-    bunches = list(bunches)
+    bunches = as_list(bunches, name="bunches", expected="a list of Bunches")
     if not bunches:
         raise ArgumentValueError("bunches must contain at least one Bunch, got none.")
     n_entries = [_count_entries(bunch, f"bunches[{i}]") for i, bunch in enumerate(bunches)]
@@ -364,8 +368,10 @@ def _check_shared(bunches: list[Mapping[str, Any]], shared: tuple[str, ...]) -> 
 
 
 def _as_labels(values: Any) -> NDArray[Any]:
-    """Return labels as an array, of integers if all labels are integers."""
+    """Return labels as an array, of integers if all labels are whole numbers, as pandas makes floats of them."""
     labels = np.asarray(values)
+    if labels.dtype.kind == "b" or (labels.dtype.kind == "f" and (labels == np.trunc(labels)).all()):
+        return labels.astype(np.intp)
     if labels.dtype == object and len(labels) and all(isinstance(label, Integral) for label in labels):
         return labels.astype(np.intp)
     return labels
@@ -387,8 +393,12 @@ def _join_labels(values: list[Any], name: str, *, shift: bool) -> NDArray[Any]:
         )
     if shift and all(whole):
         for i in range(1, len(filled)):
-            filled[i] = filled[i].astype(np.intp) - int(filled[i].min()) + int(filled[i - 1].max()) + 1
-    return np.concatenate(filled or labels[:1])
+            with restated(f"bunches must have labels far below 2**63 in {name}"):
+                filled[i] = filled[i].astype(np.intp) - int(filled[i].min()) + int(filled[i - 1].max()) + 1
+    together = np.concatenate(filled or labels[:1])
+    if name in ("room", "speaker"):
+        warn_of_lookalikes(together, f"{name}s")
+    return together
 
 
 def _join(values: list[Any], name: str) -> Any:

@@ -35,7 +35,7 @@ def find_parts(path: Openable, size: int) -> tuple[Part, ...]:
     with path.open("rb", buffering=0) as file:
         source = Source(file, size)
         head = source.read(0, 64)
-        if head[:4] in (b"RIFF", b"RIFX", b"RF64", b"FORM", b".snd", b"caff", b"riff", b"NIST", b"2BIT"):
+        if head[:4] in (b"RIFF", b"RIFX", b"RF64", b"FORM", b".snd", b"caff", b"riff", b"NIST", b"2BIT", b"Crea"):
             return container_parts(source)
         start = after_id3(source, 0, head)
         head = head[start : start + 4] if start + 4 <= len(head) else source.read(start, 4)
@@ -254,6 +254,22 @@ def _avr(source: Source, start: int, head: bytes) -> _Sound | None:
     return _Sound(start + 26, "", start + 128, stated, start + 128 + stated)
 
 
+def _voc(source: Source, start: int, head: bytes) -> _Sound | None:
+    """Find the samples of the first block of sound in a Creative Voice file; IRCAM, PAF and PVF state no length."""
+    offset = start + int.from_bytes(head[20:22], "little")
+    while offset + 4 <= source.size:
+        block = source.read(offset, 4)
+        kind, n_bytes = block[0], int.from_bytes(block[1:], "little")
+        if kind in (1, 9):  # sound, after a header of 2 or 12 bytes
+            first = offset + 4 + (2 if kind == 1 else 12)
+            stated = n_bytes - (first - offset - 4)
+            return _Sound(offset + 1, "", first, stated, first + stated) if stated >= 0 else None
+        if kind == 0:
+            return None
+        offset += 4 + n_bytes
+    return None
+
+
 READ_TO_THE_END = (b"riff", b".snd", b"NIST", b"2BIT")  # by libsndfile, whatever their headers say
 CONTAINERS = {
     b"RIFF": _riff,
@@ -265,4 +281,5 @@ CONTAINERS = {
     b"riff": _w64,
     b"NIST_1A": _nist,
     b"2BIT": _avr,
+    b"Creative Voice File\x1a": _voc,
 }

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from roomacoustic_sk._labels import warn_of_lookalikes
 from roomacoustic_sk._validation import warn
 from roomacoustic_sk.datasets._audio import shown
 
@@ -18,15 +19,35 @@ SPEAKER_LAYOUTS = (  # searched for in the whole path, the first that matches co
         re.compile(r"/([^/]+)/([^/]+)/(?:[^/]*[^0-9A-Za-z/])?\1[-_]\2(?![0-9A-Za-z])[^/]*$"),
     ),
     ("LibriSpeech, LibriTTS", re.compile(r"/(?:train|dev|test)-(?:clean|other)(?:-\d+)?/([^/]+)/[^/]+/[^/]+$")),
+    ("Libri-Light", re.compile(r"/(?:small|medium|large|duplicate)/(\d+)/[^/]+_librivox_[^/]*/[^/]+$")),
     ("MLS", re.compile(r"/(?:train|dev|test)/audio/([^/]+)/[^/]+/[^/]+$")),
     ("VoxCeleb", re.compile(r"/(id\d{5})/[^/]+/[^/]+$")),
     ("VoxCeleb", re.compile(r"/([^/]+)/[\w-]{11}/\d{5,7}\.\w+$")),
 )
-LIBRISPEECH_NAME = re.compile(r"(\d+)-\d{3,}-\d{4}(?!\d)")  # also in a folder with files of many speakers
+LIBRISPEECH_NAME = re.compile(  # also in a folder with files of many speakers; 2024-0131-1200 is a date
+    r"(?<![\d-])(?!(?:19|20)\d\d-(?:0\d|1[0-2])[0-3]\d-)(\d+)(?:-\d{3,}-\d{4}|_\d+_\d{6}(?:_\d{6})?)(?![\d-])"
+)
 COMMON_VOICE_NAME = re.compile(r"common_voice_[\w-]+_\d+\.\w+")
 PARTS_OF_A_CORPUS = frozenset(
     ["train", "training", "dev", "devel", "valid", "validation", "val", "test", "testing", "eval", "evaluation"]
 )
+
+NO_NAMES = PARTS_OF_A_CORPUS | frozenset(
+    [
+        "audio", "clean", "clips", "data", "far", "flac", "ir", "irs", "mono", "mp3", "near", "noise", "noisy", "ogg",
+        "original", "raw", "recordings", "reverb", "rir", "rirs", "speech", "stereo", "wav", "wav48", "wavs",
+    ]
+)  # fmt: skip
+"""Names of folders that say what is in them, not who speaks or which room it is."""
+
+NO_ROOM = re.compile(
+    r"(?:pos|position|mic|microphone|rec|receiver|src|source|spk|speaker|ch|channel|az|angle)[-_ ]?\d+"
+)
+NO_SPEAKER = re.compile(
+    r"(?:session|sess|rec|recording|take|part|chapter|disc|cd|track|day|run|mic|ch|channel)[-_ ]?\d+"
+    r"|\d{4}[-_]?[01]\d[-_]?[0-3]\d(?:[-_t ].*)?"
+)
+"""Names of folders that number positions in a room, or sessions of a speaker."""
 
 ROOM_LAYOUTS = (
     ("ACE", re.compile(r"/([^/]+)/[^/]+/(?:Single|Chromebook|Mobile|Crucif|Lin8Ch|EM32)_[^/]*_RIR\.\w+$", re.I)),
@@ -61,6 +82,7 @@ def speakers_of(files: Sequence[Path], root: Path) -> Named:
     rules: dict[str, None] = {}
     by_folder: dict[str, set[str]] = defaultdict(set)
     unknown: list[Path] = []
+    by_name: dict[str, set[Path]] = defaultdict(set)
     for path in files:
         absolute = path.absolute()
         if absolute.parent in tables:
@@ -73,12 +95,22 @@ def speakers_of(files: Sequence[Path], root: Path) -> Named:
             speaker, rule = _speaker_by_path(absolute)
             if rule == "folder":
                 by_folder[speaker].add(str(absolute.parent))
+            elif rule == BY_NAME and absolute.parent.name not in absolute.name:
+                by_name[speaker].add(absolute.parent)
         rules.setdefault(f"the layout of {rule}" if rule[0].isupper() else rule)
         used.append(path)
         labels.append(speaker)
     _report(unknown, by_folder, used, root)
+    _report_numbers(by_name)
+    told_apart = {speaker for speaker, folders in by_folder.items() if not _differ(folders)}
+    named_by_folder = [pair for pair in zip(used, labels, strict=True) if pair[1] in told_apart]
+    _report_folders(named_by_folder, labels, root)
+    warn_of_lookalikes(labels, "speakers")
     named = ", ".join(rules).replace("folder", "the name of the file's folder")
     return Named(used, labels, f"Speakers by {named}." if rules else "")
+
+
+BY_NAME = "the number at the beginning of LibriSpeech's file names"
 
 
 def _speaker_by_path(path: Path) -> tuple[str, str]:
@@ -87,7 +119,7 @@ def _speaker_by_path(path: Path) -> tuple[str, str]:
         if match := layout.search(name):
             return match.group(1), corpus
     if (match := LIBRISPEECH_NAME.search(path.name)) and path.parent.name != match.group(1):
-        return match.group(1), "the number at the beginning of LibriSpeech's file names"
+        return match.group(1), BY_NAME
     return path.parent.name, "folder"
 
 
@@ -113,6 +145,46 @@ def _report(unknown: list[Path], by_folder: dict[str, set[str]], used: list[Path
             f"{f' and {len(merged) - 1} more' if len(merged) > 1 else ''}. "
             "If they are different speakers, pass speaker_pattern."
         )
+
+
+def _report_numbers(by_name: dict[str, set[Path]]) -> None:
+    """Warn of numbers taken for speakers of LibriSpeech that begin file names in folders of several people."""
+    for speaker, folders in by_name.items():
+        names = sorted({folder.name for folder in folders if folder.name.lower() not in NO_NAMES})
+        if len(names) > 1:
+            warn(
+                f"files in {shown(names[0])} and {shown(names[1])} count as one speaker, {speaker}, since their names "
+                "look like those of LibriSpeech. If they are different speakers, pass speaker_pattern."
+            )
+            return
+
+
+def _report_folders(by_folder: Sequence[tuple[Path, str]], labels: Sequence[str], root: Path) -> None:
+    """Warn of folders that hardly name a speaker, where the folder is all there is to go by."""
+    n_labels = len(set(labels))
+    names = [path.name for path, label in by_folder if path.parent == root or label.casefold() in NO_NAMES]
+    if n_labels == 1 and _begin_differently(names):
+        warn(
+            f"{len(names)} files count as one speaker, {shown(labels[0])}, the name of their folder, though their "
+            f"names begin differently ({shown(names[0])}, {shown(names[-1])}). If they are several speakers, pass "
+            "speaker_pattern."
+        )
+    if odd := _no_names((label for _, label in by_folder), NO_SPEAKER) if n_labels > 1 else []:
+        warn(f"speakers are named by folders that hardly are speakers: {odd}. If they are not, pass speaker_pattern.")
+
+
+def _begin_differently(names: Sequence[str]) -> bool:
+    """Whether names of files begin with different words, or with numbered words several of which recur."""
+    words = {match[0].casefold() for name in names if (match := re.match(r"[^\W\d_]{2,}", name))}
+    beginnings = {re.split(r"[\s_\-.]", name)[0] for name in names}
+    return len(words) > 1 or 1 < len(beginnings) < len(names)
+
+
+def _no_names(labels: Iterable[str], numbered: re.Pattern[str]) -> str:
+    """List labels whose folder says something else than who or where, for a warning."""
+    last = {label: label.rpartition("/")[2].casefold() for label in labels}
+    odd = sorted(label for label, name in last.items() if name in NO_NAMES or numbered.fullmatch(name))
+    return ", ".join(map(shown, odd[:3])) + (", ..." if len(odd) > 3 else "")
 
 
 def _differ(folders: Iterable[str]) -> bool:
@@ -174,14 +246,33 @@ def rooms_of(files: Sequence[str], folder: Path) -> tuple[list[str], str]:
     listed = _listed_responses(paths)
     top, rooms = folder.resolve().name, []
     rules: dict[str, None] = {}
+    by_folder: list[tuple[Path, str]] = []
     for file, path in zip(files, paths, strict=True):
         room, rule = _room_by_path(path.as_posix(), listed)
         if room is None:
             parent = Path(file).parent
             room = parent.as_posix() if parent.name else top
+            by_folder.append((path, room))
         rooms.append(room)
         rules.setdefault(f"the layout of {rule}" if rule[0].isupper() else rule)
+    _report_rooms(by_folder, rooms, top)
     return rooms, ", ".join(rules)
+
+
+def _report_rooms(by_folder: Sequence[tuple[Path, str]], rooms: Sequence[str], top: str) -> None:
+    """Warn of folders that hardly name a room, where the folder is all there is to go by."""
+    names = [path.name for path, room in by_folder if room == top or room.rpartition("/")[2].casefold() in NO_NAMES]
+    if len(set(rooms)) == 1 and _begin_differently(names):
+        warn(
+            f"{len(names)} responses count as one room, {shown(rooms[0])}, the name of their folder, though their "
+            f"names begin differently ({shown(names[0])}, {shown(names[-1])}). If they are from several rooms, pass a "
+            "table with a column room."
+        )
+    if odd := _no_names((room for _, room in by_folder), NO_ROOM) if len(set(rooms)) > 1 else "":
+        warn(
+            f"rooms are named by folders that hardly are rooms: {odd}. If they are not, pass a table "
+            "with a column room."
+        )
 
 
 def _room_by_path(name: str, listed: dict[str, str]) -> tuple[str | None, str]:

@@ -13,7 +13,7 @@ from typing import Any, cast
 from tqdm.auto import tqdm
 
 from roomacoustic_sk._download import check_checksum, fetch, has_checksum, locked
-from roomacoustic_sk._validation import ArgumentValueError, check_choice, check_number, door, warn
+from roomacoustic_sk._validation import ArgumentValueError, as_path, check_choice, check_number, door, restated, warn
 
 OPENSLR = "https://www.openslr.org/resources/12"
 CHECKSUMS = {  # OpenSLR's own list, https://www.openslr.org/resources/12/md5sum.txt
@@ -111,7 +111,12 @@ def fetch_librispeech(
     check_number(attempts, name="attempts", low=1, integer=True)
     check_number(timeout, name="timeout (in s)", low=0, low_open=True)
     checksum = CHECKSUMS[subset] if checksum is None else check_checksum(checksum)
-    home = Path(pooch.os_cache("roomacoustic_sk") if data_home is None else data_home).expanduser()
+    home = as_path(pooch.os_cache("roomacoustic_sk") if data_home is None else data_home, name="data_home")
+    with restated("data_home must be a folder that can be written"):
+        try:
+            home.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ValueError(error.strerror) from error
     folder = home / CORPUS / subset
     if _is_complete(folder):
         return folder

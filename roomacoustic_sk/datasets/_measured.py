@@ -13,14 +13,20 @@ from sklearn.utils import Bunch
 from tqdm.auto import tqdm
 
 from roomacoustic_sk import acoustics
+from roomacoustic_sk._labels import warn_of_lookalikes
+from roomacoustic_sk._recordings import warn_of_clipping
 from roomacoustic_sk._validation import (
     ArgumentTypeError,
     ArgumentValueError,
+    as_list,
+    as_path,
     check_choice,
     check_number,
     check_sample_rate,
+    check_verbose,
     describe,
     door,
+    restated,
     warn,
 )
 from roomacoustic_sk.datasets._audio import (
@@ -41,8 +47,8 @@ from roomacoustic_sk.datasets._tables import (
     numbers_in,
     read_csv,
     unused_columns,
-    warn_of_lookalikes,
     warn_of_merged_rooms,
+    warn_of_sizes,
     with_numbers,
 )
 
@@ -74,25 +80,24 @@ SOURCES = "a folder, a CSV file or a DataFrame, a SOFA file, or a list of audio 
 def _read_table(source: Any, root: Any) -> tuple[pd.DataFrame, Path, str]:
     """Return one row a file, the folder that the files are relative to, and a word on where they come from."""
     if isinstance(source, pd.DataFrame):
-        table, folder, origin = source, Path() if root is None else Path(root), "a table"
+        table, folder, origin = source, Path() if root is None else as_path(root, name="root"), "a table"
     elif isinstance(source, (list, tuple)) and source and all(isinstance(file, (str, Path)) for file in source):
-        table = pd.DataFrame({"file": [str(Path(file).expanduser()) for file in source]})
-        folder, origin = Path() if root is None else Path(root), "a list of files"
+        table = pd.DataFrame({"file": [str(as_path(file, name="source")) for file in source]})
+        folder, origin = Path() if root is None else as_path(root, name="root"), "a list of files"
     elif not isinstance(source, (str, Path)):
         raise ArgumentTypeError(f"source must be {SOURCES}, got {describe(source)}.")
-    elif _is_sofa(str(source)) and not Path(source).expanduser().is_dir():
-        path = Path(source).expanduser() if root is None else Path(root) / source
+    elif _is_sofa(str(source)) and not as_path(source, name="source").is_dir():
+        path = as_path(source, name="source") if root is None else as_path(root, name="root") / source
         table, folder, origin = pd.DataFrame({"file": [path.name]}), path.parent, path.name
-    elif Path(source).suffix.lower() in FORMATS and Path(source).expanduser().is_file():
+    elif Path(source).suffix.lower() in FORMATS and as_path(source, name="source").is_file():
         raise ArgumentValueError(
             f"source must be {SOURCES}, got one audio file, {shown(source)}. Pass it in a list, or its folder."
         )
-    elif Path(source).expanduser().is_file():
-        path = Path(source).expanduser()
-        table, folder, origin = read_csv(path), path.parent if root is None else Path(root), path.name
+    elif as_path(source, name="source").is_file():
+        path = as_path(source, name="source")
+        table, folder, origin = read_csv(path), path.parent if root is None else as_path(root, name="root"), path.name
     else:
-        return _list_folder(Path(source).expanduser())
-    folder = folder.expanduser()
+        return _list_folder(as_path(source, name="source"))
     columns = find_columns(table)
     file = columns.get("file")
     if file is None or len(table) == 0 or table[file].isna().any():
@@ -108,7 +113,7 @@ def _read_table(source: Any, root: Any) -> tuple[pd.DataFrame, Path, str]:
 
 def _list_folder(folder: Path) -> tuple[pd.DataFrame, Path, str]:
     """Return the responses in a folder as a table."""
-    sofa = [Path(entry.path) for entry in entries(folder) if _is_sofa(entry.name)] if folder.is_dir() else []
+    sofa = [Path(entry.path) for entry in entries(folder, "source") if _is_sofa(entry.name)] if folder.is_dir() else []
     found = _audio_beside(sofa, folder)
     paths, left = responses_in(found.files) if found.files else ([], "")
     files = [path.relative_to(folder).as_posix() for path in sorted([*paths, *sofa])]
@@ -124,11 +129,11 @@ def _is_sofa(file: str) -> bool:
 def _audio_beside(sofa: Sequence[Path], folder: Path) -> AudioFolder:
     """Return the audio files in a folder, which must have some unless it has SOFA files."""
     try:
-        found = find_audio_files(folder)
+        found = find_audio_files(folder, name="source")
     except ArgumentValueError:
         if not sofa:
             raise
-        n_others = sum(1 for _ in entries(folder)) - len(sofa)
+        n_others = sum(1 for _ in entries(folder, "source")) - len(sofa)
         return AudioFolder([], f"{n_others} that are no readable audio" if n_others else "none")
     others = [kind for kind in found.others.split(", ") if not kind.endswith(f" {SOFA_SUFFIX}")]
     return AudioFolder(found.files, ", ".join(others) or "none")
@@ -161,9 +166,7 @@ def _room_ids(table: pd.DataFrame, folder: Path, room_columns: Sequence[str] | N
 
 def _room_columns(table: pd.DataFrame, known: dict[str, Any], room_columns: Sequence[str] | None) -> list[Any]:
     """Return the columns that tell rooms apart, which must say something of every response."""
-    if isinstance(room_columns, str):
-        raise ArgumentTypeError(f"room_columns must be a sequence of column names, got {room_columns!r}.")
-    asked = [known["room"]] if room_columns is None else list(room_columns)
+    asked = [known["room"]] if room_columns is None else room_columns
     columns = [name if name in table.columns else known.get(name, name) for name in asked]
     if not columns or not set(columns) <= set(table.columns):
         raise ArgumentValueError(
@@ -173,7 +176,7 @@ def _room_columns(table: pd.DataFrame, known: dict[str, Any], room_columns: Sequ
     if not said.all():
         raise ArgumentValueError(
             f"room_columns must tell the room of every response, got nothing in {columns} "
-            f"for {table['file'][~said].iloc[0]!r}."
+            f"for {shown(table['file'][~said].iloc[0])!r}."
         )
     return columns
 
@@ -221,14 +224,16 @@ def _read_audio_file(path: Path, sample_rate: int, channel: int | str | None) ->
     info = audio_info(path)
     if info.n_channels > 1 and channel is None:
         raise ArgumentValueError(
-            f"files must have one channel, got {info.n_channels} in {path}. "
+            f"files must have one channel, got {info.n_channels} in {shown(path)}. "
             'Pass channel=0 (or another) to take one of them, or channel="each" for one response from each.'
         )
     chosen: list[int | None] = [*range(info.n_channels)] if isinstance(channel, str) else [channel]
-    rirs = [
-        read_segment(path, sample_rate, channel=None if info.n_channels == 1 else number, info=info)
-        for number in chosen
-    ]
+    of_file: list[int | None] = [None] if info.n_channels == 1 else chosen
+    rirs = [read_segment(path, sample_rate, channel=number, info=info) for number in of_file]
+    own = rirs
+    if info.sample_rate != sample_rate:  # resampling rounds off what is cut off
+        own = [read_segment(path, info.sample_rate, channel=number, info=info) for number in of_file]
+    warn_of_clipping(own, "files", lambda _: shown(path))
     labels = pd.DataFrame({"channel": chosen} if channel == "each" else {}, index=range(len(rirs)))
     return _Read(rirs, labels, pd.DataFrame(index=range(len(rirs))))
 
@@ -276,9 +281,10 @@ def _warn_of_missing(target: pd.DataFrame, files: NDArray[Any], reasons: pd.Seri
     lacking = target[list(LABELS)].isna()
     incomplete = np.flatnonzero(lacking.any(axis=1))
     if len(incomplete):
-        named = "; ".join(f"{files[i]} ({', '.join(lacking.columns[lacking.loc[i]])})" for i in incomplete[:5])
+        named = "; ".join(f"{shown(files[i])} ({', '.join(lacking.columns[lacking.loc[i]])})" for i in incomplete[:5])
         others = [
-            f" {reason[0].upper()}{reason[1:]}: {'; '.join(files[list(rows)][:5])}{' ...' if len(rows) > 5 else ''}."
+            f" {reason[0].upper()}{reason[1:]}: {'; '.join(map(shown, files[list(rows)][:5]))}"
+            f"{' ...' if len(rows) > 5 else ''}."
             for reason, rows in reasons.groupby(reasons).indices.items()
             if reason in (acoustics.NO_RESPONSE, acoustics.RINGING)
         ]
@@ -378,7 +384,8 @@ def load_measured_rirs(
         Names the files that lack a label. They stay in the result: choose with ``complete``.
     UserWarning
         Names columns that are not used though their names resemble known ones, labels of rooms that are spelt almost
-        alike, rooms that are documented with several sizes, and files that are passed over.
+        alike, rooms that are documented with several sizes or impossible ones, flat folders and folders that hardly
+        name rooms, clipped responses, and files that are passed over.
 
     Notes
     -----
@@ -403,10 +410,16 @@ def load_measured_rirs(
     (array(['office'], dtype='<U6'), [0.5])
     """
     sample_rate = check_sample_rate(sample_rate)
+    check_verbose(verbose)
+    if room_columns is not None:
+        room_columns = as_list(room_columns, name="room_columns", expected="a sequence of column names")
+        with restated("room_columns must be a sequence of column names"):
+            set(room_columns)
     acoustics.check_decay_ranges(decay_ranges)
     channel = _check_channel(channel)
     table, folder, origin = _read_table(source, root)
     documented = _documented(table)
+    warn_of_sizes(documented)
     room, rooms_by = _room_ids(table, folder, room_columns)
     table = with_numbers(table, kept=("file", "room", *(room_columns or ())))
 
@@ -416,7 +429,7 @@ def load_measured_rirs(
     ]
     room, rooms_by = _named_rooms(room, rooms_by, read, table, room_columns)
     table, documented = _joined(table, documented, read)
-    warn_of_lookalikes(room)
+    warn_of_lookalikes(room, "rooms")
     if room_columns is None:
         warn_of_merged_rooms(room.tolist(), documented)
 

@@ -33,6 +33,7 @@ from roomacoustic_sk.datasets._audio import (
     shown,
     unreadable,
 )
+from roomacoustic_sk.datasets._parts import Unclear
 
 QUALITY = "VHQ"  # of soxr: linear phase, 28 bits, in float64, so that parts are equal to the whole after rounding
 FILTER_HALF_LENGTH = 160  # samples at the lower rate; an impulse's response ends after 125
@@ -283,10 +284,12 @@ def _decode(source: AudioSource, info: AudioInfo, first: int, stop: int, writer:
             begin, end = end, end + n_times
             here = max(first, begin) - begin, min(stop, end) - begin
             if here[0] < here[1]:
-                broken = in_file(source, part, partial(_decode_stretch, stretch=here, writer=writer))
+                broken = in_file(source, part, partial(_decode_stretch, info=info, stretch=here, writer=writer))
                 if broken is not None:
                     at = (first + broken) / info.sample_rate
                     raise unreadable(source, f"which has NaN or infinite samples, first at {at:.2f} s")
+    except Unclear as error:
+        raise unreadable(source, *str(error).rsplit(". ", 1)) from error
     except (soundfile.LibsndfileError, OSError) as error:
         if isinstance(source, Path) and not source.is_file():
             raise MissingFileError(
@@ -300,8 +303,10 @@ def _decode(source: AudioSource, info: AudioInfo, first: int, stop: int, writer:
         raise unreadable(source, why)
 
 
-def _decode_stretch(file: Any, stretch: tuple[int, int], writer: _Writer) -> int | None:
+def _decode_stretch(file: Any, info: AudioInfo, stretch: tuple[int, int], writer: _Writer) -> int | None:
     """Decode frames of an open file; return the number of the first that is not finite, if any."""
+    if (file.samplerate, file.channels) != (info.sample_rate, info.n_channels):
+        raise Unclear("which has changed since it was listed. List it again")
     _skip(file, stretch[0])
     found = (writer.put(frames) for frames in read_blocks(file, stretch[1] - stretch[0]))
     return next((broken for broken in found if broken is not None), None)

@@ -14,19 +14,21 @@ from tqdm.auto import tqdm
 
 from roomacoustic_sk._recordings import BLOCK_SAMPLES, Recordings, cut_segment
 from roomacoustic_sk._validation import (
-    ArgumentTypeError,
     ArgumentValueError,
     MissingFileError,
+    as_list,
+    as_path,
     check_choice,
+    check_flag,
     check_number,
     check_sample_rate,
+    check_verbose,
     describe,
     door,
 )
 from roomacoustic_sk.datasets._audio import (
     LONGEST_SEGMENT,
     AudioInfo,
-    as_path,
     audio_info,
     find_audio_files,
     shown,
@@ -95,6 +97,12 @@ def load_recordings(
         If there are no audio files, if one is empty, truncated or not audio or lacks the channel, or if none is long
         enough. Reading `data` raises it for samples that are not finite and channels that cancel, and names the file.
 
+    Notes
+    -----
+    A file whose end is missing is refused when it is listed, with two exceptions: IRCAM, PAF and PVF files, and VOC
+    files above 16 MB, do not state their length; and an Ogg file that was cut exactly between two pages looks like one
+    whose recorder wrote no end-of-stream mark. Both are read as far as they go.
+
     Examples
     --------
     >>> import pathlib, tempfile
@@ -118,8 +126,14 @@ def load_recordings(
     ((40000,), [0, 1], [2.5, 2.5])
     """
     sample_rate = check_sample_rate(sample_rate)
+    check_flag(lazy, name="lazy")
+    check_verbose(verbose)
     if duration is not None:
         check_number(duration, name="duration", unit="s", low=0, low_open=True, limit=LONGEST_SEGMENT)
+        if round(duration * sample_rate) < 1:
+            raise ArgumentValueError(
+                f"duration (in s) must be at least one sample, {1 / sample_rate:g} s, got {duration:g}."
+            )
     if hop_duration is not None:
         check_number(hop_duration, name="hop_duration", unit="s", low=0, low_open=True, limit=LONGEST_SEGMENT)
     paths, names, others = _find(source)
@@ -162,7 +176,7 @@ def _find(source: str | Path | Iterable[str | Path]) -> tuple[list[Path], list[s
     if isinstance(source, (str, os.PathLike)):
         root = as_path(source, name="source")
         if root.is_dir():
-            paths, others = find_audio_files(root)
+            paths, others = find_audio_files(root, name="source")
             names = [path.relative_to(root).as_posix() for path in paths]
         elif root.exists():
             paths, names = [root], [root.as_posix()]
@@ -171,10 +185,9 @@ def _find(source: str | Path | Iterable[str | Path]) -> tuple[list[Path], list[s
                 "source must be an audio file, a folder with audio files or a sequence of files, got a path that does "
                 f"not exist: {shown(root)}."
             )
-    elif not isinstance(source, Iterable):
-        raise ArgumentTypeError(f"source must be a file, a folder or a sequence of files, got {describe(source)}.")
     else:
-        paths = [as_path(path, name="source") for path in source]
+        listed = as_list(source, name="source", expected="a folder or a sequence of paths")
+        paths = [as_path(path, name="source") for path in listed]
         names = [path.as_posix() for path in paths]
     if not paths:
         raise ArgumentValueError(f"source must be a file, a folder or a sequence of files, got {describe(source)}.")

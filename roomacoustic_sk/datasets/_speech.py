@@ -12,15 +12,20 @@ import numpy as np
 from numpy.random import RandomState
 from numpy.typing import NDArray
 from scipy.signal import resample_poly
-from sklearn.utils import Bunch, check_random_state
+from sklearn.utils import Bunch
 from tqdm.auto import tqdm
 
+from roomacoustic_sk._labels import warn_of_lookalikes
 from roomacoustic_sk._validation import (
     ArgumentTypeError,
     ArgumentValueError,
+    as_list,
+    as_path,
     check_choice,
     check_number,
+    check_random_state,
     check_sample_rate,
+    check_verbose,
     describe,
     door,
     restated,
@@ -28,7 +33,6 @@ from roomacoustic_sk._validation import (
 from roomacoustic_sk.datasets._audio import (
     LONGEST_SEGMENT,
     AudioInfo,
-    as_path,
     audio_info,
     find_audio_files,
     shown,
@@ -129,6 +133,12 @@ def load_speech(
         If the folder contains no audio files; if a file that is needed is empty, truncated, not audio or not finite; if
         a speaker is unknown; if a speed is not in [0.5, 2]; or if there are fewer segments than requested.
 
+    Warns
+    -----
+    UserWarning
+        Names speakers that are spelt almost alike, folders that hardly are speakers or hold several, and files that are
+        passed over.
+
     References
     ----------
     T. Ko, V. Peddinti, D. Povey, S. Khudanpur, "Audio augmentation for speech recognition", Interspeech 2015: speed
@@ -151,6 +161,7 @@ def load_speech(
     sample_rate = check_sample_rate(sample_rate)
     check_number(duration, name="duration", unit="s", low=FRAME, limit=LONGEST_SEGMENT)
     check_number(min_activity, name="min_activity", low=0, high=1)
+    check_verbose(verbose)
     check_choice(segments, ("random", "consecutive"), name="segments")
     if n_segments is not None:
         check_number(n_segments, name="n_segments", low=1, integer=True)
@@ -236,7 +247,9 @@ def _named(files: list[Path], root: Path, pattern: str | None) -> Named:
     """Name the speaker of each file, by a pattern or by what is known of corpora."""
     if pattern is None:
         return speakers_of(files, root)
-    return Named(files, [_matched(path, root, pattern) for path in files], f"Speakers by the pattern {pattern!r}.")
+    labels = [_matched(path, root, pattern) for path in files]
+    warn_of_lookalikes(labels, "speakers")
+    return Named(files, labels, f"Speakers by the pattern {pattern!r}.")
 
 
 def _matched(path: Path, root: Path, pattern: str) -> str:
@@ -246,10 +259,11 @@ def _matched(path: Path, root: Path, pattern: str) -> str:
             match = re.search(pattern, name)
         except re.error as error:
             raise ValueError(str(error)) from error
-    if match is None or not match.groups() or match.group(1) is None:
+    if match is None or not match.groups() or not match.group(1):
+        lack = f"finds no speaker in {shown(name)}" if match else f"does not match {shown(name)}"
         raise ArgumentValueError(
             f"speaker_pattern must match every file and have a group, got {pattern!r}, "
-            f"which {'has no group' if match and not match.groups() else f'does not match {shown(name)}'}."
+            f"which {'has no group' if match and not match.groups() else lack}."
         )
     return match.group(1)
 
@@ -261,9 +275,8 @@ def _files_of_speakers(named: Named, root: Path, speakers: Iterable[Any] | None)
         files[speaker].append(path)
     if speakers is None:
         return files
-    if not isinstance(speakers, Iterable):
-        raise ArgumentTypeError(f"speakers must be None or a sequence of ids, got {describe(speakers)}.")
-    wanted = [speakers] if isinstance(speakers, str) else [str(speaker) for speaker in speakers]
+    listed = [speakers] if isinstance(speakers, str) else speakers
+    wanted = [str(speaker) for speaker in as_list(listed, name="speakers", expected="None or a sequence of ids")]
     unknown = sorted(set(wanted) - set(files))
     if unknown or not wanted:
         known = ", ".join(map(shown, list(files)[:5]))

@@ -6,8 +6,9 @@ import csv
 import io
 import re
 import unicodedata
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
+from numbers import Number
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,9 @@ UNITS = {
 MISSING = frozenset(["na", "n/a", "nan", "none", "null", "-", "--", "?", "<na>", "#n/a", "unknown"]) | {""}
 """Cells that say nothing in a column of numbers, in any case; in other columns, only empty cells."""
 
+UNKNOWN = frozenset(["-", "--", "?", "<na>", "#n/a", "unknown"])
+"""Labels that name no room; NA, none and null may be names."""
+
 SEPARATORS = ",;\t|"
 
 
@@ -42,11 +46,14 @@ def read_csv(path: Path) -> pd.DataFrame:
         If it is not a table.
     """
     csv_text = _decode(path)
-    lines = csv_text.splitlines()
-    first = next((line for line in lines if line.strip()), "")
+    said = re.match(r"sep=(.)\r?\n", csv_text)  # a line of spreadsheets
+    csv_text = csv_text[said.end() :] if said else csv_text
+    first = next((line for line in csv_text.splitlines() if line.strip()), "")
     separator = max(SEPARATORS, key=lambda mark: ("file" in map(_normal, first.split(mark)), first.count(mark)))
+    separator = said.group(1) if said else separator
     try:
-        reader = csv.reader(io.StringIO(csv_text), delimiter=separator, skipinitialspace=True, strict=True)
+        lines = io.StringIO(csv_text, newline=None)
+        reader = csv.reader(lines, delimiter=separator, skipinitialspace=True, strict=True)
         rows = [[cell.strip() for cell in row] for row in reader if any(cell.strip() for cell in row)]
     except csv.Error as error:
         raise _no_table(path, f"a broken one ({error})") from error
@@ -65,10 +72,32 @@ def read_csv(path: Path) -> pd.DataFrame:
         raise _no_table(path, f"one with two columns {twice[0]!r}")
     columns: dict[str, Any] = {}
     for name, cells in zip(header, zip(*body, strict=True) if body else [()] * len(header), strict=True):
+        if _column_of(name) != "file":  # whose cells are any bytes; other text is of old spreadsheets
+            cells = tuple(_as_text(cell) for cell in cells)
         if separator != "," and name and _column_of(name) in DOCUMENTED:
+            _warn_of_thousands(name, cells)
             cells = tuple(re.sub(r"^([+-]?\d+),(\d+)$", r"\1.\2", cell) for cell in cells)
-        columns[name] = np.array([cell or np.nan for cell in cells], dtype=object)
+        columns[_as_text(name)] = np.array([cell or np.nan for cell in cells], dtype=object)
     return pd.DataFrame(columns)
+
+
+def _as_text(cell: str) -> str:
+    """Return a cell as text: bytes that are not UTF-8 are those of Western Windows."""
+    try:
+        cell.encode("utf-8")
+        return cell
+    except UnicodeEncodeError:
+        return cell.encode("utf-8", "surrogateescape").decode("cp1252", "replace")
+
+
+def _warn_of_thousands(name: str, cells: Sequence[str]) -> None:
+    """Name a cell such as 1.900, which is 1900 where the decimal mark is a comma."""
+    doubtful = [cell for cell in cells if re.fullmatch(r"[1-9]\d{0,2}\.\d{3}", cell)]
+    if doubtful:
+        warn(
+            f"column {name!r} holds {doubtful[0]}, which counts as {float(doubtful[0]):g}. If its point separates "
+            "thousands, leave it out."
+        )
 
 
 def _decode(path: Path) -> str:
@@ -92,8 +121,24 @@ def _no_table(path: Path, what: str) -> ArgumentValueError:
 
 def _normal(name: object) -> str:
     """Return a column's name in lower case, its words joined by underscores, without brackets around a unit."""
-    words = re.sub(r"[\s\-_./()\[\]{}]+", "_", unicodedata.normalize("NFC", str(name)).strip('\ufeff" ').casefold())
-    return words.strip("_")
+    visible = "".join(c for c in unicodedata.normalize("NFC", str(name)) if unicodedata.category(c) != "Cf")
+    return re.sub(r"[\s\-_./()\[\]{}]+", "_", visible.strip('" ').casefold()).strip("_")
+
+
+def _resembles(name: object) -> str:
+    """Return the known column that a name seems to stand for, in another word, number or order, or an empty string."""
+    words = _normal(re.sub(r"(?<=[a-z])(?=[A-Z])", "_", str(name))).split("_")
+    if words[0] == "room" and len(words) > 1 and _SYNONYMS.get(words[1], words[1]) in DOCUMENTED:
+        words = words[1:]  # room_volume
+    if words[-1] in ("m3", "m^3", "m³", "ft3"):
+        return "volume"
+    first = _SYNONYMS.get(words[0], words[0].removesuffix("s"))
+    return first if first in {"file", "room", *DOCUMENTED} else ""
+
+
+_SYNONYMS = {"vol": "volume", "dist": "distance"} | dict.fromkeys(
+    ["environment", "hall", "location", "raum", "salle", "space", "venue"], "room"
+)
 
 
 def _column_of(name: object) -> str:
@@ -120,6 +165,9 @@ def find_columns(table: pd.DataFrame, *, quiet: bool = False) -> dict[str, Any]:
     UserWarning
         If a column's name resembles a known one that is not taken from another column, such as ``volume_ft3``.
     """
+    twice = table.columns[table.columns.duplicated()]
+    if len(twice):
+        raise ArgumentValueError(f"source must have columns of different names, got two columns {twice[0]!r}.")
     found: dict[str, list[Any]] = defaultdict(list)
     for name in table.columns:
         if column := _column_of(name):
@@ -132,12 +180,11 @@ def find_columns(table: pd.DataFrame, *, quiet: bool = False) -> dict[str, Any]:
                 f"source must have one column for {column}, got {' and '.join(map(repr, names))}. Rename one of them."
             )
     taken = {name for names in found.values() for name in names}
-    known = {"file", "room", *DOCUMENTED}
     alike = [
         (name, column)
         for name in table.columns
-        for column in [_normal(name).partition("_")[0]]
-        if name not in taken and column in known and column not in found
+        for column in [_resembles(name)]
+        if name not in taken and column and column not in found
     ]
     if alike and not quiet:
         listed = "; ".join(f"{name!r} (for {column!r}{_unit_hint(column)})" for name, column in alike)
@@ -163,6 +210,10 @@ def numbers_in(cells: pd.Series, unit: str) -> pd.Series:
     ArgumentValueError
         If there is something else than positive numbers.
     """
+    if cells.dtype.kind in "mMb" or cells.map(lambda cell: isinstance(cell, (bool, np.bool_))).any():
+        raise ArgumentValueError(
+            f"column {cells.name!r} must hold numbers in {unit}, got dates, times or truth values."
+        )
     said = cells.map(lambda cell: np.nan if isinstance(cell, str) and cell.strip().casefold() in MISSING else cell)
     try:
         values = pd.to_numeric(said).astype(float)
@@ -175,6 +226,36 @@ def numbers_in(cells: pd.Series, unit: str) -> pd.Series:
             f"{name_rows(wrong)}."
         )
     return values
+
+
+PLAUSIBLE = {
+    "volume": (0.5, 1e6),
+    "length": (0.3, 300),
+    "width": (0.3, 300),
+    "height": (0.3, 100),
+    "distance": (0.01, 60),
+}
+"""Ranges of documented sizes in m3 or m; beyond them the unit is likely to be another one."""
+
+
+def warn_of_sizes(documented: pd.DataFrame) -> None:
+    """Name documented sizes that rooms do not have, or that contradict each other, as in another unit."""
+    size = documented[["length", "width", "height"]].to_numpy(float)
+    volume, distance = documented["volume"].to_numpy(float), documented["distance"].to_numpy(float)
+    box, diagonal = size.prod(axis=1), np.sqrt((size**2).sum(axis=1))
+    odd = [
+        (name, np.flatnonzero((documented[name] < low) | (documented[name] > high)))
+        for name, (low, high) in PLAUSIBLE.items()
+    ]
+    odd += [("volume", np.flatnonzero((volume > 2 * box) | (volume < 0.1 * box)))]
+    odd += [("distance", np.flatnonzero(distance > 1.1 * diagonal))]
+    for name, rows in odd:
+        if len(rows):
+            warn(
+                f"column {name} holds {documented[name].iloc[rows[0]]:g} {DOCUMENTED[name]} in {name_rows(rows)}, "
+                "which is hardly right, alone or beside the other sizes of the room. Check its unit."
+            )
+            return
 
 
 def with_numbers(table: pd.DataFrame, kept: Iterable[Any]) -> pd.DataFrame:
@@ -200,25 +281,22 @@ def joined_labels(table: pd.DataFrame, columns: Sequence[Any]) -> list[str]:
     Rows that differ in a column keep different labels: where the values alone would not tell them apart, the names of
     the columns do.
     """
+    for column in columns:
+        kinds = {type(value).__name__ for value in table[column].dropna() if isinstance(value, (str, Number))}
+        if "str" in kinds and len(kinds) > 1:
+            raise ArgumentValueError(
+                f"column {column!r} must hold labels of one kind, got {' and '.join(sorted(kinds))}. Convert "
+                "them to str."
+            )
     rows = [[(column, str(value)) for column, value in zip(columns, row, strict=True) if pd.notna(value)]
             for row in table[list(columns)].astype(object).itertuples(index=False, name=None)]  # fmt: skip
     labels = ["/".join(value for _, value in row) for row in rows]
+    nothing = [label for label, n in Counter(labels).items() if n > 1 and label.strip().casefold() in UNKNOWN]
+    if nothing:
+        warn(f"responses with the label {nothing[0]!r} count as one room. Name their rooms, or leave them out.")
     if len(set(map(tuple, rows))) > len(set(labels)):
         labels = ["/".join(f"{column}={value.replace('/', '//')}" for column, value in row) for row in rows]
     return labels
-
-
-def warn_of_lookalikes(labels: Iterable[str]) -> None:
-    """Name labels that differ only in case, spaces, the form of an accent or the way a number is written."""
-    alike: dict[str, set[str]] = defaultdict(set)
-    for label in set(labels):
-        key = re.sub(r"[\s_\-]+", "", unicodedata.normalize("NFKC", label).casefold())
-        key = repr(float(key)) if re.fullmatch(r"\d+(\.\d+)?", key) else key
-        alike[key].add(label)
-    doubles = sorted(sorted(names) for names in alike.values() if len(names) > 1)
-    if doubles:
-        listed = "; ".join(" and ".join(map(repr, names)) for names in doubles[:3])
-        warn(f"rooms with labels that are almost alike count as different: {listed}. Unify them if they are one.")
 
 
 def warn_of_merged_rooms(rooms: Sequence[str], documented: pd.DataFrame) -> None:
