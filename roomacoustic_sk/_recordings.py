@@ -181,11 +181,9 @@ def check_dtype(dtype: np.dtype[Any], name: str, allow_integers: bool) -> None:
         return
     if np.issubdtype(dtype, np.complexfloating):
         raise ArgumentValueError(f"{name} must hold real samples, got dtype {dtype}. Complex data not supported.")
-    fix = (
-        f" Divide integer PCM by its full scale first, e.g. {name} / 32768.0 for int16."
-        if np.issubdtype(dtype, np.signedinteger)
-        else ""
-    )
+    fix = ""
+    if np.issubdtype(dtype, np.signedinteger):
+        fix = f" Divide integer PCM by its full scale first, e.g. {name} / 32768.0 for int16."
     kinds = "floating-point or integer" if allow_integers else "floating-point"
     raise ArgumentTypeError(f"{name} must hold {kinds} samples, got dtype {dtype}.{fix}")
 
@@ -285,8 +283,7 @@ class Recordings(ABC):
 
     dtype = np.dtype(np.float32)
     origin: NDArray[np.intp] | None = None
-    varies = False
-    """Whether training reads them in another variation in each epoch."""
+    varies = False  # whether training reads them in another variation in each epoch
 
     def __init__(self, lengths: NDArray[np.intp], sample_rate: int, n_times: int | None = None) -> None:
         self.lengths, self.sample_rate, self.n_times = lengths, sample_rate, n_times
@@ -325,7 +322,8 @@ class Recordings(ABC):
 
         _check_ranges(lowest, highest, "X", where, allow_silent)
         check_offsets(lowest, highest, "X", where, self.lengths[indices] > A_FEW)
-        warn_of_clipping(segments, "X", where)
+        if not self.varies:  # a step may clip on purpose
+            warn_of_clipping(segments, "X", where)
         return segments
 
     def _is_heard(self, index: int) -> bool:

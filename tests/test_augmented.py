@@ -15,7 +15,7 @@ from roomacoustic_sk import ContrastiveRoomEncoder
 from roomacoustic_sk._recordings import as_recordings
 from roomacoustic_sk._torch.batches import BatchLoader, SegmentSource, ShuffledBatches
 from roomacoustic_sk.acoustics import room_labels
-from roomacoustic_sk.augmentation import AddNoise, Gain, ReshapeDecay, ScaleDirectSound, Sometimes
+from roomacoustic_sk.augmentation import AddNoise, Clip, Gain, ReshapeDecay, ScaleDirectSound, Sometimes
 from roomacoustic_sk.datasets import (
     augment_clips,
     augment_responses,
@@ -194,6 +194,12 @@ def test_a_silent_clip_is_refused_as_ever() -> None:
     data.data[2] = 0
     with pytest.raises(ValueError, match="silent"):
         augment_clips(data, NOISE, random_state=0)
+
+
+def test_clips_that_a_step_clips_are_no_cause_to_warn() -> None:
+    varied = augment_clips(some_clips(), Clip(depth=(12.0, 12.0)), random_state=0)
+    read = as_recordings(varied.data, RATE).read(np.arange(6), np.zeros(6, dtype=int), 8000)
+    assert (np.abs(read).max(axis=1) < 0.3 * np.abs(some_clips().data).max(axis=1)).all()
 
 
 def test_a_step_that_changes_the_length_is_named() -> None:

@@ -233,6 +233,14 @@ def test_short_names_of_rooms_tell_them_apart(tmp_path: Path) -> None:
     assert "RoomShortName of SOFA files" in rooms.DESCR
 
 
+def test_files_that_name_no_room_are_named_when_they_count_as_one(tmp_path: Path) -> None:
+    for name in ("aula", "foyer"):
+        write_room(tmp_path / f"{name}.sofa", diffuse_responses(0.5)[None])
+    with pytest.warns(UserWarning, match=r"2 SOFA files without RoomShortName count as one room, .*aula\.sofa"):
+        rooms = load_measured_rirs(tmp_path)
+    assert len(set(rooms.room.tolist())) == 1
+
+
 # --- Refused --------------------------------------------------------------------------------------------------------
 
 

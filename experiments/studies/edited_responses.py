@@ -12,7 +12,6 @@ import numpy as np
 from experiments.results import Key, Result
 from experiments.study import Outcome, Study
 from experiments.tables import frame, markdown, prose, section, verdict
-from experiments.treatments import HELD_OUT, TREATMENTS, Treatment, synthetic, two_slopes
 
 if TYPE_CHECKING:
     from experiments.data import Lab
@@ -36,7 +35,9 @@ class Edited(NamedTuple):
 
 def edited_responses(n_responses: int, seed: int) -> Iterator[Edited]:
     """Draw responses of 0.15 to 6 s at 8 to 48 kHz, 20 to 80 dB above their noise, and treat each in one way."""
-    treatments: dict[str, Treatment] = {**TREATMENTS, **HELD_OUT}
+    from experiments.treatments import HELD_OUT, TREATMENTS, synthetic, two_slopes
+
+    treatments = {**TREATMENTS, **HELD_OUT}
     names = [*treatments, "two_slopes"]
     for i in range(n_responses):
         rng, name = np.random.default_rng([seed, i]), names[i % len(names)]

@@ -9,6 +9,7 @@ from typing import Any, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.sparse import issparse
 from scipy.special import softmax
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import assert_all_finite, check_array
@@ -78,7 +79,7 @@ def _labels_of(y: Any) -> list[Any] | None:
 
 
 def _as_floats(y: Any, estimator: Any) -> NDArray[np.float64]:
-    check_real(np.asarray(y), name="y")
+    check_real(y if issparse(y) else np.asarray(y), name="y")
     return check_array(
         y, ensure_2d=False, ensure_all_finite="allow-nan", dtype=np.float64, input_name="y", estimator=estimator
     )

@@ -261,7 +261,8 @@ def rooms_of(files: Sequence[str], folder: Path) -> tuple[list[str], str]:
 
 def _report_rooms(by_folder: Sequence[tuple[Path, str]], rooms: Sequence[str], top: str) -> None:
     """Warn of folders that hardly name a room, where the folder is all there is to go by."""
-    names = [path.name for path, room in by_folder if room == top or room.rpartition("/")[2].casefold() in NO_NAMES]
+    audio = [(path, room) for path, room in by_folder if path.suffix.casefold() != ".sofa"]  # they name their rooms
+    names = [path.name for path, room in audio if room == top or room.rpartition("/")[2].casefold() in NO_NAMES]
     if len(set(rooms)) == 1 and _begin_differently(names):
         warn(
             f"{len(names)} responses count as one room, {shown(rooms[0])}, the name of their folder, though their "

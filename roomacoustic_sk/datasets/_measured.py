@@ -258,6 +258,14 @@ def _named_rooms(
     if room_columns is None and "room" not in find_columns(table, quiet=True) and any(one.room for one in read):
         room = np.array([one.room or label for one, label in zip(read, room, strict=True)])
         rule = f"RoomShortName of SOFA files, {rule}"
+    elif room_columns is None and "folder" in rule and len(room) > 1 and len(set(room.tolist())) == 1:
+        unnamed = [file for file in table["file"] if _is_sofa(file)]
+        if len(unnamed) > 1:
+            warn(
+                f"{len(unnamed)} SOFA files without RoomShortName count as one room, {shown(room[0])} "
+                f"({shown(unnamed[0])} to {shown(unnamed[-1])}). If they are from several rooms, pass a table with a "
+                "column room."
+            )
     return np.repeat(room, [len(one.rirs) for one in read]), rule
 
 
