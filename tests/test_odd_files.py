@@ -17,7 +17,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from roomacoustic_sk.acoustics import DecayRangeWarning
-from roomacoustic_sk.datasets import load_measured_rirs, load_recordings, load_speech
+from roomacoustic_sk.datasets import load_measured_rirs, load_recordings, load_speech, read_audio
 from roomacoustic_sk.datasets._audio import audio_info
 from roomacoustic_sk.datasets._reading import read_segment
 
@@ -107,6 +107,15 @@ def test_files_joined_end_to_end_are_read_as_one(tmp_path: Path, kind: str) -> N
         if kind in ("OGG", "MP3"):
             expected = np.concatenate([soundfile.read(io.BytesIO(piece), dtype="float32")[0] for piece in pieces])
         np.testing.assert_allclose(samples, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("n_times", [4096, 8000, 16_000, 24_000, 40_000])
+def test_joined_flac_files_of_equal_length_are_read_as_one(n_times: int) -> None:
+    """The last frame of the second has the number that the header of the first leads us to expect."""
+    loud = np.resize(SOUND, n_times)
+    for first in (loud, loud[::-1].copy(), np.zeros(n_times, dtype="f4")):
+        joined = io.BytesIO(packed(first, "FLAC") + packed(loud, "FLAC"))
+        np.testing.assert_allclose(read_audio(joined, RATE)[0], np.concatenate([first, loud]), atol=1e-4)
 
 
 def test_joined_opus_files_are_read_as_one(tmp_path: Path) -> None:

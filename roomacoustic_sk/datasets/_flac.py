@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from roomacoustic_sk.datasets._parts import Part, Source, Truncated, before_tags, crc_table
+from roomacoustic_sk.datasets._parts import NEAR, Part, Source, Truncated, before_tags, crc_table
 
 TAIL = 1 << 16  # bytes that hold the last frame, if its largest size is not known
 PROBES = (0.29, 0.5, 0.71)  # places in a file at which frame numbers must increase
@@ -87,7 +87,9 @@ def _flac_is_plain(source: Source, start: int, end: int, stream: _FlacStream) ->
     positions = (start + 42 + int(share * (end - start - 42)) for share in PROBES)
     found = [_first_frame(source.read(at, n_bytes), stream) for at in positions]
     numbers = [number for number in found if number is not None]
-    return all(a < b for a, b in zip([-1, *numbers], [*numbers, stream.n_times], strict=True))
+    if len(numbers) < 2 or b"fLaC" in source.read(start + 4, NEAR):  # too few to tell, or a short stream in front
+        return False
+    return all(a < b for a, b in zip([0, *numbers], [*numbers, stream.n_times], strict=True))
 
 
 def _frames_from_end(tail: bytes, stream: _FlacStream) -> Iterator[tuple[int, int]]:
