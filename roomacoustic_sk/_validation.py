@@ -320,6 +320,10 @@ def check_number(
     return value
 
 
+MOST_BANDS = 200
+"""Largest number of bands: ten octaves in steps of a twentieth."""
+
+
 def check_bands(bands: Any, expected: str = "a sequence of centre frequencies") -> list[float]:
     """Return the centre frequencies of octave bands in Hz, refused if they are in kHz.
 
@@ -327,6 +331,8 @@ def check_bands(bands: Any, expected: str = "a sequence of centre frequencies") 
     """
     if not is_flat(bands) or not len(bands):
         raise ArgumentValueError(f"bands must be {expected}, got {describe(bands)}.")
+    if len(bands) > MOST_BANDS:
+        raise ArgumentValueError(f"bands must be at most {MOST_BANDS}, got {len(bands)}.")
     for centre in bands:
         check_number(centre, name="bands", unit="Hz", low=0, low_open=True)
         if centre < LOWEST_BAND:

@@ -257,7 +257,7 @@ class DecayCurves:
         asked = parameters_of(parameters)
         if diagnostics:
             ranges = [levels for parameter in asked if (levels := levels_of(parameter.name))]
-            asked += diagnosis(ranges[0] if ranges else DECAY_RANGES["T30"])
+            asked += diagnosis(min(ranges, key=lambda levels: levels[1]) if ranges else DECAY_RANGES["T30"])
         return self._table(asked, output)
 
     @door

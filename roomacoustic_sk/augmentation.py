@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,12 +18,15 @@ from scipy.signal import butter, sosfilt
 
 from roomacoustic_sk._decay import crossing, cut_at_onset, decay_time, integrate, octave_band
 from roomacoustic_sk._ranges import DECAY_RANGES
+from roomacoustic_sk._sound import has_sound
 from roomacoustic_sk._validation import (
     ArgumentTypeError,
     ArgumentValueError,
+    as_list,
     check_choice,
     check_number,
     check_range,
+    check_unmasked,
     describe,
     door,
     is_flat,
@@ -38,6 +41,17 @@ Step = Callable[[Array, int, np.random.Generator], Array]
 
 LOWEST_OCTAVE = 125.0
 """Centre in Hz of the lowest octave that is reshaped by itself; it takes everything below with it."""
+
+DIRECT = 0.005
+"""Time in s from the onset that belongs to the direct sound, which is not reshaped."""
+
+TINY = 1e-300
+
+LOUDEST = 1e15
+"""Peak above which the power of a recording is no number worth having."""
+
+MAX_DRAWS = 100
+"""Number of excerpts of noise drawn until one is not silent."""
 
 TRUSTED = 0.8
 """Share of a decay, up to the noise or the end, that is kept; noise with the decay's own slope stands for the rest."""
@@ -118,9 +132,11 @@ class ReshapeDecay:
 
     Notes
     -----
-    Each octave is multiplied by an exponential (Bryan 2020, section 3.2). The last part of its decay, where noise or
-    the end of the response is near, is replaced by Gaussian noise that continues the decay to -65 dB, so that a longer
-    decay raises no noise and a shorter one leaves none. A response without any decay is returned as it is.
+    As in Bryan (2020, section 3.2), but each octave follows its own decay curve, stretched in time behind the direct
+    sound, in place of one exponential: a curve that bends keeps its shape, and nothing ever rises. The last part of a
+    decay, where noise or the end of the response is near, is replaced by Gaussian noise that continues the decay to
+    -65 dB, so that a longer decay raises no noise and a shorter one leaves none. A response without any decay is
+    returned as it is.
 
     Examples
     --------
@@ -147,38 +163,24 @@ class ReshapeDecay:
     def __call__(self, response: Array, sample_rate: int, rng: np.random.Generator) -> Array:
         """Return the response with other decay times."""
         ratio, tilt = _draw_log(rng, self.ratio), rng.uniform(*self.tilt)
-        centres = octave_centres(sample_rate)
-        times, ends = _decays(response, sample_rate, centres)
-        known = np.flatnonzero(np.isfinite(times))
-        if not len(known):
+        centres, onset = octave_centres(sample_rate), _onset(response, sample_rate)
+        decays = _octave_decays(response[onset:], sample_rate, centres)
+        if not decays:
             return response
-        nearest = known[np.abs(known[:, None] - np.arange(len(times))).argmin(axis=0)]
-        times, ends = times[nearest], ends[nearest]
-        wanted = times * ratio * 2 ** (tilt * np.log2(np.divide(centres, 1000)))
-        onset = _onset(response, sample_rate)
-        n_times = onset + int(min(self.longest, TAIL_DEPTH / 60 * wanted.max()) * sample_rate)
-        noise = rng.standard_normal(n_times)
+        ratios = ratio * 2 ** (tilt * np.log2(np.divide(centres, 1000)))
+        lengths = [decay.duration(one) for decay, one in zip(decays, ratios, strict=True)]
+        n_times = onset + int(min(self.longest * sample_rate, max(lengths)))
+        tails = split_octaves(rng.standard_normal(n_times), sample_rate)
         reshaped = np.zeros(n_times)
-        bands, tails = split_octaves(response, sample_rate), split_octaves(noise, sample_rate)
-        for band, tail, time, end, new_time in zip(bands, tails, times, ends, wanted, strict=True):
-            seconds = (np.arange(n_times) - onset) / sample_rate
-            continued = _continued(band, tail, time, onset + round(end * sample_rate), seconds, sample_rate)
-            reshaped += continued * 10 ** (-3 * np.maximum(seconds, 0) * (1 / new_time - 1 / time))
+        for band, tail, decay, one in zip(split_octaves(response, sample_rate), tails, decays, ratios, strict=True):
+            reshaped[:onset] += band[:onset]
+            reshaped[onset:] += decay.reshaped(band[onset:], tail[onset:], one)
         return reshaped.astype(response.dtype)
 
 
 def octave_centres(sample_rate: int) -> list[float]:
     """Return the centres in Hz of the octaves that lie below half of the sampling rate."""
     return [centre for centre in LOWEST_OCTAVE * 2.0 ** np.arange(12) if centre * 2**0.5 < sample_rate / 2]
-
-
-def _decays(response: Array, sample_rate: int, centres: Sequence[float]) -> tuple[Array, Array]:
-    """Return T20 in each octave, NaN where there is none, and when the decay meets the noise or the end, in s."""
-    onward = cut_at_onset(response, sample_rate)
-    decays = [integrate(onward, octave_band(centre, sample_rate), sample_rate, "lundeby") for centre in centres]
-    times = np.array([decay_time(decay, *DECAY_RANGES["T20"]) for decay in decays])
-    ends = np.fmin([crossing(decay) for decay in decays], len(onward))
-    return times / sample_rate, ends / sample_rate
 
 
 def split_octaves(waveform: Array, sample_rate: int) -> list[Array]:
@@ -196,19 +198,59 @@ def _onset(response: Array, sample_rate: int) -> int:
     return len(to_the_last_sound) - len(cut_at_onset(to_the_last_sound, sample_rate))
 
 
-def _continued(band: Array, tail: Array, time: float, end: int, seconds: Array, sample_rate: int) -> Array:
-    """Replace a band's decay near its end, and behind, by noise of the same decay; `tail` is noise of that band."""
-    onset = int(np.argmax(seconds >= 0))
-    kept = onset + int(TRUSTED * (min(end, len(band)) - onset))
-    middle = np.arange(onset + (kept - onset) // 2, kept)
-    of_decay = np.sum(10 ** (-6 * (middle - onset) / sample_rate / time))
-    power = np.sum(np.square(band[middle])) / max(of_decay, 1e-300)  # that the decay has at its onset
-    noise = tail / tail.std() * np.sqrt(power) * 10 ** (-3 * np.maximum(seconds, 0) / time)
-    n_fade = max((kept - onset) // 10, 1)
-    share = np.clip((kept - np.arange(len(seconds))) / n_fade, 0, 1)  # of the response itself
-    padded = np.zeros(len(seconds))
-    padded[: min(len(band), len(seconds))] = band[: len(seconds)]
-    return padded * np.sin(share * np.pi / 2) + noise * np.cos(share * np.pi / 2)  # of equal power in sum
+class _OctaveDecay(NamedTuple):
+    """The decay curve of an octave, from the onset on; it never rises. Behind what is known, a line continues it."""
+
+    levels: Array  # dB re the beginning, as far as the decay is trusted
+    slope: float  # dB a sample, of the line behind
+    direct: int  # samples at the beginning that are left as they are
+
+    def level(self, times: Array) -> Array:
+        """Return the level in dB at times in samples."""
+        last = len(self.levels) - 1
+        known = np.interp(times, np.arange(len(self.levels)), self.levels)
+        return known + self.slope * np.maximum(times - last, 0)
+
+    def duration(self, ratio: float) -> float:
+        """Return how many samples it takes to decay by `TAIL_DEPTH`, that many times more slowly."""
+        left = max(TAIL_DEPTH + self.levels[-1], 0) / -self.slope
+        return self.direct + ratio * (len(self.levels) + left)
+
+    def reshaped(self, band: Array, tail: Array, ratio: float) -> Array:
+        """Return a band that decays by `ratio` more slowly; `tail` is noise of the band, as long as the result."""
+        times, n_known = np.arange(len(tail)), min(len(self.levels), len(band))
+        level = self.level(times)
+        of_band, of_curve = np.square(band[self.direct : n_known]), 10 ** (level / 10)
+        lost = of_curve[min(self.direct, len(tail) - 1)] - of_curve[min(n_known, len(tail) - 1)]
+        energy = of_band.sum() / max(lost, TINY)  # that the curve's beginning stands for
+        noise = tail / tail.std() * np.sqrt(energy * of_curve * -self.slope * np.log(10) / 10)
+        share = np.clip((n_known - times) / max(n_known // 10, 1), 0, 1)  # of the band itself
+        padded = np.zeros(len(tail))
+        padded[: min(len(band), len(tail))] = band[: len(tail)]
+        continued = padded * np.sin(share * np.pi / 2) + noise * np.cos(share * np.pi / 2)  # of equal power in sum
+        slower = self.level(self.direct + np.maximum(times - self.direct, 0) / ratio)
+        return continued * np.where(times > self.direct, 10 ** ((slower - level) / 20), 1)
+
+
+def _octave_decays(onward: Array, sample_rate: int, centres: Sequence[float]) -> list[_OctaveDecay]:
+    """Return the decay of each octave, that of the nearest one where an octave has none; nothing if none has."""
+    onward = cut_at_onset(onward, sample_rate)
+    direct = int(DIRECT * sample_rate)
+    found: dict[int, _OctaveDecay] = {}
+    for i, centre in enumerate(centres):
+        decay = integrate(onward, octave_band(centre, sample_rate), sample_rate, "lundeby")
+        if not np.isfinite(decay_time(decay, *DECAY_RANGES["T20"])):
+            continue
+        end = min(len(decay.energy), np.fmin(crossing(decay), len(onward)))
+        n_known = int(TRUSTED * end)
+        if n_known < 4 * direct:
+            continue
+        energy = np.maximum(decay.energy[:n_known], TINY)
+        levels = np.minimum.accumulate(10 * np.log10(energy / energy[0]))
+        slope = (levels[-1] - levels[n_known // 2]) / (n_known - 1 - n_known // 2)
+        if slope < 0:
+            found[i] = _OctaveDecay(levels, float(slope), direct)
+    return [found[min((abs(i - known), known) for known in found)[1]] for i in range(len(centres))] if found else []
 
 
 # --- Clips --------------------------------------------------------------------------------------------------------
@@ -246,9 +288,12 @@ class AddNoise:
     def __post_init__(self) -> None:
         check_range(self.snr, name="snr", unit="dB", low=-100, high=200)
         check_range(self.colour, name="colour", low=-4, high=4)
-        for i, recording in enumerate(self.recordings):
-            one = np.asarray(recording)
-            if one.ndim != 1 or one.dtype.kind != "f" or not len(one) or not np.isfinite(one).all() or not np.ptp(one):
+        listed = as_list(self.recordings, name="recordings", expected="a sequence of arrays")
+        object.__setattr__(self, "recordings", tuple(listed))  # of a generator, too
+        for i, recording in enumerate(listed):
+            one = np.asarray(check_unmasked(recording, name="recordings"))
+            is_noise = one.ndim == 1 and one.dtype.kind == "f" and len(one) and np.isfinite(one).all()
+            if not is_noise or not has_sound(one.min(), one.max()) or np.abs(one).max() > LOUDEST:
                 raise ArgumentValueError(
                     f"recordings must be 1-D arrays of finite floating-point samples that are not constant, got "
                     f"{describe(recording)} as recording {i}."
@@ -259,14 +304,19 @@ class AddNoise:
         snr, colour = rng.uniform(*self.snr), rng.uniform(*self.colour)
         noise = self._excerpt(len(clip), rng) if len(self.recordings) else _coloured(len(clip), colour, rng)
         power, of_noise = np.mean(np.square(clip, dtype=np.float64)), np.mean(np.square(noise, dtype=np.float64))
-        if not of_noise > 0:  # an excerpt of digital silence
-            return clip
+        if not of_noise > 0:
+            raise ArgumentValueError(f"recordings must have sound everywhere, got silence in all of {MAX_DRAWS} draws.")
         return clip + noise * np.sqrt(power / of_noise) * _ratio(-snr)
 
     def _excerpt(self, n_times: int, rng: np.random.Generator) -> Array:
-        recording = np.asarray(self.recordings[int(rng.integers(len(self.recordings)))])
-        start = int(rng.integers(max(len(recording) - n_times, 0) + 1))
-        return np.resize(recording[start : start + n_times], n_times)
+        excerpt = np.zeros(n_times)
+        for _ in range(MAX_DRAWS):  # until it is no digital silence
+            recording = np.asarray(self.recordings[int(rng.integers(len(self.recordings)))], dtype=np.float64)
+            start = int(rng.integers(max(len(recording) - n_times, 0) + 1))
+            excerpt = np.resize(recording[start : start + n_times], n_times)
+            if has_sound(excerpt.min(), excerpt.max()):
+                break
+        return excerpt
 
 
 def _coloured(n_times: int, exponent: float, rng: np.random.Generator) -> Array:
@@ -334,7 +384,7 @@ class LimitBand:
     @door
     def __post_init__(self) -> None:
         for name in ("low", "high"):
-            check_range(getattr(self, name), name=name, unit="Hz", low=0, low_open=True, high=200_000)
+            check_range(getattr(self, name), name=name, unit="Hz", low=1 if name == "low" else 100, high=200_000)
         if self.low[1] >= self.high[0]:
             raise ArgumentValueError(f"low must lie below high = {self.high} Hz, got {self.low} Hz.")
 

@@ -546,12 +546,12 @@ def _check_two_rirs(rir: NDArray[np.intp], got: str) -> None:
 
 
 def _warn_of_missing_targets(y: Any) -> None:
-    """Warn, before minutes of training, that an estimator after the encoder will refuse these targets."""
+    """Warn, before minutes of training, that an estimator after the encoder may refuse these targets."""
     if y is None:
         return
     missing = np.atleast_1d(pd.isna(as_array(y, name="y", expected="None or one target for each recording")))
     n_missing = int(missing.reshape(len(missing), -1).any(axis=1).sum())
-    if n_missing:
+    if n_missing and missing.ndim == 1:  # regressors take several targets, some of them missing
         warn(
             f"y has missing targets for {n_missing} of {len(missing)} recordings. The encoder does not use y, but an "
             "estimator after it will refuse missing targets: drop these recordings, e.g. "

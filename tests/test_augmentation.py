@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from experiments.treatments import synthetic
+from experiments.treatments import synthetic, two_slopes
 from roomacoustic_sk.acoustics import direct_to_reverberant_ratio, reverberation_time
 from roomacoustic_sk.augmentation import (
     AddNoise,
@@ -76,6 +76,21 @@ def test_a_tilt_changes_high_octaves_the_other_way_than_low_ones() -> None:
     assert_allclose(change, [2**-0.4, 1.0, 2**0.4], rtol=0.12)
 
 
+@pytest.mark.parametrize("ratio", [0.5, 2.0])
+def test_a_reshaped_response_never_rises(ratio: float) -> None:
+    """Neither behind direct sound that hides the decay, nor where a second, slower decay follows."""
+    for seed in range(6):
+        bent = two_slopes(draws(seed))
+        near = ScaleDirectSound(gain=(25.0, 25.0))(
+            synthetic(draws(seed), rt=0.8, sample_rate=RATE).clean, RATE, draws()
+        )
+        for response, rate in ((bent.clean, bent.sample_rate), (near, RATE)):
+            varied = ReshapeDecay(ratio=(ratio, ratio))(response, rate, draws(seed))
+            assert np.abs(varied).max() < 1.1 * np.abs(response).max()
+            parts = [np.mean(part**2) for part in np.array_split(varied[np.argmax(np.abs(varied)) :], 8)]
+            assert (np.diff(parts) < 0).all()
+
+
 def test_a_response_without_a_decay_is_not_reshaped() -> None:
     response = np.zeros(4000)
     response[50] = 1.0
@@ -97,6 +112,14 @@ def test_noise_has_the_drawn_level(recordings: tuple[np.ndarray, ...]) -> None:
     assert min(ratios) >= 5.0 - 1e-9
     assert max(ratios) <= 25.0 + 1e-9
     assert np.ptp(ratios) > 10
+
+
+def test_silence_in_a_recording_of_noise_is_not_drawn() -> None:
+    noise = AddNoise(
+        snr=(0.0, 0.0), recordings=(np.r_[np.zeros(5 * RATE), part] for part in [draws().normal(size=RATE)])
+    )
+    for seed in range(8):
+        assert_allclose(np.mean((noise(CLIP, RATE, draws(seed)) - CLIP) ** 2), np.mean(CLIP**2))
 
 
 def test_noise_is_an_excerpt_of_a_recording() -> None:
@@ -181,8 +204,14 @@ def test_a_step_repeats_itself_and_leaves_its_input(step) -> None:
         (lambda: AddNoise(snr=(0, np.nan)), r"snr \(in dB\) must be a number"),
         (lambda: AddNoise(recordings=[np.zeros(100)]), "recordings must be 1-D arrays .* not constant"),
         (lambda: AddNoise(recordings=[np.arange(100)]), "recordings must be 1-D arrays of finite floating-point"),
-        (lambda: LimitBand(low=(0.3, 3000.0)), r"low must lie below high = \(3000.0, 20000.0\) Hz"),
-        (lambda: LimitBand(low=(0.0, 100.0)), r"low \(in Hz\) must be a number above 0"),
+        (lambda: LimitBand(low=(0.02, 0.3), high=(3.0, 20.0)), r"low \(in Hz\) must be a number of at least 1"),
+        (lambda: AddNoise(recordings=[np.ones(99) * 1e-310]), "recordings must be 1-D arrays .* not constant"),
+        (
+            lambda: AddNoise(recordings=[np.ma.masked_array(np.arange(9.0), np.arange(9) > 4)]),
+            "recordings must not have masked values",
+        ),
+        (lambda: LimitBand(low=(1.0, 3000.0)), r"low must lie below high = \(3000.0, 20000.0\) Hz"),
+        (lambda: LimitBand(low=(0.0, 100.0)), r"low \(in Hz\) must be a number of at least 1"),
         (lambda: Clip(depth=(-3, 0)), r"depth \(in dB\) must be a number of at least 0"),
         (lambda: Code(codecs="mp3"), "codecs must be a sequence of names"),
         (lambda: Code(codecs=["aac"]), "codecs must be one of"),

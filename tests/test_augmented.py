@@ -70,6 +70,12 @@ def test_copies_have_labels_of_their_own_and_their_rooms(rooms: Bunch) -> None:
     assert (np.abs(change) > 1e-3).all()
 
 
+def test_a_copy_may_come_out_as_it_was(rooms: Bunch) -> None:
+    more = augment_responses(rooms, Sometimes(ScaleDirectSound(), probability=0.0), random_state=0)
+    assert_array_equal(more.rir, np.arange(8))
+    assert_array_equal(more.rirs[6], rooms.rirs[2])
+
+
 def test_copies_of_measured_responses_keep_names_apart() -> None:
     more = augment_responses(measured_rooms(), ScaleDirectSound(gain=(6.0, 6.0)), n_copies=2, random_state=0)
     assert more.rir.tolist() == [name + end for end in ("", "+1", "+2") for name in ("a.wav", "b.wav", "c.wav")]

@@ -515,3 +515,11 @@ if __name__ == "__main__":
     (SAMPLES / f"format{_file.FORMAT}.json").write_text(
         json.dumps(sample_model().predict(sample_recordings()[0]).tolist())
     )
+
+
+def test_a_path_that_is_no_file_is_named(tmp_path):
+    for path in (tmp_path, tmp_path / "missing" / "x.rsk"):
+        with pytest.raises(FileNotFoundError, match="save: path must be a file in an existing folder, got"):
+            save(StandardScaler().fit([[1.0], [2.0]]), path)
+    with pytest.raises(FileNotFoundError, match="load: path must be an existing file, got"):
+        load(tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import struct
 import subprocess
@@ -248,3 +249,12 @@ def test_an_hour_in_six_channels_takes_little_more_than_its_result(tmp_path: Pat
     assert (n_channels, n_times) == (6, 3600 * 16000)
     assert impulses == [16000, 3599 * 16000]
     assert grown < size + 64e6
+
+
+def test_mp3_is_read_from_a_file_object_as_from_its_path(tmp_path: Path) -> None:
+    path = tmp_path / "x.mp3"
+    soundfile.write(path, noise(32_000, level=-20), 16_000, format="MP3")
+    expected = read_audio(path)
+    np.testing.assert_array_equal(read_audio(io.BytesIO(path.read_bytes())), expected)
+    with path.open("rb") as file:
+        np.testing.assert_array_equal(read_audio(file), expected)

@@ -64,6 +64,16 @@ def model():
 # --- Several targets ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("method", ["calibrate", "score"])
+def test_masked_targets_are_refused_after_the_fit_as_well(method: str) -> None:
+    X = np.random.default_rng(0).standard_normal((20, 4))
+    head = RoomRegressor(max_epochs=1, validation_fraction=0, random_state=0).fit(X, X[:, :2])
+    masked = np.ma.masked_array(X[:, :2], X[:, :2] > 1)
+    given = (X, masked, np.arange(20)) if method == "calibrate" else (X, masked)
+    with pytest.raises((ValueError, TypeError), match="y must not have masked values"):
+        getattr(head, method)(*given)
+
+
 def test_a_frame_of_targets_gives_columns_of_estimates_in_its_order(data):
     X, _, y, _ = data
     fitted = RoomRegressor(**LEARNING).fit(X, y)

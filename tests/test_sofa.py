@@ -233,6 +233,13 @@ def test_short_names_of_rooms_tell_them_apart(tmp_path: Path) -> None:
     assert "RoomShortName of SOFA files" in rooms.DESCR
 
 
+def test_the_room_of_a_template_is_not_documented(tmp_path: Path) -> None:
+    corners = {"RoomCornerA": np.zeros((1, 3)), "RoomCornerB": np.array([[1.0, 2, 3]]), "RoomCorners": 0.0}
+    corners |= {"RoomCorners_Type": "cartesian", "RoomCorners_Units": "metre"}
+    path = write_room(tmp_path / "default.sofa", diffuse_responses(0.5)[None], RoomVolume=0.0, **corners)
+    assert load_measured_rirs(path).target[["volume", "length", "width", "height"]].isna().all(axis=None)
+
+
 def test_files_that_name_no_room_are_named_when_they_count_as_one(tmp_path: Path) -> None:
     for name in ("aula", "foyer"):
         write_room(tmp_path / f"{name}.sofa", diffuse_responses(0.5)[None])

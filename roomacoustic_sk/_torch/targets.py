@@ -17,7 +17,15 @@ from torch import Tensor, nn
 
 from roomacoustic_sk._sound import is_constant
 from roomacoustic_sk._state import State
-from roomacoustic_sk._validation import ArgumentValueError, check_choice, check_flag, check_real, name_rows, restated
+from roomacoustic_sk._validation import (
+    ArgumentValueError,
+    check_choice,
+    check_flag,
+    check_real,
+    check_unmasked,
+    name_rows,
+    restated,
+)
 
 TRANSFORMS = ("identity", "log", "bounded", "compressed")
 """Options of `target_transform`."""
@@ -79,6 +87,7 @@ def _labels_of(y: Any) -> list[Any] | None:
 
 
 def _as_floats(y: Any, estimator: Any) -> NDArray[np.float64]:
+    check_unmasked(y, name="y")
     check_real(y if issparse(y) else np.asarray(y), name="y")
     return check_array(
         y, ensure_2d=False, ensure_all_finite="allow-nan", dtype=np.float64, input_name="y", estimator=estimator

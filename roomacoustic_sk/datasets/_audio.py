@@ -121,6 +121,10 @@ def ratio(old_rate: int, new_rate: int) -> tuple[int, int]:
     return new_rate // common, old_rate // common
 
 
+EMPTY_ID3 = b"ID3\4" + bytes(5) + b"\n" + bytes(10)
+"""A tag of MP3 files (ID3v2.4) that holds ten zeros, which is the least that libsndfile takes."""
+
+
 class FileObject:
     """A file object that holds an audio file, from its position on.
 
@@ -462,7 +466,10 @@ def in_file(source: AudioSource, part: Part | None, work: Callable[[Any], R]) ->
     import soundfile
 
     if part is None and isinstance(source, FileObject):
-        part = Part(0, source.size)
+        with source.open("rb", buffering=0) as file:
+            is_bare_mp3 = re.match(rb"\xff[\xe0-\xff]", file.read(2) or b"") is not None
+        # libsndfile does not recognise MP3 that it cannot open by name, unless there is a tag in front.
+        part = Part(0, source.size, prefix=EMPTY_ID3 if is_bare_mp3 else b"")
     if part is not None:
         return _in_part(source, part, work)
     with soundfile.SoundFile(_name(source)) as file:

@@ -93,7 +93,7 @@ def augment_responses(
     ]
     copies.target = copies.target.assign(**_labels(copies, checked.sample_rate))
     copies.rir = _labels_of_copies(checked.rir, n_copies)
-    return concatenate([rooms, copies], shared=["room"])
+    return concatenate([rooms, copies], shared=["rir", "room"])  # a copy may be as it was: its label is new
 
 
 def _labels(copies: Bunch, sample_rate: int) -> Any:
@@ -113,9 +113,9 @@ def _labels(copies: Bunch, sample_rate: int) -> Any:
 
 
 def _labels_of_copies(rir: NDArray[Any], n_copies: int) -> NDArray[Any]:
-    """Return a label for each copy: numbers, which `concatenate` shifts, or the original's name with a number."""
+    """Return a label for each copy: further numbers, or the original's name with a number."""
     if rir.dtype.kind in "iu":
-        return np.arange(n_copies * len(rir))
+        return rir.max() + 1 + np.arange(n_copies * len(rir))
     return np.array([f"{label}+{k}" for k in range(1, n_copies + 1) for label in rir.tolist()])
 
 

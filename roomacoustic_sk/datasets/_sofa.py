@@ -20,6 +20,9 @@ SOFA_SUFFIX = ".sofa"
 FREE_FIELD = ("SimpleFreeField", "FreeField", "SimpleHeadphone")
 """Beginnings of the names of conventions whose responses are of no room, whatever their files say of one."""
 
+TEMPLATE = (1.0, 2.0, 3.0)
+"""Sides in m of the room in sofar's templates of the conventions, which documents none."""
+
 LARGEST_COMPRESSION = 1032
 """Bytes that deflate, the compression of these files, gives for one at most: what a file claims beyond is not there."""
 
@@ -159,10 +162,12 @@ def _documented(sofa: Any, chosen: pd.DataFrame, n_measurements: int) -> pd.Data
     """Return the geometry of the chosen responses; zeros, the defaults of many conventions, say nothing."""
     first, last = (_table(sofa, f"RoomCorner{corner}", n_measurements, kind="RoomCorners") for corner in "AB")
     sides = np.abs(last - first)[chosen["measurement"]]
+    sides = np.where((sides == TEMPLATE).all(axis=1, keepdims=True), np.nan, sides)
     volume = np.full(n_measurements, np.nan)
     if (variable := _entry(sofa, "RoomVolume")) is not None:
         values = np.ravel(_numbers(variable))
         volume = np.broadcast_to(values, n_measurements) if len(values) in (1, n_measurements) else volume
+        volume = np.where(volume > 0, volume, np.nan)
     found = pd.DataFrame(dict(zip(("length", "width", "height"), sides.T, strict=True)))
     found["volume"] = volume[chosen["measurement"]]
     sources = _positions(sofa, "Source", "Emitter", n_measurements)

@@ -167,7 +167,7 @@ def read(path: Path) -> bytes:
             start = file.read(8)
             _header_length(start, status.st_size)  # before the rest is read
             return start + file.read(status.st_size - 8)
-    except FileNotFoundError as error:
+    except (FileNotFoundError, IsADirectoryError) as error:
         raise MissingFileError(f"path must be an existing file, got {str(path)!r}.") from error
 
 
@@ -179,6 +179,9 @@ def _open_at_once(path: str, flags: int) -> int:
 def write(path: Path, data: bytes) -> None:
     """Write a file whole or not at all: beside its place first, then in it."""
     target = Path(os.path.realpath(path))  # a link stays one
+    if target.is_dir() or not target.parent.is_dir():
+        what = "a folder" if target.is_dir() else "one in a folder that does not exist"
+        raise MissingFileError(f"path must be a file in an existing folder, got {what}: {str(path)!r}.")
     unfinished = target.with_name(f".{secrets.token_hex(8)}.unfinished")
     try:
         with unfinished.open("xb") as file:
