@@ -128,6 +128,17 @@ def test_joined_files_of_different_rates_are_refused(tmp_path: Path) -> None:
         load_recordings(tmp_path, duration=0.5)
 
 
+@pytest.mark.parametrize("coding", ["VORBIS", "OPUS"])
+def test_an_ogg_file_with_a_damaged_byte_is_refused(coding: str) -> None:
+    """libsndfile would leave out the page, and make the file shorter."""
+    data = packed(np.tile(SOUND, 3), "OGG", coding)
+    for at in range(60, len(data), len(data) // 25):
+        damaged = bytearray(data)
+        damaged[at] ^= 0x40
+        with pytest.raises(ValueError, match="path must be a readable audio file, got a file object, which"):
+            read_audio(io.BytesIO(bytes(damaged)))
+
+
 def test_an_mp3_file_without_a_tag_is_read_whole(tmp_path: Path) -> None:
     data = packed(SOUND, "MP3")
     bare = data[data.index(data[:2], 4) :]  # the first frame has a tag with the length, and no sound

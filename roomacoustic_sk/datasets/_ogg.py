@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from roomacoustic_sk.datasets._parts import Part, Source, Truncated, Unclear, crc_table
+from roomacoustic_sk.datasets._parts import Part, Source, Truncated, Unclear
 
-CRC32 = crc_table(32, 0x04C11DB7)
+REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+"""Each byte with its bits in reverse order."""
 
 
 class _OggPage(NamedTuple):
@@ -26,6 +28,8 @@ def _ogg_pages(source: Source) -> Iterator[_OggPage]:
     ------
     Truncated
         If the last page is incomplete.
+    Unclear
+        If a page differs from its checksum: libsndfile would leave it out without a word.
     """
     at = 0
     while at < source.size:
@@ -39,6 +43,11 @@ def _ogg_pages(source: Source) -> Iterator[_OggPage]:
         stop = at + 27 + len(lacing) + sum(lacing)
         if len(head) < 27 or len(lacing) < head[26] or stop > source.size:
             raise Truncated("which is truncated: its last page is incomplete")
+        page = source.read(at, stop - at)
+        if _checksum(page) != int.from_bytes(page[22:26], "little"):
+            raise Unclear(
+                f"which is damaged: its page at byte {at} differs from its checksum. Copy or download it again"
+            )
         yield _OggPage(at, head[5], head[14:18], int.from_bytes(head[18:22], "little"), lacing, stop)
         at = stop
 
@@ -77,8 +86,11 @@ def _end_of_stream(source: Source, start: int, page: _OggPage) -> tuple[tuple[in
         return ()
     data = bytearray(source.read(page.start, page.stop - page.start))
     data[5] |= 4
-    data[22:26] = bytes(4)
-    crc = 0
-    for byte in data:
-        crc = (crc << 8 & 0xFFFFFFFF) ^ CRC32[crc >> 24 ^ byte]
-    return (page.start - start + 5, bytes(data[5:6])), (page.start - start + 22, crc.to_bytes(4, "little"))
+    checksum = _checksum(bytes(data)).to_bytes(4, "little")
+    return (page.start - start + 5, bytes(data[5:6])), (page.start - start + 22, checksum)
+
+
+def _checksum(page: bytes) -> int:
+    """Return the checksum of a page, which counts itself as zeros: that of zlib with all bits in reverse order."""
+    reverse = (page[:22] + bytes(4) + page[26:]).translate(REVERSED)
+    return int(f"{zlib.crc32(reverse, 0xFFFFFFFF) ^ 0xFFFFFFFF:032b}"[::-1], 2)
