@@ -215,11 +215,11 @@ def _named(name: str) -> Parameter | None:
     if name == "Ts":
         return centre(name=name)
     if name == "DRR":
-        return direct(DIRECT_WINDOW, name=name, argument="the direct sound of DRR")
+        return direct(DIRECT_WINDOW, name=name, argument="the direct sound of DRR in parameters")
     if levels := levels_of(name):
         return decay_time(levels, name=name)
     match = re.fullmatch(r"([CD])([1-9]\d{0,3})", name, re.ASCII)
     if match is None or int(match[2]) > 1000 * LONGEST_LIMIT:
         return None
     make, limit = {"C": balance, "D": share}[match[1]], int(match[2]) / 1000
-    return make(limit, name=name, argument=f"the limit of {name}")
+    return make(limit, name=name, argument=f"the limit of {name} in parameters")
