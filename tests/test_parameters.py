@@ -160,7 +160,7 @@ def test_other_arguments_are_refused_by_name() -> None:
         room_parameters(rir, RATE, output="frame")
     with pytest.raises(TypeError, match=r"^evaluate: diagnostics must be True or False"):
         evaluate(rir, RATE, diagnostics="yes")
-    with pytest.raises(ValueError, match=r"^evaluate: the limit of C2000 in parameters must be shorter than every response, got 2 s"):
+    with pytest.raises(ValueError, match=r"^evaluate: the limit of C2000 in parameters must be shorter .*, got 2 s"):
         evaluate(rir, RATE, ["T30", "C2000"])
     with pytest.raises(ValueError, match=r"^DecayCurves: parameters must be among"):
         decay_curves(rir, RATE).evaluate(["G"])
