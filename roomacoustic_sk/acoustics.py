@@ -953,8 +953,8 @@ def evaluate(
     truncation : {"lundeby", None}, default="lundeby"
         How the noise is treated, as in `decay_curves`; None for responses without noise.
     diagnostics : bool, default=False
-        Whether to tell how far a reverberation time can be relied on, too: that of the first range in `parameters`, or
-        T30 if there is none.
+        Whether to tell how far a reverberation time can be relied on, too: that of the deepest range in `parameters`,
+        or T30 if there is none.
     output : {"dict", "pandas"}, default="dict"
         Kind of the result: a dict of arrays, or a DataFrame with one row for each response, or each response and band.
 
