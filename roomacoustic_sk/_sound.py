@@ -86,11 +86,6 @@ def is_cancelled(uncorrelated: float, mean: float) -> bool:
     return bool(uncorrelated > 0 and mean <= CANCELLED * uncorrelated)
 
 
-def cancels(channels: NDArray[np.float32], mean: NDArray[np.float32]) -> bool:
-    """Return whether channels (n_times, n_channels) cancel in their mean (n_times,), as those of opposite phase do."""
-    return channels.shape[1] > 1 and is_cancelled(*mix_powers(channels, mean))
-
-
 def is_clipped(waveform: NDArray[Any]) -> bool:
     """Return whether the peaks of a waveform (n_times,) are cut off, at full scale or at any other level.
 

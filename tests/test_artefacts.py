@@ -9,7 +9,7 @@ import torch
 from toys import CLIP, ENCODER, RATE, SUPERVISED, TinyNetwork, decaying_noise, in_zarr, noise
 
 from roomacoustic_sk import ContrastiveRoomEncoder, RoomClassifier, RoomRegressor, SupervisedRoomRegressor
-from roomacoustic_sk._sound import cancels, is_constant, levels, sounding
+from roomacoustic_sk._sound import is_cancelled, is_constant, levels, mix_powers, sounding
 from roomacoustic_sk.datasets import load_recordings
 
 SMALL = ENCODER | {"n_classes": 2, "validation_fraction": 0}
@@ -135,11 +135,11 @@ def test_channels_of_opposite_phase_are_refused(n_channels, residue, tmp_path):
 def test_channels_that_differ_do_not_cancel():
     for n_channels in (1, 2, 8, 64):
         channels = noise(RATE, n_channels).astype(np.float32)
-        assert not cancels(channels, channels.mean(axis=1))
+        assert not is_cancelled(*mix_powers(channels, channels.mean(axis=1)))
     same = np.repeat(channels[:, :1], 2, axis=1)
     same[:, 1] *= -0.5
-    assert not cancels(same, same.mean(axis=1))
-    assert not cancels(np.zeros((9, 2), np.float32), np.zeros(9, np.float32))
+    assert not is_cancelled(*mix_powers(same, same.mean(axis=1)))
+    assert not is_cancelled(*mix_powers(np.zeros((9, 2), np.float32), np.zeros(9, np.float32)))
 
 
 # --- Features and targets -------------------------------------------------------------------------------------------
