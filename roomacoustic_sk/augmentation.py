@@ -56,6 +56,9 @@ MAX_DRAWS = 100
 TRUSTED = 0.8
 """Share of a decay, up to the noise or the end, that is kept; noise with the decay's own slope stands for the rest."""
 
+LOWEST_LEVEL = -200.0
+"""Level in dB at which the line of a decay ends: the powers of a short decay in a long response would be no numbers."""
+
 TAIL_DEPTH = 65.0
 """Decay in dB down to which a reshaped response is continued."""
 
@@ -209,7 +212,7 @@ class _OctaveDecay(NamedTuple):
         """Return the level in dB at times in samples."""
         last = len(self.levels) - 1
         known = np.interp(times, np.arange(len(self.levels)), self.levels)
-        return known + self.slope * np.maximum(times - last, 0)
+        return np.maximum(known + self.slope * np.maximum(times - last, 0), LOWEST_LEVEL)
 
     def duration(self, ratio: float) -> float:
         """Return how many samples it takes to decay by `TAIL_DEPTH`, that many times more slowly."""

@@ -32,6 +32,7 @@ __all__ = [
     "NETWORKS",
     "BandSpectrogram",
     "BandwiseRoomCNN",
+    "CompactRoomCNN",
     "LogSpectrogram",
     "MLPHead",
     "PartwiseProjection",
@@ -442,23 +443,39 @@ class BandSpectrogram(nn.Module):
 
 
 class _PooledBlocks(nn.Module):
-    """Five convolutional blocks on a group of bands, pooling over time, and a linear layer."""
+    """Five convolutional blocks on a group of bands, pooling over time, and a linear layer.
 
-    CHANNELS = (32, 48, 64, 96, 128)
+    Parameters
+    ----------
+    n_bands, n_outputs : int
+        Number of bands and of outputs.
+    dropout : float
+        Dropout before the linear layer.
+    channels : tuple of int
+        Number of channels in each block.
+    padding : tuple of (int, int)
+        Padding of each block along frequency and time.
+    """
+
     KERNELS = ((3, 5), (3, 3), (3, 3), (3, 3), (3, 3))
     STRIDES = ((2, 2), (2, 2), (2, 2), (2, 2), (1, 1))
-    PADDING = ((1, 0), (1, 0), (1, 1), (1, 1), (1, 1))  # along time only as far as a clip of 0.5 s needs it
 
-    def __init__(self, n_bands: int, n_outputs: int, dropout: float) -> None:
+    def __init__(
+        self,
+        n_bands: int,
+        n_outputs: int,
+        dropout: float,
+        channels: tuple[int, ...],
+        padding: tuple[tuple[int, int], ...],
+    ) -> None:
         super().__init__()
-        n_in = (1, *self.CHANNELS[:-1])
-        blocks = nn.Sequential(*map(_block, n_in, self.CHANNELS, self.KERNELS, self.STRIDES, self.PADDING))
+        blocks = nn.Sequential(*map(_block, (1, *channels[:-1]), channels, self.KERNELS, self.STRIDES, padding))
         # 1.5 times as fast on a CPU. torch's type hints allow this argument for tensors only.
         self.blocks: nn.Sequential = blocks.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.dropout = nn.Dropout(dropout)
         for stride in self.STRIDES:
             n_bands = (n_bands - 1) // stride[0] + 1
-        self.linear = nn.Linear(2 * self.CHANNELS[-1] * n_bands, n_outputs)
+        self.linear = nn.Linear(2 * channels[-1] * n_bands, n_outputs)
 
     def forward(self, spectrogram: Tensor) -> Tensor:
         """Map spectrograms (n, 1, n_bands, n_frames) to outputs (n, n_outputs)."""
@@ -517,6 +534,9 @@ class PooledRoomCNN(RoomNetwork):
 
     GROUPS: tuple[int, ...] = (40,)
     """Number of bands in each group, from the lowest up; at low sampling rates the last group has fewer."""
+    CHANNELS: tuple[int, ...] = (32, 48, 64, 96, 128)
+    PADDING = ((1, 0), (1, 0), (1, 1), (1, 1), (1, 1))  # along time only as far as a clip of 0.5 s needs it
+    HOP_SECONDS = BandSpectrogram.HOP_SECONDS
     TAKES_SPECTROGRAMS = True
     COMPILING_PAYS = True
     MIN_SECONDS = 0.5
@@ -534,11 +554,11 @@ class PooledRoomCNN(RoomNetwork):
             raise ArgumentValueError(f"n_times must be at least {self.min_times} samples, got {n_times}.")
         if n_embedding < n_parts:
             raise ArgumentValueError(f"n_embedding must be at least {n_parts}, one for each part, got {n_embedding}.")
-        self.spectrogram = BandSpectrogram(sample_rate=sample_rate)
+        self.spectrogram = BandSpectrogram(hop=round(self.HOP_SECONDS * sample_rate), sample_rate=sample_rate)
         self.bands_of_groups = [*self.GROUPS[:-1], self.spectrogram.n_bands - sum(self.GROUPS[:-1])]
         self.parts = tuple((n_embedding + i) // n_parts for i in range(n_parts))
         self.groups = nn.ModuleList(
-            _PooledBlocks(bands, length, dropout)
+            _PooledBlocks(bands, length, dropout, self.CHANNELS, self.PADDING)
             for bands, length in zip(self.bands_of_groups, self.parts, strict=True)
         )
         self.standardise = nn.BatchNorm1d(n_embedding, affine=False)
@@ -603,6 +623,41 @@ class BandwiseRoomCNN(PooledRoomCNN):
     """
 
     GROUPS = (4, 8, 12, 16)
+
+
+class CompactRoomCNN(BandwiseRoomCNN):
+    """A `BandwiseRoomCNN` at a third of its cost: frames twice as far apart, and fewer channels in the first blocks.
+
+    A frame every 16 ms, of windows of 32 ms, still samples a decay of 0.1 s. The first blocks, whose outputs are the
+    largest, take most of the time.
+
+    Parameters
+    ----------
+    n_times : int, default=64000
+        Only checked, as in `PooledRoomCNN`.
+    n_embedding : int, default=64
+        Length of the embedding, 4 or more.
+    dropout : float, default=0.1
+        Dropout before the fully connected layers, in training mode.
+    sample_rate : int, default=16000
+        Sampling rate, in Hz; 8 kHz or more.
+
+    Raises
+    ------
+    ValueError
+        As `PooledRoomCNN`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from roomacoustic_sk.networks import CompactRoomCNN
+    >>> CompactRoomCNN()(torch.randn(2, 64_000)).shape
+    torch.Size([2, 64])
+    """
+
+    CHANNELS = (24, 40, 64, 96, 128)
+    PADDING = ((1, 1),) * 5
+    HOP_SECONDS = 0.016
 
 
 class ProjectionHead(nn.Sequential):
@@ -698,6 +753,7 @@ NETWORKS: dict[str, type[RoomNetwork]] = {
     "paper": RoomCNN,
     "pooled": PooledRoomCNN,
     "bandwise": BandwiseRoomCNN,
+    "compact": CompactRoomCNN,
 }
 """The encoders that estimators accept by name."""
 

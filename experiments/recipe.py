@@ -1,0 +1,180 @@
+"""The default recipe: an encoder and heads for recordings of any room, from simulated rooms, real speech and noise.
+
+Rooms of the preset "wide" are split by number: the first train the encoder, the next the heads, the next calibrate,
+the last only test. Each training response also has a copy with another direct sound and decay, whose labels are
+computed from it. Speakers are split likewise, and a third of the recordings of noise only tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from sklearn.utils import Bunch
+
+from roomacoustic_sk.augmentation import AddNoise, LimitBand, ReshapeDecay, ScaleDirectSound, Sometimes
+from roomacoustic_sk.datasets import (
+    augment_clips,
+    augment_responses,
+    load_speech,
+    make_reverberant_speech,
+    make_speech,
+    read_audio,
+    simulate_rooms,
+    split_by_speaker,
+    take,
+)
+
+if TYPE_CHECKING:
+    from roomacoustic_sk import ContrastiveRoomEncoder
+
+SEED = 30
+SAMPLE_RATE = 16_000
+PARTS = ("encoder", "heads", "calibration", "test")
+SPEAKERS = (0.5, 0.25, 0.125, 0.125)  # share of each part
+SPEEDS = (0.85, 1.2)
+SECONDS = (1.0, 12.0)  # of the clips for heads and calibration
+AT_ONCE = 256
+TRANSFORMS = {"rt60_mid": "log", "c50": "compressed", "drr": "compressed"}
+
+
+@dataclass(frozen=True)
+class Amount:
+    """How much is simulated and trained."""
+
+    rooms: tuple[int, int, int, int]  # of each part, with two responses each
+    encoder_segments: int
+    epochs: int
+    steps: int
+    head_clips: int
+    calibration_clips: int
+
+
+AMOUNTS = {
+    "paper": Amount((300, 200, 100, 50), 3000, 20, 128, 16_000, 2000),
+    "tiny": Amount((8, 8, 10, 4), 20, 1, 2, 200, 80),
+}
+
+
+class Recipe:
+    """Rooms, speech and noise of the default recipe, and the estimators that it trains.
+
+    Parameters
+    ----------
+    amount : Amount
+        How much of everything.
+    speech : Path or None
+        Folder of real speech; synthetic speech if None.
+    noise : Path or None
+        Folder of recordings of noise; Gaussian noise if None.
+    cache : Path
+        Folder of simulated rooms.
+    """
+
+    def __init__(self, amount: Amount, speech: Path | None, noise: Path | None, cache: Path) -> None:
+        self.amount, self.speech_folder, self.cache = amount, speech, cache
+        found = [] if noise is None else sorted(path for path in noise.iterdir() if path.suffix in (".flac", ".wav"))
+        recordings = [read_audio(path, SAMPLE_RATE)[0] for path in found]
+        self.test_noise = recordings[::3]
+        self.train_noise = [recording for i, recording in enumerate(recordings) if i % 3]
+        self._speakers: list[Any] | None = None
+
+    def rooms(self, part: str) -> Bunch:
+        """Return the responses of a part; those that train are followed by varied copies."""
+        i, sizes = PARTS.index(part), self.amount.rooms
+        first, n_rirs = sum(sizes[:i]), 2
+        simulated = simulate_rooms(
+            first + sizes[i], n_rirs, preset="wide", random_state=SEED, n_jobs=-1, memory=self.cache, verbose=1
+        )
+        rooms = take(simulated, np.arange(first * n_rirs, (first + sizes[i]) * n_rirs))
+        if part in ("encoder", "heads"):
+            steps = [Sometimes(ScaleDirectSound(), 0.7), Sometimes(ReshapeDecay(), 0.7)]
+            rooms = augment_responses(rooms, steps, random_state=SEED + i, verbose=1)
+        return rooms
+
+    def speech(
+        self, part: str, n_segments: int, duration: float = 4.0, speeds: tuple[float, float] = (1.0, 1.0)
+    ) -> Bunch:
+        """Return segments of the speakers of a part."""
+        i = PARTS.index(part)
+        if self.speech_folder is None:
+            return make_speech(max(n_segments // 5, 1), n_segments, duration=duration, random_state=i)
+        if self._speakers is None:
+            sample = load_speech(self.speech_folder, n_segments=1000, random_state=0)
+            self._speakers = [np.unique(one.speaker) for one in split_by_speaker(sample, SPEAKERS, random_state=0)]
+        return load_speech(
+            self.speech_folder,
+            speakers=self._speakers[i],
+            duration=duration,
+            n_segments=n_segments,
+            speed_range=speeds,
+            random_state=i,
+        )
+
+    def steps(self) -> list[Any]:
+        """Return what is done to the clips that train: noise and limited bands, of most of them."""
+        return [
+            Sometimes(AddNoise(snr=(0.0, 40.0), recordings=self.train_noise), 0.8),
+            Sometimes(LimitBand(low=(20.0, 300.0), high=(3400.0, 7900.0)), 0.3),
+        ]
+
+    def fit_encoder(self, seed: int, checkpoints: Path, network: str = "compact") -> ContrastiveRoomEncoder:
+        """Train an encoder; checkpoints let it resume."""
+        from skorch.callbacks import LRScheduler
+
+        from roomacoustic_sk import ContrastiveRoomEncoder
+
+        amount = self.amount
+        speech = self.speech("encoder", amount.encoder_segments, speeds=SPEEDS)
+        data = make_reverberant_speech(self.rooms("encoder"), speech, remove_delay=True, lazy=True, random_state=0)
+        data = augment_clips(data, self.steps(), random_state=seed)
+        encoder = ContrastiveRoomEncoder(
+            network=network,
+            max_epochs=amount.epochs,
+            steps_per_epoch=amount.steps,
+            patience=amount.epochs + 1,  # the step size falls to zero over all epochs, so all of them are run
+            callbacks=[LRScheduler("CosineAnnealingLR", T_max=amount.epochs)],
+            checkpoint_dir=checkpoints,
+            random_state=seed,
+            verbose=1,
+        )
+        encoder.fit(data.data, rir_groups=data.rir, source_groups=data.source, room_groups=data.room)
+        return encoder.set_params(callbacks=None, checkpoint_dir=None)
+
+    def clips(self, part: str, n_clips: int) -> Iterator[tuple[list[np.ndarray], Bunch]]:
+        """Yield clips of random durations, some at a time, with their labels and targets."""
+        yield from self.cut(self.rooms(part), part, n_clips, steps=self.steps())
+
+    def cut(
+        self, rooms: Bunch, part: str, n_clips: int, *, steps: Sequence[Any], seconds: tuple[float, float] = SECONDS
+    ) -> Iterator[tuple[list[np.ndarray], Bunch]]:
+        """Yield clips in rooms, spoken by the speakers of a part, cut to durations drawn on a logarithmic scale."""
+        speech = self.speech(part, max(n_clips // 4, 10), duration=seconds[1])
+        data = make_reverberant_speech(
+            rooms, speech, pairing="random", n_samples=n_clips, remove_delay=True, lazy=True, random_state=0
+        )
+        if steps:
+            data = augment_clips(data, steps, random_state=PARTS.index(part))
+        random_state = np.random.RandomState(PARTS.index(part))
+        # Half a second is the step, so that many clips share a length.
+        durations = np.exp(random_state.uniform(*np.log(seconds), n_clips))
+        lengths = (np.ceil(2 * durations) / 2 * SAMPLE_RATE).astype(int)
+        for first in range(0, n_clips, AT_ONCE):
+            indices = np.arange(first, min(first + AT_ONCE, n_clips))
+            sounds = np.asarray(data.data[indices])
+            some = take(Bunch(rir=data.rir, room=data.room, source=data.source, target=data.target), indices)
+            yield [sound[:length] for sound, length in zip(sounds, lengths[indices], strict=True)], some
+
+
+def embed(encoder: Any, clips: Iterator[tuple[list[np.ndarray], Bunch]]) -> tuple[np.ndarray, Bunch]:
+    """Return embeddings of clips, with their labels and targets."""
+    embeddings, labels = [], []
+    for sounds, some in clips:
+        embeddings.append(encoder.transform(sounds))
+        labels.append(some)
+    joined = {name: np.concatenate([one[name] for one in labels]) for name in ("rir", "room", "source")}
+    return np.concatenate(embeddings), Bunch(target=pd.concat([one.target for one in labels]), **joined)
