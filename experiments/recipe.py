@@ -30,7 +30,8 @@ from roomacoustic_sk.datasets import (
 )
 
 if TYPE_CHECKING:
-    from roomacoustic_sk import ContrastiveRoomEncoder
+    from roomacoustic_sk import ContrastiveRoomEncoder, RoomRegressor
+    from roomacoustic_sk.room_parameters import Heard
 
 SEED = 30
 SAMPLE_RATE = 16_000
@@ -161,7 +162,7 @@ class Recipe:
             data = augment_clips(data, steps, random_state=PARTS.index(part))
         random_state = np.random.RandomState(PARTS.index(part))
         # Half a second is the step, so that many clips share a length.
-        durations = np.exp(random_state.uniform(*np.log(seconds), n_clips))
+        durations = np.exp(random_state.uniform(np.log(seconds[0]), np.log(seconds[1]), n_clips))
         lengths = (np.ceil(2 * durations) / 2 * SAMPLE_RATE).astype(int)
         for first in range(0, n_clips, AT_ONCE):
             indices = np.arange(first, min(first + AT_ONCE, n_clips))
@@ -169,12 +170,35 @@ class Recipe:
             some = take(Bunch(rir=data.rir, room=data.room, source=data.source, target=data.target), indices)
             yield [sound[:length] for sound, length in zip(sounds, lengths[indices], strict=True)], some
 
+    def fit_head(self, encoder: ContrastiveRoomEncoder, seed: int) -> RoomRegressor:
+        """Train a head for all targets, and calibrate it."""
+        from roomacoustic_sk import RoomRegressor
 
-def embed(encoder: Any, clips: Iterator[tuple[list[np.ndarray], Bunch]]) -> tuple[np.ndarray, Bunch]:
-    """Return embeddings of clips, with their labels and targets."""
-    embeddings, labels = [], []
+        head = RoomRegressor(
+            target_transform=TRANSFORMS,
+            hold_out="rir",
+            validation_fraction=0.15,
+            batch_size=64,
+            patience=8,
+            random_state=seed,
+            verbose=1,
+        )
+        heard, clips = hear(encoder, self.clips("heads", self.amount.head_clips))
+        targets = clips.target[list(TRANSFORMS)]
+        head.fit(heard.embeddings, targets, rir_groups=clips.rir, source_groups=clips.source, room_groups=clips.room)
+        heard, clips = hear(encoder, self.clips("calibration", self.amount.calibration_clips))
+        head.calibrate(heard.embeddings, clips.target[list(TRANSFORMS)], clips.room, quality=heard.quality)
+        return head
+
+
+def hear(encoder: Any, clips: Iterator[tuple[list[np.ndarray], Bunch]]) -> tuple[Heard, Bunch]:
+    """Return embeddings and numbers of quality of clips, as `RoomParameterEstimator` hears them, and their labels."""
+    from roomacoustic_sk.room_parameters import Heard, hear_waveforms
+
+    found, labels = [], []
     for sounds, some in clips:
-        embeddings.append(encoder.transform(sounds))
+        found.append(hear_waveforms(encoder, sounds))
         labels.append(some)
     joined = {name: np.concatenate([one[name] for one in labels]) for name in ("rir", "room", "source")}
-    return np.concatenate(embeddings), Bunch(target=pd.concat([one.target for one in labels]), **joined)
+    target = pd.concat([one.target for one in labels], ignore_index=True)
+    return Heard(*map(np.concatenate, zip(*found, strict=True))), Bunch(target=target, **joined)

@@ -5,17 +5,23 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from roomacoustic_sk.encoder import ContrastiveRoomEncoder
+    from roomacoustic_sk.estimate import estimate_room
     from roomacoustic_sk.heads import RoomClassifier, RoomRegressor
     from roomacoustic_sk.persistence import load, save
+    from roomacoustic_sk.pretrained import load_pretrained
+    from roomacoustic_sk.room_parameters import RoomParameterEstimator
     from roomacoustic_sk.supervised import SupervisedRoomClassifier, SupervisedRoomRegressor
 
 __all__ = [
     "ContrastiveRoomEncoder",
     "RoomClassifier",
+    "RoomParameterEstimator",
     "RoomRegressor",
     "SupervisedRoomClassifier",
     "SupervisedRoomRegressor",
+    "estimate_room",
     "load",
+    "load_pretrained",
     "save",
 ]
 __version__ = "0.1.0.dev0"
@@ -25,6 +31,7 @@ _MODULES = (
     "augmentation",
     "datasets",
     "encoder",
+    "estimate",
     "features",
     "heads",
     "intervals",
@@ -33,16 +40,21 @@ _MODULES = (
     "model_selection",
     "networks",
     "persistence",
+    "pretrained",
+    "room_parameters",
     "samplers",
     "supervised",
 )
 _HOMES = {
     "ContrastiveRoomEncoder": "encoder",
     "RoomClassifier": "heads",
+    "RoomParameterEstimator": "room_parameters",
     "RoomRegressor": "heads",
     "SupervisedRoomClassifier": "supervised",
     "SupervisedRoomRegressor": "supervised",
+    "estimate_room": "estimate",
     "load": "persistence",
+    "load_pretrained": "pretrained",
     "save": "persistence",
 }
 

@@ -57,10 +57,10 @@ class ContrastiveRoomEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
 
     Parameters
     ----------
-    network : {"bandwise", "pooled", "paper"} or callable, default="bandwise"
-        The encoder network: `BandwiseRoomCNN`, `PooledRoomCNN`, `RoomCNN`, or a class (or other callable) that takes
-        the number of samples in a segment and, if it has such a parameter, `sample_rate`, and returns a module that
-        maps waveforms (n, n_times) to features (n, n_features); see `RoomNetwork`.
+    network : {"bandwise", "compact", "pooled", "paper"} or callable, default="bandwise"
+        The encoder network: `BandwiseRoomCNN`, `CompactRoomCNN`, `PooledRoomCNN`, `RoomCNN`, or a class (or
+        other callable) that takes the number of samples in a segment and, if it has such a parameter, `sample_rate`,
+        and returns a module that maps waveforms (n, n_times) to features (n, n_features); see `RoomNetwork`.
     tau : float, default=0.1
         Temperature of the contrastive loss.
     sampling : {"soft", "hard", "position_independent"}, default="soft"
@@ -71,7 +71,7 @@ class ContrastiveRoomEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
     n_views : int, default=3
         Number of views of each class (M).
     sample_rate : int, default=16000
-        Sampling rate of the waveforms, in Hz; 8000 or more for "bandwise" and "pooled", 16000 for "paper".
+        Sampling rate of the waveforms, in Hz; 8000 or more, and 16000 for "paper".
     segment_duration : float, default=4.0
         Length of the segments that the network is trained on, in s.
     hop_duration : float, optional

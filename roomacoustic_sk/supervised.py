@@ -300,7 +300,7 @@ class SupervisedRoomRegressor(RoomRegressorMixin, _SupervisedRoomEstimator):
 
     Parameters
     ----------
-    network : {"bandwise", "pooled", "paper"} or callable, default="bandwise"
+    network : {"bandwise", "compact", "pooled", "paper"} or callable, default="bandwise"
         The encoder network, as for `ContrastiveRoomEncoder`. Ignored if `encoder` is given.
     encoder : fitted ContrastiveRoomEncoder, default=None
         Encoder to start from, instead of random weights. It is copied, not changed. Wrap it in
@@ -531,7 +531,7 @@ class SupervisedRoomClassifier(ClassifierMixin, _SupervisedRoomEstimator):
 
     Parameters
     ----------
-    network : {"bandwise", "pooled", "paper"} or callable, default="bandwise"
+    network : {"bandwise", "compact", "pooled", "paper"} or callable, default="bandwise"
         The encoder network, as for `ContrastiveRoomEncoder`. Ignored if `encoder` is given.
     encoder : fitted ContrastiveRoomEncoder, default=None
         Encoder to start from, as for `SupervisedRoomRegressor`.

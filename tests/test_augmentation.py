@@ -91,6 +91,19 @@ def test_a_reshaped_response_never_rises(ratio: float) -> None:
             assert (np.diff(parts) < 0).all()
 
 
+def test_octaves_of_very_different_decays_stay_finite() -> None:
+    seconds = np.arange(3 * RATE) / RATE
+    octaves = split_octaves(draws().standard_normal(len(seconds)), RATE)
+    times = np.geomspace(3.0, 0.03, len(octaves))
+    response = sum(band * 10 ** (-3 * seconds / time) for band, time in zip(octaves, times, strict=True))
+    varied = ReshapeDecay(ratio=(2.0, 2.0))(response, RATE, draws())
+    assert np.isfinite(varied).all()
+    slow = {"bands": [125], "truncation": None}
+    assert_allclose(
+        reverberation_time(varied, RATE, **slow) / reverberation_time(response, RATE, **slow), 2.0, rtol=0.6
+    )
+
+
 def test_a_response_without_a_decay_is_not_reshaped() -> None:
     response = np.zeros(4000)
     response[50] = 1.0

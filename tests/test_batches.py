@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 import torch
@@ -9,8 +11,8 @@ from torch import nn
 from toys import CLIP, ENCODER, RATE, TRAINING, BatchWatcher, decaying_noise, random_rt60
 
 from roomacoustic_sk import ContrastiveRoomEncoder, SupervisedRoomRegressor
-from roomacoustic_sk._recordings import RecordingsInMemory, StoredRecordings
-from roomacoustic_sk._torch.batches import SpectrogramCache, spectrogram_cache
+from roomacoustic_sk._recordings import Recordings, RecordingsInMemory, StoredRecordings
+from roomacoustic_sk._torch.batches import BatchLoader, SegmentSource, SpectrogramCache, spectrogram_cache
 from roomacoustic_sk.networks import PooledRoomCNN, RoomCNN
 
 pytestmark = pytest.mark.usefixtures("seeded_torch")
@@ -99,3 +101,47 @@ def test_validation_batches_are_the_same_in_every_epoch():
     assert np.array_equal(first, second)
     assert np.array_equal(labels, same_labels)
     assert not np.array_equal(watcher.seen[True][0][0], watcher.seen[True][2][0])
+
+
+class Numbers(Recordings):
+    """Recordings of their own number, which take a moment to read and fail from one of them on."""
+
+    def __init__(self, n_recordings: int, broken: int, error: type[BaseException]) -> None:
+        super().__init__(np.full(n_recordings, 4), RATE, 4)
+        self.broken, self.error, self.threads = broken, error, set()
+
+    def _read(self, indices, starts, n_times):
+        self.threads.add(threading.get_ident())
+        if (indices >= self.broken).any():
+            raise self.error("broken")
+        return [np.full(n_times, index, dtype=np.float32) + np.arange(n_times, dtype=np.float32) for index in indices]
+
+
+def loader_of(recordings: Numbers) -> BatchLoader:
+    items = np.arange(len(recordings))
+    batches = [items[first : first + 5] for first in range(0, len(items), 5)]
+    return BatchLoader(SegmentSource(recordings, items, items, 4), batches, 0)
+
+
+def test_batches_are_gathered_ahead_in_their_order():
+    recordings = Numbers(40, 40, ValueError)
+    targets = torch.cat([batch[1] for batch in loader_of(recordings)])
+    assert targets.tolist() == list(range(40))
+    assert threading.get_ident() not in recordings.threads
+    assert len(recordings.threads) == 1
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_an_error_in_a_batch_reaches_the_caller_in_its_turn(error):
+    batches = iter(loader_of(Numbers(40, 10, error)))
+    assert [next(batches)[1][0].item() for _ in range(2)] == [0, 5]
+    with pytest.raises(error, match="broken"):
+        next(batches)
+
+
+def test_no_thread_outlives_a_pass_that_is_left_early():
+    before = threading.active_count()
+    batches = iter(loader_of(Numbers(40, 40, ValueError)))
+    next(batches)
+    batches.close()
+    assert threading.active_count() == before

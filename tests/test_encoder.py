@@ -531,7 +531,11 @@ def test_one_recording_without_labels_is_refused(bursts):
 @pytest.mark.parametrize(
     ("parameters", "error", "message"),
     [
-        ({"network": "resnet"}, ValueError, r"network must be one of \['paper', 'pooled', 'bandwise'\], got 'resnet'"),
+        (
+            {"network": "resnet"},
+            ValueError,
+            r"network must be one of \['paper', 'pooled', 'bandwise', 'compact'\], got 'resnet'",
+        ),
         ({"network": 3}, ValueError, "network must be one of"),
         ({"network": TinyNetwork(1)}, TypeError, "network must be a class.*Pass TinyNetwork itself"),
         ({"tau": 0}, ValueError, "tau must be a number above 0, got 0"),

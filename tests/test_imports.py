@@ -42,6 +42,7 @@ FLOORS = {
     "_state": 1,
     "_recordings": 1,
     "_labels": 1,
+    "_speech_activity": 0,
     "_download": 1,
     "_ranges": 1,
     "_parameters": 1,

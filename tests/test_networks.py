@@ -14,6 +14,7 @@ from roomacoustic_sk import ContrastiveRoomEncoder
 from roomacoustic_sk.networks import (
     BandSpectrogram,
     BandwiseRoomCNN,
+    CompactRoomCNN,
     LogSpectrogram,
     MLPHead,
     PartwiseProjection,
@@ -29,7 +30,7 @@ from roomacoustic_sk.networks import (
 
 pytestmark = pytest.mark.usefixtures("seeded_torch")
 
-ENCODERS = [RoomCNN, PooledRoomCNN, BandwiseRoomCNN]
+ENCODERS = [RoomCNN, PooledRoomCNN, BandwiseRoomCNN, CompactRoomCNN]
 
 
 def n_parameters(*modules):

@@ -315,7 +315,11 @@ def test_invalid_labels_and_targets_are_refused(data):
 @pytest.mark.parametrize(
     ("parameters", "error", "message"),
     [
-        ({"network": "deep"}, ValueError, r"network must be one of \['paper', 'pooled', 'bandwise'\], got 'deep'"),
+        (
+            {"network": "deep"},
+            ValueError,
+            r"network must be one of \['paper', 'pooled', 'bandwise', 'compact'\], got 'deep'",
+        ),
         ({"n_hidden": 0}, ValueError, "n_hidden must be a whole number of at least 1"),
         ({"batch_size": 1.5}, TypeError, "batch_size must be a whole number"),
         ({"batch_size": 1}, ValueError, "batch_size must be a whole number of at least 2, got 1"),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterable, Iterator, Sized
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import Any, Protocol
 
 import numpy as np
@@ -54,7 +56,8 @@ class ShuffledBatches:
 class BatchLoader:
     """The loader that skorch iterates over: the batches of a sampler, gathered from a source.
 
-    An int as `random_state` gives the same segments in every pass, as needed for validation.
+    An int as `random_state` gives the same segments in every pass, as needed for validation. Batches that take long to
+    gather are gathered while the network learns from the batch before.
     """
 
     def __init__(self, source: FeatureSource | SegmentSource, sampler: BatchSampler, random_state: Any) -> None:
@@ -66,8 +69,25 @@ class BatchLoader:
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         random_state = check_random_state(self.random_state)
         source = self.source.of_pass(random_state)
-        for items in self.sampler:
-            yield source.gather(items, random_state)
+        batches = (source.gather(items, random_state) for items in self.sampler)
+        yield from batches if source.is_ready else _ahead(batches)
+
+
+def _ahead(batches: Iterator[tuple[Tensor, Tensor]]) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield batches in their order; a thread gathers the next one while the last one is in use.
+
+    Errors, and a KeyboardInterrupt, reach the caller. What is drawn does not depend on the thread: there is only one.
+    """
+    context = copy_context()  # warnings name the public function that was called
+
+    def gather() -> tuple[Tensor, Tensor] | None:
+        return context.run(lambda: next(batches, None))
+
+    with ThreadPoolExecutor(1, thread_name_prefix="batches") as thread:
+        coming = thread.submit(gather)
+        while (batch := coming.result()) is not None:
+            coming = thread.submit(gather)
+            yield batch
 
 
 # --- What an item is ----------------------------------------------------------------------------------------------
@@ -75,6 +95,8 @@ class BatchLoader:
 
 class FeatureSource:
     """Feature vectors, each with its target."""
+
+    is_ready = True
 
     def __init__(self, X: NDArray[Any], y: NDArray[Any]) -> None:
         self.X, self.y = torch.from_numpy(X), torch.from_numpy(y)
@@ -190,6 +212,11 @@ class SegmentSource:
         self.recordings, self.indices, self.length, self.spectrograms = recordings, indices, length, spectrograms
         self.targets = torch.from_numpy(targets)
         self._last_start = np.maximum(recordings.lengths - length, 0)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether batches are only copied, and no clip is read, computed or varied."""
+        return self.spectrograms is not None or isinstance(self.recordings, RecordingsInMemory)
 
     def of_pass(self, random_state: np.random.RandomState) -> SegmentSource:
         """Return the source of one pass, whose recordings are drawn anew if they vary."""
