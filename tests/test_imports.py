@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "roomacoustic_sk"
 
 FLOORS = {
     "__init__": 10,
-    "__main__": 9,
+    "__main__": 10,
     "cli": 9,
     "estimate": 8,
     "pretrained": 7,

@@ -11,9 +11,9 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
 from typing import NoReturn
 
-from roomacoustic_sk import __version__
 from roomacoustic_sk.cli import _acoustics, _embed, _estimate, _info, _simulate, _train
 from roomacoustic_sk.cli._messages import FAILURE, PROGRAM, reason, say, warnings_as_lines
 
@@ -83,7 +83,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Room acoustics from recordings of speech and from impulse responses.",
         epilog="Exit status: 0 if all went well, 1 if a file or the command failed, 2 for wrong usage.",
     )
-    parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
+    parser.add_argument("--version", action="version", version=f"{PROGRAM} {version('roomacoustic_sk')}")
     parser.add_argument("--debug", action="store_true", help="show where an error occurred")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, dest="command")
     for command in (_estimate, _acoustics, _embed, _simulate, _train, _info):

@@ -18,7 +18,7 @@ Evaluate impulse responses after ISO 3382-1, broadband and in bands, with diagno
 file is a response. As a table, several responses are followed by their mean and standard deviation over positions.
 """
 
-DEFAULT = ("EDT", "T20", "T30", "C50", "C80", "D50", "Ts", "DRR")
+DEFAULT = ["EDT", "T20", "T30", "C50", "C80", "D50", "Ts", "DRR"]
 
 DIAGNOSTICS = ("nonlinearity", "curvature", "usable_range", "crossing_time", "peak_to_noise")
 
@@ -35,12 +35,25 @@ def add(commands: Any) -> None:
     add_output(parser)
     parser.add_argument(
         "--parameters",
-        default=",".join(DEFAULT),
+        type=_parameters,
+        default=DEFAULT,
         metavar="NAMES",
-        help="short names joined by commas, such as EDT,T20,C80 (default: %(default)s)",
+        help=f"short names joined by commas, such as EDT,T20,C80 (default: {','.join(DEFAULT)})",
     )
     parser.add_argument("--bands", choices=["octave", "third-octave", "none"], default="octave")
     parser.set_defaults(run=run)
+
+
+def _parameters(text: str) -> list[str]:
+    """Return short names that are known."""
+    from roomacoustic_sk._parameters import parameters_of
+
+    names = text.split(",")
+    try:
+        parameters_of(names)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return names
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -50,7 +63,6 @@ def run(arguments: argparse.Namespace) -> int:
     from roomacoustic_sk._validation import ArgumentValueError
     from roomacoustic_sk.acoustics import DecayRangeWarning
 
-    names = arguments.parameters.split(",")
     bands = None if arguments.bands == "none" else arguments.bands
     files = listed(arguments.files)
     status = SUCCESS
@@ -58,8 +70,8 @@ def run(arguments: argparse.Namespace) -> int:
         writer = AcousticsTable(write) if arguments.format == "table" else writer_of(arguments.format, write)
         for file in tqdm(files, unit="file", disable=not sys.stderr.isatty()):
             try:
-                with warnings_as_lines(known=(DecayRangeWarning,)):  # the column `reason` says so
-                    writer.rows(_evaluated(file, names, bands))
+                with warnings_as_lines(file.name, known=(DecayRangeWarning,)):  # the column `reason` says so
+                    writer.rows(_evaluated(file, arguments.parameters, bands))
             except (ArgumentValueError, OSError) as error:
                 say(f"{file.name}: {reason(error)}")
                 writer.failure(file.name, reason(error))

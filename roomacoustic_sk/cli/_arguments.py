@@ -83,6 +83,8 @@ def _with_names_from_stdin(names: Sequence[str]) -> Iterator[str]:
 
 
 def _files_of(name: str) -> list[Listed]:
+    if not os.path.lexists(name):
+        return [Listed(name, "no such file or folder")]
     if not os.path.isdir(name):
         return [Listed(name)]
     from roomacoustic_sk.datasets._audio import list_audio_files

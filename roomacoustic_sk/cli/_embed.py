@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from roomacoustic_sk.cli._arguments import Listed, add_files, channel, listed
-from roomacoustic_sk.cli._messages import FAILURE, SUCCESS, reason, say
+from roomacoustic_sk.cli._messages import FAILURE, SUCCESS, reason, say, warnings_as_lines
 from roomacoustic_sk.cli._output import written
 
 if TYPE_CHECKING:
@@ -62,7 +62,8 @@ def run(arguments: argparse.Namespace) -> int:
         tables = []
         for file in tqdm(files, unit="file", disable=not sys.stderr.isatty()):
             try:
-                tables.append(_embedded(file, encoder, arguments.channel))
+                with warnings_as_lines(file.name):
+                    tables.append(_embedded(file, encoder, arguments.channel))
             except (ArgumentValueError, OSError) as error:
                 say(f"{file.name}: {reason(error)}")
                 status = FAILURE

@@ -51,15 +51,15 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _facts(path: Path) -> dict[str, str]:
     """Describe a file of either kind."""
-    from roomacoustic_sk.persistence._file import UnreadableError, from_bytes, read
+    if path.suffix == ".rsk" or _may_be_saved(path):
+        return _facts_of_model(path)
+    return _facts_of_audio(path)
 
-    try:
-        content = from_bytes(read(path))
-    except UnreadableError:
-        if path.suffix != ".rsk":
-            return _facts_of_audio(path)
-        content = None  # whose error `load` explains
-    return _facts_of_model(path, content)
+
+def _may_be_saved(path: Path) -> bool:
+    """Tell whether a file has the JSON of safetensors at its beginning, as no audio file has."""
+    with path.open("rb") as file:
+        return file.read(9)[8:] == b"{"
 
 
 # --- Audio files ----------------------------------------------------------------------------------------------------
@@ -117,10 +117,12 @@ def _level(blocks: Any) -> str:
 # --- Saved estimators -----------------------------------------------------------------------------------------------
 
 
-def _facts_of_model(path: Path, content: Any) -> dict[str, str]:
-    from roomacoustic_sk import load
+def _facts_of_model(path: Path) -> dict[str, str]:
+    from roomacoustic_sk.persistence import load
+    from roomacoustic_sk.persistence._file import from_bytes, read
 
     model = load(path)
+    content = from_bytes(read(path))
     facts = {"estimator": " ".join(repr(model).split())}
     last = model[-1] if hasattr(model, "steps") else model
     if (targets := getattr(last, "target_names_", None)) is not None:

@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from roomacoustic_sk._validation import NamedError
-
 PROGRAM = "roomacoustic-sk"
 
 SUCCESS, FAILURE = 0, 1
@@ -27,6 +25,8 @@ def say(message: str) -> None:
 
 def reason(error: BaseException) -> str:
     """Say in a line why something failed."""
+    from roomacoustic_sk._validation import NamedError  # late: it needs NumPy
+
     if isinstance(error, NamedError):
         return str(error.args[0])  # without the function's name, which nobody has called here
     if isinstance(error, OSError) and error.strerror:
@@ -39,13 +39,16 @@ def reason(error: BaseException) -> str:
 
 
 @contextmanager
-def warnings_as_lines(*, known: tuple[type[Warning], ...] = ()) -> Iterator[None]:
-    """Show warnings as lines, without the place in the code; not those that repeat what the results say (`known`)."""
+def warnings_as_lines(about: str = "", *, known: tuple[type[Warning], ...] = ()) -> Iterator[None]:
+    """Show warnings as lines, with the file they are about in place of the line of code.
+
+    Not those that repeat what the results say (`known`).
+    """
     before = warnings.showwarning
 
     def show(message: Any, category: Any, filename: str, lineno: int, file: Any = None, line: Any = None) -> None:
         if not issubclass(category, known):
-            say(f"warning: {message}")
+            say(f"warning: {about}: {message}" if about else f"warning: {message}")
 
     warnings.showwarning = show
     try:

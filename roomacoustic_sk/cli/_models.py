@@ -9,8 +9,8 @@ def load_encoder(path: str) -> Any:
     """Return the saved estimator, or the part of a pipeline, that gives embeddings."""
     from sklearn.pipeline import Pipeline
 
-    from roomacoustic_sk import load
     from roomacoustic_sk._validation import ArgumentValueError
+    from roomacoustic_sk.persistence import load
 
     model = load(path)
     if isinstance(model, Pipeline) and not hasattr(model, "transform"):

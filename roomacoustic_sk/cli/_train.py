@@ -55,8 +55,8 @@ def add(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Train on responses or on recordings, and save."""
-    from roomacoustic_sk import save
     from roomacoustic_sk._validation import ArgumentValueError
+    from roomacoustic_sk.persistence import save
 
     output: Path = arguments.output
     check_can_be_written(output)
@@ -76,7 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _encoder(arguments: argparse.Namespace) -> Any:
     """Return an encoder that is not trained yet."""
-    from roomacoustic_sk import ContrastiveRoomEncoder
+    from roomacoustic_sk.encoder import ContrastiveRoomEncoder
 
     return ContrastiveRoomEncoder(
         segment_duration=arguments.duration,
@@ -103,8 +103,8 @@ def _trained_on_responses(table: Path, arguments: argparse.Namespace) -> Any:
     import numpy as np
     from sklearn.pipeline import Pipeline
 
-    from roomacoustic_sk import RoomRegressor
     from roomacoustic_sk.datasets import load_measured_rirs, load_speech, make_reverberant_speech, make_speech, take
+    from roomacoustic_sk.heads import RoomRegressor
 
     rooms = load_measured_rirs(table, channel="each", verbose=_verbose())
     rooms = take(rooms, np.flatnonzero(rooms.target[list(TARGETS)].notna().any(axis=1)))
