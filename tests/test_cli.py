@@ -204,7 +204,7 @@ def test_help_and_version_load_no_heavy_library():
 @pytest.fixture
 def busy(tmp_path):
     """A process that evaluates one response after the other, and has just written a result."""
-    file = write_audio(tmp_path / "a.wav", diffuse(0.3, 0.6))
+    file = write_audio(tmp_path / "a.wav", 0.1 * diffuse(0.3, 0.6))
     command = [*PROGRAM, "acoustics", *[str(file)] * 3_000, "--format", "jsonl", "--bands", "none"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert json.loads(process.stdout.readline())["file"] == str(file)

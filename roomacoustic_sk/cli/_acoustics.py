@@ -71,11 +71,13 @@ def run(arguments: argparse.Namespace) -> int:
         for file in tqdm(files, unit="file", disable=not sys.stderr.isatty()):
             try:
                 with warnings_as_lines(file.name, known=(DecayRangeWarning,)):  # the column `reason` says so
-                    writer.rows(_evaluated(file, arguments.parameters, bands))
+                    table = _evaluated(file, arguments.parameters, bands)
             except (ArgumentValueError, OSError) as error:
                 say(f"{file.name}: {reason(error)}")
                 writer.failure(file.name, reason(error))
                 status = FAILURE
+            else:
+                writer.rows(table)
         if isinstance(writer, AcousticsTable):
             writer.mean()
     return status

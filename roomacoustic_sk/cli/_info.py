@@ -41,11 +41,9 @@ def run(arguments: argparse.Namespace) -> int:
         except (ArgumentValueError, OSError) as error:
             say(f"{file.name}: {reason(error)}")
             status = FAILURE
-            continue
-        width = max(map(len, facts))
-        print(file.name)
-        for name, fact in facts.items():
-            print(f"  {name:{width}}  {fact}", flush=True)
+        else:
+            width = max(map(len, facts))
+            print("\n".join([file.name, *(f"  {name:{width}}  {fact}" for name, fact in facts.items())]), flush=True)
     return status
 
 
