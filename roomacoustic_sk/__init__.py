@@ -7,11 +7,13 @@ if TYPE_CHECKING:
     from roomacoustic_sk.encoder import ContrastiveRoomEncoder
     from roomacoustic_sk.heads import RoomClassifier, RoomRegressor
     from roomacoustic_sk.persistence import load, save
+    from roomacoustic_sk.room_parameters import RoomParameterEstimator
     from roomacoustic_sk.supervised import SupervisedRoomClassifier, SupervisedRoomRegressor
 
 __all__ = [
     "ContrastiveRoomEncoder",
     "RoomClassifier",
+    "RoomParameterEstimator",
     "RoomRegressor",
     "SupervisedRoomClassifier",
     "SupervisedRoomRegressor",
@@ -33,12 +35,14 @@ _MODULES = (
     "model_selection",
     "networks",
     "persistence",
+    "room_parameters",
     "samplers",
     "supervised",
 )
 _HOMES = {
     "ContrastiveRoomEncoder": "encoder",
     "RoomClassifier": "heads",
+    "RoomParameterEstimator": "room_parameters",
     "RoomRegressor": "heads",
     "SupervisedRoomClassifier": "supervised",
     "SupervisedRoomRegressor": "supervised",

@@ -44,6 +44,7 @@ FLOORS = {
     "_labels": 1,
     "_download": 1,
     "_ranges": 1,
+    "_speech_activity": 1,
     "_parameters": 1,
     "_decay": 0,
     "_sound": 0,

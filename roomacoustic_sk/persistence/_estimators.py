@@ -31,6 +31,7 @@ from roomacoustic_sk.heads import RoomClassifier, RoomRegressor
 from roomacoustic_sk.persistence import _skops
 from roomacoustic_sk.persistence._file import Content, UnreadableError
 from roomacoustic_sk.persistence._values import LARGEST_EXPANSION, decode, encode
+from roomacoustic_sk.room_parameters import RoomParameterEstimator
 from roomacoustic_sk.supervised import SupervisedRoomClassifier, SupervisedRoomRegressor
 
 OURS: dict[str, type[BaseEstimator]] = {
@@ -39,6 +40,7 @@ OURS: dict[str, type[BaseEstimator]] = {
         ContrastiveRoomEncoder,
         DecaySlopeFeatures,
         RoomClassifier,
+        RoomParameterEstimator,
         RoomRegressor,
         SupervisedRoomClassifier,
         SupervisedRoomRegressor,
