@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "roomacoustic_sk"
 
 FLOORS = {
     "__init__": 10,
-    "__main__": 9,
+    "__main__": 10,
     "cli": 9,
     "estimate": 8,
     "pretrained": 7,
@@ -42,9 +42,9 @@ FLOORS = {
     "_state": 1,
     "_recordings": 1,
     "_labels": 1,
-    "_speech_activity": 0,
     "_download": 1,
     "_ranges": 1,
+    "_speech_activity": 1,
     "_parameters": 1,
     "_decay": 0,
     "_sound": 0,

@@ -1,0 +1,95 @@
+"""Arguments that several commands have: files, and numbers within limits."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from roomacoustic_sk.cli._messages import reason
+
+FROM_STDIN = "-"
+
+
+def count(text: str) -> int:
+    """Return a number of things, above 0."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {text}")
+    return number
+
+
+def seconds(text: str) -> float:
+    """Return a duration in s, above 0."""
+    number = float(text)
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"must be a number of seconds above 0, got {text}")
+    return number
+
+
+def jobs(text: str) -> int:
+    """Return a number of jobs as joblib takes it: -1 for all cores."""
+    number = int(text)
+    if number == 0:
+        raise argparse.ArgumentTypeError("must be a number of jobs, or -1 for all cores, got 0")
+    return number
+
+
+def seed(text: str) -> int:
+    """Return a seed as NumPy takes it."""
+    number = int(text)
+    if not 0 <= number < 2**32:
+        raise argparse.ArgumentTypeError(f"must be between 0 and {2**32 - 1}, got {text}")
+    return number
+
+
+def channel(text: str) -> int | str:
+    """Return "each", "mix" or the number of a channel."""
+    if text in ("each", "mix"):
+        return text
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"must be each, mix or a number from 0 on, got {text!r}")
+    return int(text)
+
+
+def add_files(parser: argparse.ArgumentParser, *, metavar: str, what: str) -> None:
+    """Declare the files that a command reads."""
+    parser.add_argument("files", nargs="+", metavar=metavar, help=f"{what}, or - to read their names from stdin")
+
+
+class Listed(NamedTuple):
+    """A file that was named, or that lies in a folder that was; or why a folder has none."""
+
+    name: str
+    error: str | None = None
+
+
+def listed(names: Sequence[str]) -> list[Listed]:
+    """List files in the order in which they were named, folders with the audio files in them and below."""
+    return [file for name in _with_names_from_stdin(names) for file in _files_of(name)]
+
+
+def _with_names_from_stdin(names: Sequence[str]) -> Iterator[str]:
+    for name in names:
+        if name != FROM_STDIN:
+            yield name
+            continue
+        for line in sys.stdin.buffer:
+            if line := line.rstrip(b"\r\n"):
+                yield os.fsdecode(line)
+
+
+def _files_of(name: str) -> list[Listed]:
+    if not os.path.lexists(name):
+        return [Listed(name, "no such file or folder")]
+    if not os.path.isdir(name):
+        return [Listed(name)]
+    from roomacoustic_sk.datasets._audio import list_audio_files
+
+    try:
+        return [Listed(os.fspath(path)) for path in list_audio_files(name)]
+    except (ValueError, OSError) as error:
+        return [Listed(name, reason(error))]
