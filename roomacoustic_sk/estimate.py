@@ -43,7 +43,7 @@ from roomacoustic_sk.datasets._audio import audio_info, find_audio_files
 from roomacoustic_sk.datasets._reading import read_segment, resample
 from roomacoustic_sk.persistence import load
 from roomacoustic_sk.pretrained import load_pretrained, pretrained_names
-from roomacoustic_sk.room_parameters import Heard, RoomParameterEstimator, hear_waveforms
+from roomacoustic_sk.room_parameters import Heard, RoomEstimates, RoomParameterEstimator, hear_waveforms
 
 COVERAGE = 0.9
 PIECE_SECONDS = 60.0
@@ -232,22 +232,16 @@ class _Settings:
 
     def frame(self, rows: Sequence[_Row]) -> pd.DataFrame:
         """Return the table of some rows."""
-        columns = self.columns()
-        heard = Heard(
-            np.array([row.sum.embedding() for row in rows], dtype=np.float32).reshape(len(rows), -1),
-            np.array([row.sum.quality() for row in rows]).reshape(len(rows), 2),
-        )
-        estimates = self.model._estimate(heard, COVERAGE) if rows else None
+        columns, estimates = self.columns(), self._estimates(rows)
         lines = []
         for i, row in enumerate(rows):
-            novelty = estimates.novelty[i] if estimates is not None else np.nan
-            flags = row.sum.flags(novelty)
+            flags = row.sum.flags(estimates.novelty[i])
+            is_told = not WITHOUT_NUMBERS & set(flags)
             line: dict[str, Any] = {}
             for column, target in columns.items():
-                known = estimates is not None and not WITHOUT_NUMBERS & set(flags)
-                line[column] = estimates.values[i, target] if known and estimates is not None else np.nan
-                bounds = estimates.intervals[i, target] if known and estimates is not None else (np.nan, np.nan)
-                line[f"{column}_low"], line[f"{column}_high"] = bounds
+                numbers = (estimates.values[i, target], *estimates.intervals[i, target])
+                names = (column, f"{column}_low", f"{column}_high")
+                line |= dict(zip(names, numbers if is_told else (np.nan,) * 3, strict=True))
             said = {"speech": round(row.sum.seconds, 2), "snr": round(row.sum.snr, 1), "flags": ",".join(flags)}
             lines.append(line | said | {"model": self.name})
         names = [name for column in columns for name in (column, f"{column}_low", f"{column}_high")]
@@ -255,6 +249,20 @@ class _Settings:
             [(row.file, row.channel, row.start, row.end) for row in rows], names=["file", "channel", "start", "end"]
         )
         return pd.DataFrame(lines, index=index, columns=[*names, "speech", "snr", "flags", "model"])
+
+    def _estimates(self, rows: Sequence[_Row]) -> RoomEstimates:
+        """Return the estimates of all rows, NaN for those that are silent."""
+        n_targets = len(self.model.target_names_)
+        values, intervals = np.full((len(rows), n_targets), np.nan), np.full((len(rows), n_targets, 2), np.nan)
+        novelty = np.full(len(rows), np.nan)
+        sounds = [i for i, row in enumerate(rows) if row.sum.weight]
+        if sounds:
+            embeddings = np.array([rows[i].sum.embedding() for i in sounds], dtype=np.float32)
+            quality = np.array([rows[i].sum.quality() for i in sounds])
+            values[sounds], intervals[sounds], novelty[sounds] = self.model._estimate(
+                Heard(embeddings, quality), COVERAGE
+            )
+        return RoomEstimates(values, intervals, novelty)
 
 
 def _settings(model: Any, window: Any, channel: Any, bands: Any) -> _Settings:
@@ -412,7 +420,7 @@ def _sources(recordings: Any, sample_rate: Any) -> tuple[list[Source], bool]:
     if isinstance(recordings, np.ndarray) or hasattr(recordings, "shape"):
         array = np.asarray(recordings) if np.ndim(recordings) == 1 else recordings
         single = array.ndim == 1 and array.dtype.kind != "O"
-        return _waveforms(as_recordings([array] if single else array, _rate(sample_rate), allow_silent=True)), single
+        return _waveforms(_in_memory([array] if single else array, sample_rate)), single
     if not isinstance(recordings, Iterable):
         raise ArgumentTypeError(
             f"recordings must be an audio file, a folder, a waveform or a list of them, got {describe(recordings)}."
@@ -421,7 +429,7 @@ def _sources(recordings: Any, sample_rate: Any) -> tuple[list[Source], bool]:
     if not listed:
         raise ArgumentValueError("recordings must have at least one recording, got none.")
     if not any(isinstance(item, (str, os.PathLike)) for item in listed):
-        return _waveforms(as_recordings(listed, _rate(sample_rate), allow_silent=True)), False
+        return _waveforms(_in_memory(listed, sample_rate)), False
     found: list[Source] = []
     for item in listed:
         if not isinstance(item, (str, os.PathLike)):
@@ -435,29 +443,32 @@ def _sources(recordings: Any, sample_rate: Any) -> tuple[list[Source], bool]:
     return found, False
 
 
-def _in_folder(folder: Path, shown: Any) -> list[Source]:
-    names = set(find_audio_files(folder, name="recordings").files) if _has_audio(folder) else set()
-    names |= {path.relative_to(folder) for path in folder.rglob("*") if path.suffix.lower() in BY_FFMPEG}
-    if not names:
-        raise ArgumentValueError(f"recordings must be a folder with audio files, got none in {folder}.")
-    return [_File(shown(str(name)), folder / name) for name in sorted(map(Path, names))]
-
-
-def _has_audio(folder: Path) -> bool:
+def _in_folder(folder: Path, shown: Callable[[str], str]) -> list[Source]:
+    """Return the audio files in a folder and below it."""
+    files = {path for path in folder.rglob("*") if path.suffix.lower() in BY_FFMPEG}
     try:
-        return bool(find_audio_files(folder, name="recordings").files)
-    except ValueError:
-        return False
+        with warnings.catch_warnings():
+            if files:  # which it would say are passed over
+                warnings.simplefilter("ignore")
+            files |= set(find_audio_files(folder, name="recordings").files)
+    except ArgumentValueError:
+        if not files:
+            raise
+    return [_File(shown(str(path.relative_to(folder))), path) for path in sorted(files)]
 
 
 def _waveforms(recordings: Recordings) -> list[Source]:
     return [_Waveform(str(i), recordings, i) for i in range(len(recordings))]
 
 
-def _rate(sample_rate: Any) -> int:
+def _in_memory(waveforms: Any, sample_rate: Any) -> Recordings:
+    """Return waveforms as recordings; that some are clipped is told by a flag."""
     if sample_rate is None:
         raise ArgumentValueError("sample_rate must be given for waveforms, in Hz, got None.")
-    return check_sample_rate(sample_rate)
+    rate = check_sample_rate(sample_rate)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return as_recordings(waveforms, rate, name="recordings", allow_silent=True)
 
 
 # --- What is heard --------------------------------------------------------------------------------------------------
@@ -587,8 +598,6 @@ def _hear_part(opened: _Opened, channel: int | str, part: tuple[int, int], model
             heard.response = looks_like_response(waveform, rate)
         heard.add(hear_waveforms(model.encoder_, [waveform]), is_narrow_band(waveform, rate))
         heard.clipped |= is_clipped(_as_recorded(opened, channel, (begin, end), rate, waveform))
-    if not heard.weight:  # silence has no embedding; its numbers are NaN whatever stands in its place
-        heard.total = np.eye(1, len(model.encoder_.get_feature_names_out()))[0]
     return heard
 
 

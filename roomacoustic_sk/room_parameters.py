@@ -83,8 +83,8 @@ class RoomParameterEstimator(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
     >>> rng = np.random.default_rng(0)
     >>> rt60 = rng.uniform(0.2, 0.8, 40)
     >>> X = (rng.standard_normal((40, 16_000)) * 10 ** (-3 * np.arange(16_000) / 16_000 / rt60[:, None])).astype("f4")
-    >>> estimator = RoomParameterEstimator(ContrastiveRoomEncoder(segment_duration=1.0, max_epochs=0),
-    ...                                    RoomRegressor(max_epochs=5, random_state=0))
+    >>> encoder = ContrastiveRoomEncoder(segment_duration=1.0, n_classes=8, max_epochs=0, random_state=0)
+    >>> estimator = RoomParameterEstimator(encoder, RoomRegressor(max_epochs=5, validation_fraction=0))
     >>> estimator.fit(X, rt60, rir_groups=np.arange(40) // 4).predict(X[:3]).shape
     (3,)
     """

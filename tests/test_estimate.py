@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from numpy.testing import assert_allclose, assert_array_equal
+from numpy.testing import assert_allclose
 from toys import RATE, diffuse, write_audio
 
 from roomacoustic_sk import ContrastiveRoomEncoder, RoomParameterEstimator, RoomRegressor, estimate_room, save
@@ -17,6 +17,7 @@ from roomacoustic_sk.datasets._reading import resample
 from roomacoustic_sk.estimate import FLAGS, iterate_estimates
 from roomacoustic_sk.pretrained import load_pretrained
 
+ROUNDING = 1e-5  # of estimates, which depend on what else is in the batch
 NUMBERS = ["rt60", "rt60_low", "rt60_high", "c50", "c50_low", "c50_high"]
 
 
@@ -39,8 +40,10 @@ def model(speech) -> RoomParameterEstimator:
     y = pd.DataFrame(
         {"rt60_mid": rng.uniform(0.2, 1, 40), "c50": rng.normal(size=40), "rt60_500": rng.uniform(1, 2, 40)}
     )
-    encoder = ContrastiveRoomEncoder(network="compact", n_classes=8, max_epochs=0, segment_duration=2.0, random_state=0)
-    estimator = RoomParameterEstimator(encoder, RoomRegressor(max_epochs=2, random_state=0))
+    encoder = ContrastiveRoomEncoder(
+        network="compact", n_classes=8, validation_fraction=0, max_epochs=0, segment_duration=2.0, random_state=0
+    )
+    estimator = RoomParameterEstimator(encoder, RoomRegressor(validation_fraction=0, max_epochs=2, random_state=0))
     estimator.fit(X, y, rir_groups=np.arange(40) // 4)
     return estimator.calibrate(X, y, np.arange(40) // 4)
 
@@ -65,7 +68,7 @@ def test_a_file_gives_what_the_estimator_gives(model, speech, tmp_path: Path) ->
 
 def test_octave_bands_come_when_asked_for(model, speech) -> None:
     assert "rt60_500_high" in estimate_room(speech, RATE, model=model, bands=True)
-    head = RoomRegressor(max_epochs=1).fit(model.transform([speech] * 12), np.arange(12.0))
+    head = RoomRegressor(validation_fraction=0, max_epochs=1).fit(model.transform([speech] * 12), np.arange(12.0))
     broadband = RoomParameterEstimator.of_fitted(model.encoder_, head)
     with pytest.raises(ValueError, match="bands must be False with this model, which estimates y0"):
         estimate_room(speech, RATE, model=broadband, bands=True)
@@ -79,9 +82,9 @@ def test_any_rate_and_number_of_channels(model, speech, tmp_path: Path, rate: in
     assert frame.index.get_level_values("channel").tolist() == [0, 1]
     assert_allclose(frame["rt60"].iloc[0], frame["rt60"].iloc[1], rtol=0.02)  # the level says nothing
     assert ("narrow_band" in frame["flags"].iloc[0]) == (rate == 8_000)
-    assert_allclose(frame["end"] if "end" in frame else frame.index.get_level_values("end"), 10.0, atol=0.01)
+    assert_allclose(frame.index.get_level_values("end"), 10.0, atol=0.01)
     assert len(estimate_room(path, model=model, channel="mix")) == 1
-    assert only(estimate_room(path, model=model, channel=1))["rt60"] == frame["rt60"].iloc[1]
+    assert_allclose(only(estimate_room(path, model=model, channel=1))["rt60"], frame["rt60"].iloc[1], rtol=ROUNDING)
     with pytest.raises(ValueError, match="channel"):
         estimate_room(path, model=model, channel=2)
 
@@ -115,7 +118,8 @@ def test_a_window_gives_a_course_over_time(model, speech) -> None:
     frame = estimate_room(speech[: int(9.5 * RATE)], RATE, model=model, window=2.0)
     spans = [(0.0, 2.0), (2.0, 4.0), (4.0, 6.0), (6.0, 8.0), (8.0, 9.5)]
     assert [index[2:] for index in frame.index] == spans
-    assert frame["rt60"].iloc[1] == only(estimate_room(speech[2 * RATE : 4 * RATE], RATE, model=model))["rt60"]
+    alone = only(estimate_room(speech[2 * RATE : 4 * RATE], RATE, model=model))
+    assert_allclose(frame["rt60"].iloc[1], alone["rt60"], rtol=ROUNDING)
     assert len(estimate_room(speech[: int(8.5 * RATE)], RATE, model=model, window=2.0)) == 4
 
 
@@ -124,8 +128,8 @@ def test_recordings_of_a_room_have_one_answer(model, speech) -> None:
     frame = estimate_room(parts, RATE, model=model, room=["hall", "hall", "office"])
     assert [index[:2] for index in frame.index] == [("hall", "all"), ("office", "all")]
     assert_allclose(frame["speech"].iloc[0], only(estimate_room(speech, RATE, model=model))["speech"], atol=0.5)
-    assert frame["rt60"].iloc[1] == only(estimate_room(parts[2], RATE, model=model))["rt60"]
-    with pytest.raises(ValueError, match="room must have"):
+    assert_allclose(frame["rt60"].iloc[1], only(estimate_room(parts[2], RATE, model=model))["rt60"], rtol=ROUNDING)
+    with pytest.raises(ValueError, match="room must be 1-D with 3 labels"):
         estimate_room(parts, RATE, model=model, room=["hall"])
 
 
@@ -136,11 +140,11 @@ def test_a_folder_a_list_and_loaded_recordings(model, speech, tmp_path: Path) ->
     frame = estimate_room(tmp_path, model=model)
     assert frame.index.get_level_values("file").tolist() == ["b.wav", "below/a.wav"]
     listed = estimate_room([tmp_path / "below" / "a.wav", str(tmp_path / "b.wav")], model=model)
-    assert_array_equal(listed["rt60"].to_numpy(), frame["rt60"].to_numpy()[::-1])
+    assert_allclose(listed["rt60"].to_numpy(), frame["rt60"].to_numpy()[::-1], rtol=ROUNDING)
     loaded = load_recordings(tmp_path, duration=None)
-    assert_array_equal(estimate_room(loaded.data, model=model)["rt60"], frame["rt60"])
-    assert_array_equal(estimate_room(loaded, model=model)["rt60"], frame["rt60"])
-    assert_array_equal(estimate_room(tmp_path, model=model, n_jobs=2)["rt60"], frame["rt60"])
+    assert_allclose(estimate_room(loaded.data, model=model)["rt60"], frame["rt60"], rtol=ROUNDING)
+    assert_allclose(estimate_room(loaded, model=model)["rt60"], frame["rt60"], rtol=ROUNDING)
+    assert_allclose(estimate_room(tmp_path, model=model, n_jobs=2)["rt60"], frame["rt60"], rtol=ROUNDING)
 
 
 def test_one_bad_file_does_not_stop_the_rest(model, speech, tmp_path: Path) -> None:

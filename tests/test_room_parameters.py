@@ -41,9 +41,15 @@ def recordings() -> tuple[list[np.ndarray], pd.DataFrame, np.ndarray]:
 def estimator(recordings) -> RoomParameterEstimator:
     X, y, room = recordings
     encoder = ContrastiveRoomEncoder(
-        network="compact", n_classes=6, n_views=2, max_epochs=0, segment_duration=1.0, random_state=0
+        network="compact",
+        n_classes=6,
+        n_views=2,
+        validation_fraction=0,
+        max_epochs=0,
+        segment_duration=1.0,
+        random_state=0,
     )
-    head = RoomRegressor(target_transform={"rt60_mid": "log"}, max_epochs=30, random_state=0)
+    head = RoomRegressor(target_transform={"rt60_mid": "log"}, validation_fraction=0, max_epochs=30, random_state=0)
     return RoomParameterEstimator(encoder, head).fit(X, y, rir_groups=room).calibrate(X, y, room)
 
 
@@ -108,7 +114,9 @@ def test_frozen_parts_stay_as_they_are(estimator, recordings) -> None:
     again = RoomParameterEstimator(FrozenEstimator(estimator.encoder_), FrozenEstimator(estimator.head_)).fit(X, y)
     assert again.encoder_ is estimator.encoder_
     assert_array_equal(again.predict(X[:3]), estimator.predict(X[:3]))
-    other = RoomParameterEstimator(FrozenEstimator(estimator.encoder_), RoomRegressor(max_epochs=1)).fit(X, y["c50"])
+    other = RoomParameterEstimator(
+        FrozenEstimator(estimator.encoder_), RoomRegressor(validation_fraction=0, max_epochs=1)
+    ).fit(X, y["c50"])
     assert other.predict(X[:3]).shape == (3,)
 
 
@@ -121,7 +129,7 @@ def test_fit_leaves_its_parts_unfitted_and_clones(estimator) -> None:
 
 def test_an_uncalibrated_head_gives_no_intervals(estimator, recordings) -> None:
     X, y, _room = recordings
-    head = RoomRegressor(max_epochs=1, random_state=0).fit(estimator.transform(X), y)
+    head = RoomRegressor(validation_fraction=0, max_epochs=1, random_state=0).fit(estimator.transform(X), y)
     fresh = RoomParameterEstimator.of_fitted(estimator.encoder_, head)
     assert np.isnan(fresh.estimate(X[:2]).intervals).all()
     with pytest.raises(NotFittedError, match="calibrate"):
@@ -142,6 +150,8 @@ def test_other_parts_are_refused(recordings) -> None:
 def test_labels_reach_encoder_and_head(bursts) -> None:
     X, groups = bursts
     encoder = fit_encoder(X, groups, network="compact")
-    estimator = RoomParameterEstimator(clone(encoder), RoomRegressor(max_epochs=1, random_state=0))
+    estimator = RoomParameterEstimator(
+        clone(encoder), RoomRegressor(validation_fraction=0, max_epochs=1, random_state=0)
+    )
     estimator.fit(X, np.arange(len(X), dtype=float), **groups)
     assert_array_equal(estimator.encoder_.transform(X), encoder.transform(X))
