@@ -316,6 +316,7 @@ def test_train_resumes_and_gives_the_same_estimator(simulated, tmp_path, capsys)
     capsys.readouterr()
     assert run("info", first) == 0
     told = capsys.readouterr().out
+    assert "RoomParameterEstimator" in told
     assert "rt60_mid, c50, drr" in told
     assert "roomacoustic_sk 0." in told
 

@@ -14,7 +14,7 @@ from roomacoustic_sk.cli._output import Write, add_output, opened, writer_of
 if TYPE_CHECKING:
     import pandas as pd
 
-    from roomacoustic_sk.estimate import FileEstimates  # type: ignore[import-untyped]
+    from roomacoustic_sk.estimate import FileEstimates
 
 DESCRIPTION = """\
 Estimate reverberation time, clarity and direct-to-reverberant ratio of the room in which speech was recorded, each with
