@@ -19,10 +19,14 @@ def load_encoder(model: str) -> Encoder:
 
     from roomacoustic_sk._validation import ArgumentValueError
     from roomacoustic_sk.persistence import load
-    from roomacoustic_sk.pretrained import load_pretrained
     from roomacoustic_sk.room_parameters import RoomParameterEstimator
 
-    estimator = load(model) if Path(model).suffix or Path(model).exists() else load_pretrained(model)
+    if Path(model).suffix or Path(model).exists():
+        estimator = load(model)
+    else:
+        from roomacoustic_sk.pretrained import load_pretrained
+
+        estimator = load_pretrained(model)
     if isinstance(estimator, RoomParameterEstimator):
         return Encoder(estimator, estimator.sample_rate_)
     if isinstance(estimator, Pipeline) and not hasattr(estimator, "transform"):
