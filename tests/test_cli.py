@@ -10,6 +10,8 @@ import subprocess
 import sys
 import time
 import types
+import warnings
+from collections import namedtuple
 
 import numpy as np
 import pandas as pd
@@ -59,7 +61,7 @@ def estimates(monkeypatch):
             bad = "bad" in os.path.basename(file)
             yield module.FileEstimates(file, None if bad else estimates_of(file), "it is broken" if bad else None)
 
-    module.FileEstimates = __import__("collections").namedtuple("FileEstimates", "file frame error")
+    module.FileEstimates = namedtuple("FileEstimates", "file frame error")
     module.iterate_estimates = iterate_estimates
     monkeypatch.setitem(sys.modules, module.__name__, module)
     return asked
@@ -130,6 +132,7 @@ def test_options_reach_the_estimator(estimates, folder):
     assert estimates == {"window": 10.0, "channel": 1, "bands": True, "model": "m.rsk", "n_jobs": 2}
 
 
+@pytest.mark.filterwarnings("default")
 def test_results_go_to_a_file_whole_or_not_at_all(estimates, folder, tmp_path, capsys, monkeypatch):
     target = tmp_path / "results.csv"
     assert run("estimate", folder / "a.wav", "--format", "csv", "--output", target) == 0
@@ -138,13 +141,17 @@ def test_results_go_to_a_file_whole_or_not_at_all(estimates, folder, tmp_path, c
     assert complete.count("\n") == 2
 
     def interrupted(*arguments, **options):
-        raise KeyboardInterrupt
-        yield
+        try:
+            raise KeyboardInterrupt
+            yield
+        finally:
+            warnings.warn("4 tasks have been cancelled", UserWarning, stacklevel=1)  # as joblib does
 
     monkeypatch.setattr(sys.modules["roomacoustic_sk.estimate"], "iterate_estimates", interrupted)
     assert run("estimate", folder / "a.wav", "--output", target) == 130
     assert target.read_text() == complete
     assert list(tmp_path.glob(".*")) == []
+    assert capsys.readouterr().err == ""
 
 
 # --- Usage and errors -----------------------------------------------------------------------------------------------
@@ -316,6 +323,7 @@ def test_train_resumes_and_gives_the_same_estimator(simulated, tmp_path, capsys)
     capsys.readouterr()
     assert run("info", first) == 0
     told = capsys.readouterr().out
+    assert "RoomParameterEstimator" in told
     assert "rt60_mid, c50, drr" in told
     assert "roomacoustic_sk 0." in told
 

@@ -36,7 +36,7 @@ def client(tmp_path_factory):
         yield client
 
 
-class Killer(threading.Thread):
+class WorkerKiller(threading.Thread):
     """Kills a worker as soon as it is at work."""
 
     def __init__(self, client):
@@ -57,7 +57,7 @@ class Killer(threading.Thread):
 def on_cluster(client, work, *, kill, scatter=()):
     """Return the result of some work on the cluster, of which a worker is killed while it is at work."""
     client.wait_for_workers(2, timeout=60)
-    killer = Killer(client)
+    killer = WorkerKiller(client)
     with joblib.parallel_config("dask", scatter=list(scatter)):
         if kill:
             killer.start()
@@ -71,18 +71,18 @@ def on_cluster(client, work, *, kill, scatter=()):
 KILL = pytest.mark.parametrize("kill", [False, True], ids=["undisturbed", "a worker killed"])
 
 
-def simulated():
+def four_rooms():
     return simulate_rooms(4, 1, materials=0.5, random_state=0)
 
 
 @pytest.fixture(scope="module")
 def rooms():
-    return simulated()
+    return four_rooms()
 
 
 @KILL
 def test_simulated_rooms_are_those_of_one_process(client, rooms, kill):
-    found = on_cluster(client, simulated, kill=kill)
+    found = on_cluster(client, four_rooms, kill=kill)
     assert all(np.array_equal(one, other) for one, other in zip(rooms.rirs, found.rirs, strict=True))
     pd.testing.assert_frame_equal(found.target, rooms.target, check_exact=True)
     pd.testing.assert_frame_equal(found.proof, rooms.proof, check_exact=True)

@@ -14,6 +14,8 @@ from roomacoustic_sk.cli._output import written
 if TYPE_CHECKING:
     import pandas as pd
 
+    from roomacoustic_sk.cli._models import Encoder
+
 SUFFIXES = (".csv", ".npz")
 
 
@@ -33,7 +35,7 @@ def add(commands: Any) -> None:
         metavar="F",
         help="a .csv file, or a .npz file with the arrays files, channels and embeddings",
     )
-    parser.add_argument("--model", required=True, metavar="PATH", help="a saved encoder, or an estimator that has one")
+    parser.add_argument("--model", default="default", metavar="NAME|PATH", help="an estimator that is shipped or saved")
     parser.add_argument(
         "--channel", type=channel, default="each", metavar="C", help="each, mix or a number from 0 on (default: each)"
     )
@@ -73,7 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
     return status
 
 
-def _embedded(file: Listed, encoder: Any, channel: Any) -> pd.DataFrame:
+def _embedded(file: Listed, encoder: Encoder, channel: Any) -> pd.DataFrame:
     """Return a row for each channel of a file."""
     import numpy as np
     import pandas as pd
@@ -83,9 +85,8 @@ def _embedded(file: Listed, encoder: Any, channel: Any) -> pd.DataFrame:
 
     if file.error is not None:
         raise ArgumentValueError(file.error)
-    rate = encoder[0].sample_rate if hasattr(encoder, "steps") else encoder.sample_rate
-    recordings = load_recordings(file.name, duration=None, channel=channel, sample_rate=rate)
-    embeddings = np.asarray(encoder.transform(recordings.data))
+    recordings = load_recordings(file.name, duration=None, channel=channel, sample_rate=encoder.sample_rate)
+    embeddings = np.asarray(encoder.transformer.transform(recordings.data))
     index = pd.MultiIndex.from_arrays([[file.name] * len(embeddings), recordings.channel], names=["file", "channel"])
     return pd.DataFrame(embeddings, index=index).add_prefix("embedding_")
 

@@ -14,7 +14,7 @@ from roomacoustic_sk.cli._output import Write, add_output, opened, writer_of
 if TYPE_CHECKING:
     import pandas as pd
 
-    from roomacoustic_sk.estimate import FileEstimates  # type: ignore[import-untyped]
+    from roomacoustic_sk.estimate import FileEstimates
 
 DESCRIPTION = """\
 Estimate reverberation time, clarity and direct-to-reverberant ratio of the room in which speech was recorded, each with
@@ -114,8 +114,9 @@ class EstimateTable:
             cells = []
             for name in names:
                 cell = _cell(name, row[name])
-                if name in with_interval and cell != MISSING:
-                    cell += f" [{_cell(name, row[f'{name}_low'])}, {_cell(name, row[f'{name}_high'])}]"
+                bounds = [_cell(name, row[name + side]) for side in ("_low", "_high")] if name in with_interval else []
+                if any(bound != MISSING for bound in bounds):  # an estimator that is not calibrated has none
+                    cell += f" [{', '.join(bounds)}]"
                 cells.append(cell.ljust(widths[name]))
             self._line(cells)
 

@@ -6,8 +6,9 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from roomacoustic_sk.cli._arguments import add_files, listed
+from roomacoustic_sk.cli._arguments import Listed, add_files, listed
 from roomacoustic_sk.cli._messages import FAILURE, SUCCESS, reason, say
+from roomacoustic_sk.cli._output import Write, opened
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,21 +31,25 @@ def add(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Describe all files, one after the other."""
+    with opened(None, "table") as write:
+        return max([_described(file, write) for file in listed(arguments.files)])
+
+
+def _described(file: Listed, write: Write) -> int:
+    """Describe a file, and return whether it failed."""
     from roomacoustic_sk._validation import ArgumentValueError
 
-    status = SUCCESS
-    for file in listed(arguments.files):
-        try:
-            if file.error is not None:
-                raise ArgumentValueError(file.error)
-            facts = _facts(Path(file.name))
-        except (ArgumentValueError, OSError) as error:
-            say(f"{file.name}: {reason(error)}")
-            status = FAILURE
-        else:
-            width = max(map(len, facts))
-            print("\n".join([file.name, *(f"  {name:{width}}  {fact}" for name, fact in facts.items())]), flush=True)
-    return status
+    try:
+        if file.error is not None:
+            raise ArgumentValueError(file.error)
+        facts = _facts(Path(file.name))
+    except (ArgumentValueError, OSError) as error:
+        say(f"{file.name}: {reason(error)}")
+        return FAILURE
+    width = max(map(len, facts))
+    lines = [file.name, *(f"  {name:{width}}  {fact}" for name, fact in facts.items())]
+    write("\n".join(lines) + "\n")
+    return SUCCESS
 
 
 def _facts(path: Path) -> dict[str, str]:
@@ -116,17 +121,21 @@ def _level(blocks: Any) -> str:
 
 
 def _facts_of_model(path: Path) -> dict[str, str]:
+    from sklearn.pipeline import Pipeline
+
     from roomacoustic_sk.persistence import load
     from roomacoustic_sk.persistence._file import from_bytes, read
 
     model = load(path)
     content = from_bytes(read(path))
     facts = {"estimator": " ".join(repr(model).split())}
-    last = model[-1] if hasattr(model, "steps") else model
-    if (targets := getattr(last, "target_names_", None)) is not None:
-        facts["targets"] = ", ".join(map(str, targets))
-    if (rate := getattr(model[0] if hasattr(model, "steps") else model, "sample_rate", None)) is not None:
-        facts["sampling rate"] = f"{rate} Hz"
+    parts = [part for _, part in model.steps] if isinstance(model, Pipeline) else [model]
+    for part in parts:
+        if hasattr(part, "target_names_"):
+            facts["targets"] = ", ".join(map(str, part.target_names_))
+        for name in ("sample_rate", "sample_rate_"):
+            if hasattr(part, name):
+                facts["sampling rate"] = f"{getattr(part, name)} Hz"
     versions = content.structure["versions"]
     facts["saved with"] = ", ".join(f"{name} {version}" for name, version in versions.items())
     n_weights = sum(array.size for array in content.arrays.values())

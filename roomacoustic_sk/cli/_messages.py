@@ -13,6 +13,9 @@ PROGRAM = "roomacoustic-sk"
 SUCCESS, FAILURE = 0, 1
 """Exit statuses of a command."""
 
+ENDING = (KeyboardInterrupt, BrokenPipeError, GeneratorExit)
+"""What ends a command before its time; joblib then warns of tasks that nobody waits for any more."""
+
 
 def say(message: str) -> None:
     """Write a line to stderr."""
@@ -47,7 +50,7 @@ def warnings_as_lines(about: str = "", *, known: tuple[type[Warning], ...] = ())
     before = warnings.showwarning
 
     def show(message: Any, category: Any, filename: str, lineno: int, file: Any = None, line: Any = None) -> None:
-        if not issubclass(category, known):
+        if not issubclass(category, known) and not isinstance(sys.exception(), ENDING):
             say(f"warning: {about}: {message}" if about else f"warning: {message}")
 
     warnings.showwarning = show

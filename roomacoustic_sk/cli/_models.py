@@ -2,21 +2,38 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 
-def load_encoder(path: str) -> Any:
-    """Return the saved estimator, or the part of a pipeline, that gives embeddings."""
+class Encoder(NamedTuple):
+    """What gives embeddings, and the sampling rate of its recordings in Hz."""
+
+    transformer: Any
+    sample_rate: int
+
+
+def load_encoder(model: str) -> Encoder:
+    """Return the encoder of an estimator that is shipped, or saved in a file."""
     from sklearn.pipeline import Pipeline
 
     from roomacoustic_sk._validation import ArgumentValueError
     from roomacoustic_sk.persistence import load
+    from roomacoustic_sk.room_parameters import RoomParameterEstimator
 
-    model = load(path)
-    if isinstance(model, Pipeline) and not hasattr(model, "transform"):
-        model = model[:-1]
-    if not hasattr(model, "transform"):
+    if Path(model).suffix or Path(model).exists():
+        estimator = load(model)
+    else:
+        from roomacoustic_sk.pretrained import load_pretrained
+
+        estimator = load_pretrained(model)
+    if isinstance(estimator, RoomParameterEstimator):
+        return Encoder(estimator, estimator.sample_rate_)
+    if isinstance(estimator, Pipeline) and not hasattr(estimator, "transform"):
+        estimator = estimator[:-1]  # without the head
+    first = estimator[0] if isinstance(estimator, Pipeline) else estimator
+    if not hasattr(estimator, "transform") or not hasattr(first, "sample_rate"):
         raise ArgumentValueError(
-            f"--model must have an encoder, which gives embeddings, got a {type(model).__name__} in {path!r}."
+            f"--model must have an encoder, which gives embeddings, got {type(estimator).__name__} in {model!r}."
         )
-    return model
+    return Encoder(estimator, first.sample_rate)

@@ -63,7 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
     if output.exists() and not arguments.overwrite:
         raise ArgumentValueError(f"OUT must be a new file, got {output}. Pass --overwrite to replace it.")
     table = arguments.data / TABLE if arguments.data.is_dir() else arguments.data
-    if table.is_file():
+    if table.suffix.lower() == ".csv" and table.is_file():
         estimator = _trained_on_responses(table, arguments)
     else:
         if arguments.speech is not None:
@@ -101,10 +101,10 @@ def _trained_on_recordings(arguments: argparse.Namespace) -> Any:
 
 def _trained_on_responses(table: Path, arguments: argparse.Namespace) -> Any:
     import numpy as np
-    from sklearn.pipeline import Pipeline
 
     from roomacoustic_sk.datasets import load_measured_rirs, load_speech, make_reverberant_speech, make_speech, take
     from roomacoustic_sk.heads import RoomRegressor
+    from roomacoustic_sk.room_parameters import RoomParameterEstimator
 
     rooms = load_measured_rirs(table, channel="each", verbose=_verbose())
     rooms = take(rooms, np.flatnonzero(rooms.target[list(TARGETS)].notna().any(axis=1)))
@@ -117,11 +117,11 @@ def _trained_on_responses(table: Path, arguments: argparse.Namespace) -> Any:
     head = RoomRegressor(
         target_transform=TARGETS, hold_out="rir", checkpoint_dir=arguments.checkpoints, random_state=arguments.seed
     )
-    labels = {
-        "encoder__rir_groups": data.rir,
-        "encoder__source_groups": data.source,
-        "encoder__room_groups": data.room,
-        "head__rir_groups": data.rir,
-    }
-    estimator = Pipeline([("encoder", _encoder(arguments)), ("head", head)])
-    return estimator.fit(data.data, data.target[list(TARGETS)], **labels)
+    estimator = RoomParameterEstimator(_encoder(arguments), head)
+    return estimator.fit(
+        data.data,
+        data.target[list(TARGETS)],
+        rir_groups=data.rir,
+        source_groups=data.source,
+        room_groups=data.room,
+    )
