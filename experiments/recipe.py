@@ -56,7 +56,7 @@ class Amount:
 
 
 AMOUNTS = {
-    "paper": Amount((300, 200, 100, 50), 3000, 20, 128, 16_000, 2000),
+    "paper": Amount((300, 200, 100, 50), 3000, 20, 128, 12_000, 2000),
     "tiny": Amount((8, 8, 10, 4), 20, 1, 2, 200, 80),
 }
 
@@ -154,7 +154,8 @@ class Recipe:
         self, rooms: Bunch, part: str, n_clips: int, *, steps: Sequence[Any], seconds: tuple[float, float] = SECONDS
     ) -> Iterator[tuple[list[np.ndarray], Bunch]]:
         """Yield clips in rooms, spoken by the speakers of a part, cut to durations drawn on a logarithmic scale."""
-        speech = self.speech(part, max(n_clips // 4, 10), duration=seconds[1])
+        n_segments = max(n_clips // 4, -(-n_clips // len(rooms.rirs)), 10)  # no pair of response and segment repeats
+        speech = self.speech(part, n_segments, duration=seconds[1])
         data = make_reverberant_speech(
             rooms, speech, pairing="random", n_samples=n_clips, remove_delay=True, lazy=True, random_state=0
         )
@@ -184,11 +185,18 @@ class Recipe:
             verbose=1,
         )
         heard, clips = hear(encoder, self.clips("heads", self.amount.head_clips))
-        targets = clips.target[list(TRANSFORMS)]
-        head.fit(heard.embeddings, targets, rir_groups=clips.rir, source_groups=clips.source, room_groups=clips.room)
+        targets = targets_of(clips)
+        known = targets.notna().any(axis=1).to_numpy()
+        groups = {f"{name}_groups": clips[name][known] for name in ("rir", "source", "room")}
+        head.fit(heard.embeddings[known], targets[known], **groups)
         heard, clips = hear(encoder, self.clips("calibration", self.amount.calibration_clips))
-        head.calibrate(heard.embeddings, clips.target[list(TRANSFORMS)], clips.room, quality=heard.quality)
+        head.calibrate(heard.embeddings, targets_of(clips), clips.room, quality=heard.quality)
         return head
+
+
+def targets_of(clips: Bunch) -> pd.DataFrame:
+    """Return the targets, NaN where they are infinite, as the ratio of direct to no reverberant sound."""
+    return clips.target[list(TRANSFORMS)].replace([np.inf, -np.inf], np.nan)
 
 
 def hear(encoder: Any, clips: Iterator[tuple[list[np.ndarray], Bunch]]) -> tuple[Heard, Bunch]:

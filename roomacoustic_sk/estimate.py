@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
-import tempfile
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -23,9 +17,9 @@ from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from roomacoustic_sk._labels import check_groups
-from roomacoustic_sk._recordings import Recordings, as_recordings
 from roomacoustic_sk._sound import has_sound, is_clipped
-from roomacoustic_sk._speech_activity import is_narrow_band, looks_like_response
+from roomacoustic_sk._sources import Channel, Opened, Source, sources_of
+from roomacoustic_sk._speech_activity import find_speech, is_narrow_band, looks_like_response
 from roomacoustic_sk._validation import (
     ArgumentTypeError,
     ArgumentValueError,
@@ -33,17 +27,16 @@ from roomacoustic_sk._validation import (
     check_flag,
     check_n_jobs,
     check_number,
-    check_sample_rate,
     check_verbose,
     describe,
     door,
     warn,
 )
-from roomacoustic_sk.datasets._audio import audio_info, find_audio_files
-from roomacoustic_sk.datasets._reading import read_segment, resample
 from roomacoustic_sk.persistence import load
 from roomacoustic_sk.pretrained import load_pretrained, pretrained_names
 from roomacoustic_sk.room_parameters import Heard, RoomEstimates, RoomParameterEstimator, hear_waveforms
+
+__all__ = ["estimate_room"]
 
 COVERAGE = 0.9
 PIECE_SECONDS = 60.0
@@ -58,15 +51,8 @@ LOWEST_SNR = 1.0  # dB, as estimated
 STRANGEST = 0.98
 """Novelty from which a recording is out of the range of the model's calibration."""
 
-BY_FFMPEG = {".m4a", ".mp4", ".webm", ".aac", ".mov", ".3gp", ".wma", ".amr"}
-"""Suffixes of files that libsndfile does not read and ffmpeg does."""
-
-FFMPEG_SECONDS = 600
-
 FIRST = ("rt60", "c50", "drr", "volume")
 """Columns of the table, in this order, as far as the model estimates them."""
-
-Channel = int | Literal["each", "mix"]
 
 
 class FileEstimates(NamedTuple):
@@ -165,7 +151,7 @@ def estimate_room(
     """
     check_verbose(verbose)
     settings = _settings(model, window, channel, bands)
-    sources, is_single = _sources(recordings, sample_rate)
+    sources, is_single = sources_of(recordings, sample_rate)
     labels = None if room is None else check_groups(room, len(sources), name="room")
     heard = _heard(sources, settings, n_jobs)
     shown = tqdm(heard, desc="estimate_room", total=len(sources), unit="recording", disable=not verbose)
@@ -197,7 +183,7 @@ def iterate_estimates(
 ) -> Iterator[FileEstimates]:
     """Yield the rows of each recording, in their order, as they come; for the parameters, see `estimate_room`."""
     settings = _settings(model, window, channel, bands)
-    sources, _ = _sources(recordings, sample_rate)
+    sources, _ = sources_of(recordings, sample_rate)
     for source, (rows, error) in zip(sources, _heard(sources, settings, n_jobs), strict=True):
         yield FileEstimates(
             source.name, settings.frame(rows) if error is None else None, None if error is None else str(error)
@@ -240,8 +226,8 @@ class _Settings:
             line: dict[str, Any] = {}
             for column, target in columns.items():
                 numbers = (estimates.values[i, target], *estimates.intervals[i, target])
-                names = (column, f"{column}_low", f"{column}_high")
-                line |= dict(zip(names, numbers if is_told else (np.nan,) * 3, strict=True))
+                three = (column, f"{column}_low", f"{column}_high")
+                line |= dict(zip(three, numbers if is_told else (np.nan,) * 3, strict=True))
             said = {"speech": round(row.sum.seconds, 2), "snr": round(row.sum.snr, 1), "flags": ",".join(flags)}
             lines.append(line | said | {"model": self.name})
         names = [name for column in columns for name in (column, f"{column}_low", f"{column}_high")]
@@ -305,170 +291,6 @@ def _model(model: Any) -> tuple[RoomParameterEstimator, str]:
     if not isinstance(loaded, RoomParameterEstimator):
         raise ArgumentTypeError(f"model must be the file of a RoomParameterEstimator, got one of {describe(loaded)}.")
     return loaded, Path(model).name
-
-
-# --- Recordings -----------------------------------------------------------------------------------------------------
-
-
-Read = Callable[[int | str, int, int], NDArray[np.float32]]
-"""Reads a channel from a sample on, for a number of samples."""
-
-
-class _Opened(NamedTuple):
-    """A recording whose samples can be read."""
-
-    channels: list[int | str]
-    n_times: int  # at the model's rate
-    own_rate: int  # Hz
-    read: Read  # at the model's rate
-    raw: Read  # at its own rate
-
-
-@dataclass(frozen=True)
-class _Waveform:
-    """A waveform in memory, or in a store."""
-
-    name: str
-    recordings: Recordings
-    index: int
-
-    @contextmanager
-    def opened(self, channel: Channel, rate: int) -> Iterator[_Opened]:
-        """Offer the samples."""
-        if channel not in ("each", "mix", 0):
-            raise ArgumentValueError(f"channel must be 0 for a waveform, got {channel}.")
-        own, n_own = self.recordings.sample_rate, int(self.recordings.lengths[self.index])
-
-        def raw(channel: int | str, start: int, n_times: int) -> NDArray[np.float32]:
-            return self.recordings.read(np.array([self.index]), np.array([start]), n_times, allow_silent=True)[0]
-
-        if own == rate:
-            yield _Opened([0], n_own, own, raw, raw)
-        else:
-            whole = resample(raw(0, 0, n_own), own, rate)
-            yield _Opened([0], len(whole), own, lambda channel, start, n_times: whole[start : start + n_times], raw)
-
-
-@dataclass(frozen=True)
-class _File:
-    """An audio file."""
-
-    name: str
-    path: Path
-
-    @contextmanager
-    def opened(self, channel: Channel, rate: int) -> Iterator[_Opened]:
-        """Offer the samples, decoded by ffmpeg first if need be."""
-        with _decoded(self.path) as path:
-            info = audio_info(path)
-
-            def read(channel: int | str, start: int, n_times: int, at: int = rate) -> NDArray[np.float32]:
-                chosen = None if channel == "mix" else int(channel)
-                return read_segment(path, at, start=start, n_times=n_times, channel=chosen, info=info)
-
-            channels: list[int | str] = list(range(info.n_channels)) if channel == "each" else [channel]
-            yield _Opened(channels, info.n_times_at(rate), info.sample_rate, read, partial(read, at=info.sample_rate))
-
-
-Source = _Waveform | _File
-
-
-@contextmanager
-def _decoded(path: Path) -> Iterator[Path]:
-    """Offer a file that libsndfile reads."""
-    if path.suffix.lower() not in BY_FFMPEG:
-        yield path
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        yield _by_ffmpeg(path, Path(folder) / "decoded.wav")
-
-
-def _by_ffmpeg(path: Path, target: Path) -> Path:
-    """Decode a file by ffmpeg."""
-    if not path.is_file():
-        raise FileNotFoundError(f"recordings must be audio files, got one that does not exist: {path}.")
-    program = shutil.which("ffmpeg")
-    convert = f"ffmpeg -i {path.name} {path.stem}.wav"
-    if program is None:
-        raise ArgumentValueError(
-            f"recordings must be WAV, FLAC, Ogg or MP3 unless ffmpeg is installed, got {path.name}. Install ffmpeg, or "
-            f"convert it elsewhere: {convert}"
-        )
-    command = [program, "-nostdin", "-v", "error", "-protocol_whitelist", "file", "-i", f"file:{path.resolve()}"]
-    command += ["-vn", "-c:a", "pcm_f32le", "-f", "wav", str(target)]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=FFMPEG_SECONDS, check=False)
-    except subprocess.TimeoutExpired as error:
-        raise ArgumentValueError(f"recordings must be decoded by ffmpeg within 10 minutes, got {path.name}.") from error
-    if done.returncode or not target.exists():
-        why = (done.stderr.strip().splitlines() or ["no reason"])[-1]
-        raise ArgumentValueError(f"recordings must be files that ffmpeg reads, got {path.name} ({why}).")
-    return target
-
-
-def _sources(recordings: Any, sample_rate: Any) -> tuple[list[Source], bool]:
-    """Return all recordings, and whether there is but one that was passed as such."""
-    if isinstance(recordings, (str, os.PathLike)):
-        path = Path(recordings)
-        if path.is_dir():
-            return _in_folder(path, str), False
-        return [_File(str(recordings), path)], True
-    if isinstance(recordings, Mapping):
-        return _sources(recordings.get("data"), recordings.get("sample_rate", sample_rate))
-    if isinstance(recordings, Recordings):
-        return _waveforms(recordings), False
-    if isinstance(recordings, np.ndarray) or hasattr(recordings, "shape"):
-        array = np.asarray(recordings) if np.ndim(recordings) == 1 else recordings
-        single = array.ndim == 1 and array.dtype.kind != "O"
-        return _waveforms(_in_memory([array] if single else array, sample_rate)), single
-    if not isinstance(recordings, Iterable):
-        raise ArgumentTypeError(
-            f"recordings must be an audio file, a folder, a waveform or a list of them, got {describe(recordings)}."
-        )
-    listed = list(recordings)
-    if not listed:
-        raise ArgumentValueError("recordings must have at least one recording, got none.")
-    if not any(isinstance(item, (str, os.PathLike)) for item in listed):
-        return _waveforms(_in_memory(listed, sample_rate)), False
-    found: list[Source] = []
-    for item in listed:
-        if not isinstance(item, (str, os.PathLike)):
-            raise ArgumentTypeError(f"recordings must be all files or all waveforms, got {describe(item)} among files.")
-        path = Path(item)
-        found += (
-            _in_folder(path, lambda name, item=item: os.path.join(item, name))
-            if path.is_dir()
-            else [_File(str(item), path)]
-        )
-    return found, False
-
-
-def _in_folder(folder: Path, shown: Callable[[str], str]) -> list[Source]:
-    """Return the audio files in a folder and below it."""
-    files = {path for path in folder.rglob("*") if path.suffix.lower() in BY_FFMPEG}
-    try:
-        with warnings.catch_warnings():
-            if files:  # which it would say are passed over
-                warnings.simplefilter("ignore")
-            files |= set(find_audio_files(folder, name="recordings").files)
-    except ArgumentValueError:
-        if not files:
-            raise
-    return [_File(shown(str(path.relative_to(folder))), path) for path in sorted(files)]
-
-
-def _waveforms(recordings: Recordings) -> list[Source]:
-    return [_Waveform(str(i), recordings, i) for i in range(len(recordings))]
-
-
-def _in_memory(waveforms: Any, sample_rate: Any) -> Recordings:
-    """Return waveforms as recordings; that some are clipped is told by a flag."""
-    if sample_rate is None:
-        raise ArgumentValueError("sample_rate must be given for waveforms, in Hz, got None.")
-    rate = check_sample_rate(sample_rate)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return as_recordings(waveforms, rate, name="recordings", allow_silent=True)
 
 
 # --- What is heard --------------------------------------------------------------------------------------------------
@@ -556,9 +378,7 @@ def _heard(sources: list[Source], settings: _Settings, n_jobs: Any) -> Iterator[
 
 def _hear_source(source: Source, settings: _Settings) -> tuple[list[_Row], Exception | None]:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what there is to say is in the flags
-            return _rows(source, settings), None
+        return _rows(source, settings), None
     except (ValueError, TypeError, OSError, RuntimeError) as error:
         return [], error
 
@@ -584,7 +404,7 @@ def _windows(n_times: int, window: float | None, rate: int) -> list[tuple[int, i
     return found[:-1] if 2 * (found[-1][1] - found[-1][0]) < length else found
 
 
-def _hear_part(opened: _Opened, channel: int | str, part: tuple[int, int], model: RoomParameterEstimator) -> _Sum:
+def _hear_part(opened: Opened, channel: int | str, part: tuple[int, int], model: RoomParameterEstimator) -> _Sum:
     """Hear a part of a recording, in pieces."""
     rate, (first, stop) = model.sample_rate_, part
     n_pieces = max(-(-(stop - first) // round(PIECE_SECONDS * rate)), 1)
@@ -594,6 +414,9 @@ def _hear_part(opened: _Opened, channel: int | str, part: tuple[int, int], model
         waveform = opened.read(channel, begin, end - begin)
         if not has_sound(waveform.min(initial=0.0), waveform.max(initial=0.0)):
             continue
+        if len(waveform) < model.encoder_.module_.min_times:  # too short for the network, and for any number
+            heard.seconds += find_speech(waveform, rate).seconds
+            continue
         if n_pieces == 1:
             heard.response = looks_like_response(waveform, rate)
         heard.add(hear_waveforms(model.encoder_, [waveform]), is_narrow_band(waveform, rate))
@@ -602,7 +425,7 @@ def _hear_part(opened: _Opened, channel: int | str, part: tuple[int, int], model
 
 
 def _as_recorded(
-    opened: _Opened, channel: int | str, part: tuple[int, int], rate: int, waveform: NDArray[np.float32]
+    opened: Opened, channel: int | str, part: tuple[int, int], rate: int, waveform: NDArray[np.float32]
 ) -> NDArray[np.float32]:
     """Return a part at its own rate: resampling rounds off the peaks that were cut."""
     if opened.own_rate == rate:

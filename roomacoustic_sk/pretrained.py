@@ -11,6 +11,8 @@ from roomacoustic_sk.persistence import load
 if TYPE_CHECKING:
     from roomacoustic_sk.room_parameters import RoomParameterEstimator
 
+__all__ = ["load_pretrained"]
+
 SUFFIX = ".rsk"
 
 

@@ -11,12 +11,14 @@ from sklearn.base import BaseEstimator, MetaEstimatorMixin, RegressorMixin, Tran
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from roomacoustic_sk._recordings import Recordings, as_recordings
+from roomacoustic_sk._recordings import Recordings, RecordingsInMemory, as_recordings
 from roomacoustic_sk._regression import RoomRegressorMixin
 from roomacoustic_sk._speech_activity import find_speech, stretches
 from roomacoustic_sk._state import State
 from roomacoustic_sk._torch.estimator import RecordingEstimator
 from roomacoustic_sk._validation import ArgumentTypeError, ArgumentValueError, describe, door
+
+__all__ = ["RoomParameterEstimator"]
 
 SECONDS_AT_ONCE = 120.0
 """Seconds of speech that are embedded at a time, which bounds the memory."""
@@ -83,7 +85,7 @@ class RoomParameterEstimator(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
     >>> rng = np.random.default_rng(0)
     >>> rt60 = rng.uniform(0.2, 0.8, 40)
     >>> X = (rng.standard_normal((40, 16_000)) * 10 ** (-3 * np.arange(16_000) / 16_000 / rt60[:, None])).astype("f4")
-    >>> encoder = ContrastiveRoomEncoder(segment_duration=1.0, n_classes=8, max_epochs=0, random_state=0)
+    >>> encoder = ContrastiveRoomEncoder(segment_duration=1.0, n_classes=8, max_epochs=0, validation_fraction=0)
     >>> estimator = RoomParameterEstimator(encoder, RoomRegressor(max_epochs=5, validation_fraction=0))
     >>> estimator.fit(X, rt60, rir_groups=np.arange(40) // 4).predict(X[:3]).shape
     (3,)
@@ -377,7 +379,8 @@ def hear_waveforms(encoder: Any, waveforms: list[NDArray[np.float32]]) -> Heard:
         parts += [waveform[part] for part in found]
         owners += [i] * len(found)
         quality.append(activity.quality())
-    embeddings = encoder.transform(parts)
+    # The waveforms have been checked; that some are clipped was said where they were read.
+    embeddings = encoder.transform(RecordingsInMemory(parts, rate))
     total = np.zeros((len(waveforms), embeddings.shape[1]))
     np.add.at(total, owners, embeddings * np.array([len(part) for part in parts])[:, None])
     norms = np.linalg.norm(total, axis=1, keepdims=True)

@@ -26,6 +26,7 @@ FLOORS = {
     "supervised": 5,
     "networks": 4,
     "_regression": 4,
+    "_sources": 5,
     "losses": 4,
     "datasets": 4,
     "augmentation": 3,

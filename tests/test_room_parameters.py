@@ -17,7 +17,7 @@ from roomacoustic_sk.room_parameters import hear_waveforms
 N_ROOMS = 12
 
 
-def talk(seconds: float, rt60: float, seed: int) -> np.ndarray:
+def spoken(seconds: float, rt60: float, seed: int) -> np.ndarray:
     """Return bursts of noise through a decay."""
     rng = np.random.default_rng(seed)
     time = np.arange(round(seconds * RATE)) / RATE
@@ -33,7 +33,7 @@ def recordings() -> tuple[list[np.ndarray], pd.DataFrame, np.ndarray]:
     """X of different lengths, targets and rooms."""
     room = np.repeat(np.arange(N_ROOMS), 3)
     rt60 = np.geomspace(0.1, 0.9, N_ROOMS)[room]
-    X = [talk(1.0 + 0.25 * (i % 5), t, i) for i, t in enumerate(rt60)]
+    X = [spoken(1.0 + 0.25 * (i % 5), t, i) for i, t in enumerate(rt60)]
     return X, pd.DataFrame({"rt60_mid": rt60, "c50": -20 * np.log10(rt60)}), room
 
 
@@ -65,7 +65,7 @@ def test_estimates_intervals_and_novelty_come_from_one_pass(estimator, recording
 
 
 def test_long_pauses_change_nothing(estimator) -> None:
-    speech, rng = talk(3.0, 0.4, 0), np.random.default_rng(0)
+    speech, rng = spoken(3.0, 0.4, 0), np.random.default_rng(0)
     pause = (1e-4 * rng.standard_normal(6 * RATE)).astype(np.float32)
     with_pause = np.concatenate([speech, pause])
     apart, joined = (
@@ -77,7 +77,7 @@ def test_long_pauses_change_nothing(estimator) -> None:
 
 def test_stretches_are_averaged_by_their_duration(estimator) -> None:
     encoder = estimator.encoder_
-    first, second = talk(4.0, 0.2, 0), talk(2.0, 0.8, 1)
+    first, second = spoken(4.0, 0.2, 0), spoken(2.0, 0.8, 1)
     pause = np.zeros(5 * RATE, dtype=np.float32)
     heard = hear_waveforms(encoder, [np.concatenate([first, pause, second])])
     parts = [
@@ -89,7 +89,7 @@ def test_stretches_are_averaged_by_their_duration(estimator) -> None:
 
 def test_quality_is_seconds_of_speech_and_snr(estimator) -> None:
     rng = np.random.default_rng(0)
-    clean = talk(3.0, 0.1, 0)
+    clean = spoken(3.0, 0.1, 0)
     noisy = (clean + 0.1 * np.sqrt(np.mean(clean**2)) * rng.standard_normal(len(clean))).astype(np.float32)
     short = clean[: len(clean) // 2]
     quality = hear_waveforms(estimator.encoder_, [clean, noisy, short]).quality

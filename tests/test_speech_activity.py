@@ -20,21 +20,21 @@ from roomacoustic_sk._speech_activity import (
 RNG = np.random.default_rng(0)
 
 
-def bursts(*spans: tuple[float, float], seconds: float, level: float = -60.0, rate: int = RATE) -> np.ndarray:
+def swinging_noise(*spans: tuple[float, float], seconds: float, level: float = -60.0, rate: int = RATE) -> np.ndarray:
     """Return noise at a level in dB with louder noise in some spans in s, whose level swings as that of syllables."""
     rng = np.random.default_rng(0)
     time = np.arange(round(seconds * rate)) / rate
     loud = np.zeros(len(time))
     for start, stop in spans:
         loud[(time >= start) & (time < stop)] = 1
-    syllables = 0.55 + 0.45 * np.sin(2 * np.pi * 4 * time)
-    return (loud * syllables + 10 ** (level / 20)) * rng.standard_normal(len(time))
+    swing = 0.55 + 0.45 * np.sin(2 * np.pi * 4 * time)
+    return (loud * swing + 10 ** (level / 20)) * rng.standard_normal(len(time))
 
 
 @pytest.mark.parametrize("rate", [8_000, 16_000, 48_000])
 @pytest.mark.parametrize("level", [-60.0, -25.0])
 def test_speech_is_found_where_it_is(rate: int, level: float) -> None:
-    activity = find_speech(bursts((2.0, 4.0), (9.0, 10.0), seconds=14.0, level=level, rate=rate), rate)
+    activity = find_speech(swinging_noise((2.0, 4.0), (9.0, 10.0), seconds=14.0, level=level, rate=rate), rate)
     assert_allclose(activity.seconds, 3.0, atol=0.25)
     parts = stretches(activity.active, 14 * rate, rate)
     assert_allclose([part.start / rate for part in parts], [2.0 - HEAD, 9.0 - HEAD], atol=0.1)
@@ -42,19 +42,19 @@ def test_speech_is_found_where_it_is(rate: int, level: float) -> None:
 
 
 def test_a_short_pause_is_no_cut() -> None:
-    activity = find_speech(bursts((1.0, 2.0), (4.0, 5.0), seconds=8.0), RATE)
+    activity = find_speech(swinging_noise((1.0, 2.0), (4.0, 5.0), seconds=8.0), RATE)
     assert len(stretches(activity.active, 8 * RATE, RATE)) == 1
 
 
 def test_a_stretch_is_as_long_as_the_network_needs() -> None:
-    activity = find_speech(bursts((2.8, 2.9), seconds=3.0), RATE)
+    activity = find_speech(swinging_noise((2.8, 2.9), seconds=3.0), RATE)
     assert stretches(activity.active, 3 * RATE, RATE, RATE // 2) == [slice(int(2.5 * RATE), 3 * RATE)]
     assert stretches(activity.active, 3 * RATE, RATE, 5 * RATE) == [slice(0, 3 * RATE)]
 
 
 @pytest.mark.parametrize("snr", [10.0, 20.0, 30.0])
 def test_the_snr_is_that_of_speech_above_steady_noise(snr: float) -> None:
-    speech = bursts((1.0, 5.0), seconds=8.0, level=-200.0)
+    speech = swinging_noise((1.0, 5.0), seconds=8.0, level=-200.0)
     noise = RNG.standard_normal(len(speech)) * np.sqrt(np.mean(speech[RATE : 5 * RATE] ** 2)) * 10 ** (-snr / 20)
     assert_allclose(find_speech(speech + noise, RATE).snr, snr, atol=3.5)
 
@@ -67,7 +67,7 @@ def test_steady_noise_and_silence_are_no_speech() -> None:
 
 
 def test_only_a_telephone_is_narrow_band() -> None:
-    wide = bursts((0.0, 2.0), seconds=3.0)
+    wide = swinging_noise((0.0, 2.0), seconds=3.0)
     spectrum = np.fft.rfft(wide)
     spectrum[np.fft.rfftfreq(len(wide), 1 / RATE) > 3_400] = 0
     narrow = np.fft.irfft(spectrum)
@@ -80,7 +80,7 @@ def test_only_a_telephone_is_narrow_band() -> None:
 def test_a_response_looks_like_one(rt60: float) -> None:
     response = np.concatenate([np.zeros(300), diffuse(rt60, 1.2 * rt60)])
     assert looks_like_response(response, RATE)
-    assert not looks_like_response(bursts((0.0, 1.0), (1.5, 3.0), seconds=4.0), RATE)
+    assert not looks_like_response(swinging_noise((0.0, 1.0), (1.5, 3.0), seconds=4.0), RATE)
     assert not looks_like_response(RNG.standard_normal(RATE), RATE)
 
 

@@ -273,7 +273,7 @@ def find_audio_files(folder: str | Path, *, name: str = "folder") -> AudioFolder
     if not root.is_dir():
         what = "a file" if root.exists() else "a path that does not exist"
         raise MissingFileError(f"{name} must be a folder with audio files, got {what}: {shown(root)}.")
-    suffixes = _readable_suffixes()
+    suffixes = readable_suffixes()
     files: list[str] = []
     unread: list[str] = []
     others: Counter[str] = Counter()
@@ -303,7 +303,7 @@ def find_audio_files(folder: str | Path, *, name: str = "folder") -> AudioFolder
     return AudioFolder(sorted(map(Path, files)), what)
 
 
-def _readable_suffixes() -> set[str]:
+def readable_suffixes() -> set[str]:
     """Return the suffixes of the formats that the installed libsndfile reads."""
     import soundfile
 
