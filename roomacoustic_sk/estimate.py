@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from joblib import Parallel, delayed
+from joblib import Parallel, delayed, effective_n_jobs
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
@@ -41,6 +41,9 @@ __all__ = ["estimate_room"]
 COVERAGE = 0.9
 PIECE_SECONDS = 60.0
 """Longest part of a recording that is read at once, which bounds the memory."""
+
+BATCH = 25
+"""Largest number of recordings that a process is handed at once."""
 
 FLAGS = ("too_short", "too_noisy", "no_speech", "clipped", "narrow_band", "out_of_range", "response")
 WITHOUT_NUMBERS = {"too_short", "too_noisy", "no_speech", "response"}
@@ -373,7 +376,10 @@ class _Row(NamedTuple):
 def _heard(sources: list[Source], settings: _Settings, n_jobs: Any) -> Iterator[tuple[list[_Row], Exception | None]]:
     """Yield the rows of each recording, or the error, in their order."""
     jobs = (delayed(_hear_source)(source, settings) for source in sources)
-    yield from Parallel(n_jobs=check_n_jobs(n_jobs), return_as="generator")(jobs)
+    n_jobs = check_n_jobs(n_jobs)
+    # The model travels once with each batch, and takes longer than some recordings.
+    batch_size = max(min(len(sources) // (4 * effective_n_jobs(n_jobs)), BATCH), 1)
+    yield from Parallel(n_jobs=n_jobs, batch_size=batch_size, return_as="generator")(jobs)
 
 
 def _hear_source(source: Source, settings: _Settings) -> tuple[list[_Row], Exception | None]:
