@@ -31,6 +31,9 @@ BY_FFMPEG = {".m4a", ".mp4", ".webm", ".aac", ".mov", ".3gp", ".wma", ".amr"}
 
 FFMPEG_SECONDS = 600
 
+MOST_CHANNELS = 64
+"""Columns of an array of many more rows up to which they are channels rather than samples."""
+
 Channel = int | Literal["each", "mix"]
 
 Read = Callable[[int | str, int, int], NDArray[np.float32]]
@@ -43,6 +46,7 @@ class Opened(NamedTuple):
     channels: list[int | str]
     n_times: int  # at the model's rate
     own_rate: int  # Hz
+    n_own: int  # samples at its own rate
     read: Read  # at the model's rate
     raw: Read  # at its own rate
 
@@ -66,14 +70,14 @@ class WaveformSource:
             return self.recordings.read(np.array([self.index]), np.array([start]), n_times, allow_silent=True)[0]
 
         if own == rate:
-            yield Opened([0], n_own, own, raw, raw)
+            yield Opened([0], n_own, own, n_own, raw, raw)
         else:
             whole = resample(raw(0, 0, n_own), own, rate)
 
             def read(channel: int | str, start: int, n_times: int) -> NDArray[np.float32]:
                 return whole[start : start + n_times]
 
-            yield Opened([0], len(whole), own, read, raw)
+            yield Opened([0], len(whole), own, n_own, read, raw)
 
 
 @dataclass(frozen=True)
@@ -94,7 +98,8 @@ class FileSource:
                 return read_segment(path, at, start=start, n_times=n_times, channel=chosen, info=info)
 
             channels: list[int | str] = list(range(info.n_channels)) if channel == "each" else [channel]
-            yield Opened(channels, info.n_times_at(rate), info.sample_rate, read, partial(read, at=info.sample_rate))
+            raw = partial(read, at=info.sample_rate)
+            yield Opened(channels, info.n_times_at(rate), info.sample_rate, info.n_times, read, raw)
 
 
 Source = WaveformSource | FileSource
@@ -147,6 +152,11 @@ def sources_of(recordings: Any, sample_rate: Any) -> tuple[list[Source], bool]:
     if isinstance(recordings, np.ndarray) or hasattr(recordings, "shape"):
         array = np.asarray(recordings) if np.ndim(recordings) == 1 else recordings
         single = array.ndim == 1 and array.dtype.kind != "O"
+        if array.ndim == 2 and array.shape[1] <= MOST_CHANNELS < array.shape[0]:
+            raise ArgumentValueError(
+                f"recordings must have the shape (n_recordings, n_times), got {tuple(array.shape)}, which looks like "
+                "channels in columns. Pass its transpose."
+            )
         return _waveforms(_in_memory([array] if single else array, sample_rate)), single
     if not isinstance(recordings, Iterable):
         raise ArgumentTypeError(

@@ -26,8 +26,8 @@ ABOVE_NOISE, BELOW_SPEECH = 6.0, 30.0
 LEAST_RANGE = 5.0
 """Range of the levels in dB below which nothing stands out: steady noise has 1 to 3 dB, speech at 0 dB SNR 6 dB."""
 
-QUIETEST = -120.0
-"""Level in dB, relative to the loudest frame, below which all frames are equally silent."""
+QUIETEST = -110.0
+"""Level in dB, relative to the loudest frame, below which a frame is digital silence: sound was cut there, or muted."""
 
 GAP = 0.3  # s; a shorter break between words is speech
 TAIL = 2.0  # s after speech whose decay tells the room
@@ -48,32 +48,38 @@ class Activity(NamedTuple):
 
     active: NDArray[np.bool_]  # of each frame, short gaps included
     snr: float  # dB, estimated
+    muted: NDArray[np.bool_]  # frames of digital silence
 
     @property
     def seconds(self) -> float:
         """Seconds of speech."""
         return float(self.active.sum()) * FRAME_SECONDS
 
-    def quality(self) -> tuple[float, float]:
-        """Return what the reliability of an estimate depends on: log of the seconds of speech, and the SNR in dB."""
-        return float(np.log(max(self.seconds, FRAME_SECONDS))), self.snr
+    def seconds_in(self, parts: list[slice], sample_rate: int) -> float:
+        """Return the seconds of speech in parts of the recording, in samples."""
+        length = max(round(FRAME_SECONDS * sample_rate), 1)
+        return (
+            float(sum(self.active[part.start // length : part.stop // length].sum() for part in parts)) * FRAME_SECONDS
+        )
 
 
 def find_speech(waveform: Array, sample_rate: int) -> Activity:
     """Find speech in a waveform (n_times,)."""
     power = frame_powers(waveform, sample_rate)
     loudest = power.max(initial=0.0)
+    nothing = np.zeros(len(power), dtype=bool)
     if not loudest > 0:
-        return Activity(np.zeros(len(power), dtype=bool), LOWEST_SNR)
-    levels = np.maximum(10 * np.log10(np.maximum(power / loudest, 1e-30)), QUIETEST)
-    noise, speech = np.quantile(levels, [NOISE, SPEECH])
+        return Activity(nothing, LOWEST_SNR, ~nothing)
+    levels = 10 * np.log10(np.maximum(power / loudest, 1e-30))
+    muted = levels < QUIETEST
+    noise, speech = np.quantile(levels[~muted], [NOISE, SPEECH])
     if speech - noise < LEAST_RANGE:
-        return Activity(np.zeros(len(power), dtype=bool), LOWEST_SNR)
+        return Activity(nothing, LOWEST_SNR, muted)
     active = levels > max(min(noise + ABOVE_NOISE, speech), speech - BELOW_SPEECH)
-    of_noise = power[levels <= noise].mean()
-    above = power[active].mean() / max(of_noise, 1e-30 * loudest) - 1
+    of_noise = power[~muted & (levels <= noise)].mean()
+    above = power[active].mean() / of_noise - 1
     snr = float(np.clip(10 * np.log10(max(above, 1e-30)), LOWEST_SNR, HIGHEST_SNR))
-    return Activity(_without_gaps(active, round(GAP / FRAME_SECONDS)), snr)
+    return Activity(_without_gaps(active, muted, round(GAP / FRAME_SECONDS)), snr, muted)
 
 
 def frame_powers(waveform: Array, sample_rate: int) -> NDArray[np.float64]:
@@ -90,33 +96,42 @@ def frame_powers(waveform: Array, sample_rate: int) -> NDArray[np.float64]:
     return np.concatenate(powers)
 
 
-def _without_gaps(active: NDArray[np.bool_], longest: int) -> NDArray[np.bool_]:
-    """Fill gaps of at most so many frames."""
-    at = np.flatnonzero(active)
+def _without_gaps(active: NDArray[np.bool_], muted: NDArray[np.bool_], longest: int) -> NDArray[np.bool_]:
+    """Fill gaps of at most so many frames, unless the sound is muted there."""
     filled = active.copy()
-    for before, after in pairwise(at):
-        if after - before - 1 <= longest:
+    for before, after in pairwise(np.flatnonzero(active)):
+        if after - before - 1 <= longest and not muted[before:after].any():
             filled[before:after] = True
     return filled
 
 
-def stretches(active: NDArray[np.bool_], n_times: int, sample_rate: int, shortest: int = 1) -> list[slice]:
+def stretches(activity: Activity, n_times: int, sample_rate: int, shortest: int = 1) -> list[slice]:
     """Return the parts of a recording to use, in samples: speech and the decay after it; long pauses are left out.
 
-    None is shorter than `shortest` unless the recording is.
+    A part ends where the sound is muted: what ends there is no decay. None is shorter than `shortest` unless the
+    recording, or the sound up to there, is.
     """
     length = max(round(FRAME_SECONDS * sample_rate), 1)
-    at = np.flatnonzero(np.diff(np.concatenate([[0], active.astype(np.int8), [0]])))
     found: list[slice] = []
-    for first, stop in zip(at[::2] * length, at[1::2] * length, strict=True):
-        begin = max(int(first) - round(HEAD * sample_rate), 0)
-        end = min(max(int(stop) + round(TAIL * sample_rate), begin + shortest), n_times)
-        begin = max(min(begin, end - shortest), 0)
-        if found and begin <= found[-1].stop:
-            found[-1] = slice(found[-1].start, end)
-        else:
-            found.append(slice(begin, end))
+    for first, stop in _runs(~activity.muted):
+        low, high = first * length, n_times if stop == len(activity.muted) else stop * length
+        parts: list[slice] = []
+        for begin_frame, end_frame in _runs(activity.active[first:stop]):
+            begin = max((first + begin_frame) * length - round(HEAD * sample_rate), low)
+            end = min(max((first + end_frame) * length + round(TAIL * sample_rate), begin + shortest), high)
+            begin = max(min(begin, end - shortest), low)
+            if parts and begin <= parts[-1].stop:
+                parts[-1] = slice(parts[-1].start, end)
+            else:
+                parts.append(slice(begin, end))
+        found += parts
     return found
+
+
+def _runs(frames: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """Return the first frame of each run of True, and the one after its last."""
+    at = np.flatnonzero(np.diff(np.concatenate([[0], frames.astype(np.int8), [0]])))
+    return [(int(first), int(stop)) for first, stop in zip(at[::2], at[1::2], strict=True)]
 
 
 def is_narrow_band(waveform: Array, sample_rate: int) -> bool:

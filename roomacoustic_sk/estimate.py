@@ -418,7 +418,7 @@ def _hear_part(opened: Opened, channel: int | str, part: tuple[int, int], model:
     heard = _Sum()
     for begin, end in pairwise(edges.tolist()):
         waveform = opened.read(channel, begin, end - begin)
-        if not has_sound(waveform.min(initial=0.0), waveform.max(initial=0.0)):
+        if not len(waveform) or not has_sound(waveform.min(), waveform.max()):
             continue
         if len(waveform) < model.encoder_.module_.min_times:  # too short for the network, and for any number
             heard.seconds += find_speech(waveform, rate).seconds
@@ -436,7 +436,7 @@ def _as_recorded(
     """Return a part at its own rate: resampling rounds off the peaks that were cut."""
     if opened.own_rate == rate:
         return waveform
-    first, stop = (at * opened.own_rate // rate for at in part)
+    first, stop = (min(at * opened.own_rate // rate, opened.n_own) for at in part)
     return opened.raw(channel, first, stop - first)
 
 

@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from roomacoustic_sk._recordings import Recordings, RecordingsInMemory, as_recordings
 from roomacoustic_sk._regression import RoomRegressorMixin
-from roomacoustic_sk._speech_activity import find_speech, stretches
+from roomacoustic_sk._speech_activity import FRAME_SECONDS, find_speech, stretches
 from roomacoustic_sk._state import State
 from roomacoustic_sk._torch.estimator import RecordingEstimator
 from roomacoustic_sk._validation import ArgumentTypeError, ArgumentValueError, describe, door
@@ -375,10 +375,14 @@ def hear_waveforms(encoder: Any, waveforms: list[NDArray[np.float32]]) -> Heard:
     rate, shortest = encoder.sample_rate, encoder.module_.min_times
     for i, waveform in enumerate(waveforms):
         activity = find_speech(waveform, rate)
-        found = stretches(activity.active, len(waveform), rate, shortest) or [slice(0, len(waveform))]
+        found = stretches(activity, len(waveform), rate, shortest)
+        # Scraps between zeros tell nothing of a decay: their speech does not count.
+        found = [part for part in found if part.stop - part.start >= min(shortest, len(waveform))]
+        seconds = max(activity.seconds_in(found, rate), FRAME_SECONDS)
+        quality.append((float(np.log(seconds)), activity.snr))
+        found = found or [slice(0, len(waveform))]
         parts += [waveform[part] for part in found]
         owners += [i] * len(found)
-        quality.append(activity.quality())
     # The waveforms have been checked; that some are clipped was said where they were read.
     embeddings = encoder.transform(RecordingsInMemory(parts, rate))
     total = np.zeros((len(waveforms), embeddings.shape[1]))

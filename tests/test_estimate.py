@@ -74,6 +74,13 @@ def test_octave_bands_come_when_asked_for(model, speech) -> None:
         estimate_room(speech, RATE, model=broadband, bands=True)
 
 
+@pytest.mark.parametrize("n_times", [441_001, 441_003, 441_111])
+def test_a_file_of_any_length_is_read_to_its_end(model, tmp_path: Path, n_times: int) -> None:
+    samples = np.random.default_rng(0).standard_normal(n_times) * (np.sin(np.arange(n_times) / 4000) > 0) * 0.1
+    frame = estimate_room(write_audio(tmp_path / "cd.wav", samples, 44_100), model=model, window=5.0)
+    assert len(frame) == 2
+
+
 @pytest.mark.parametrize("rate", [8_000, 22_050, 44_100, 96_000])
 def test_any_rate_and_number_of_channels(model, speech, tmp_path: Path, rate: int) -> None:
     one = resample(speech, RATE, rate)
@@ -104,6 +111,28 @@ def test_what_cannot_be_told_is_nan_with_a_flag(model, speech) -> None:
     noisy = speech + 2 * np.sqrt(np.mean(speech**2)) * rng.standard_normal(len(speech)).astype("f4")
     row = only(estimate_room(noisy, RATE, model=model))
     assert {"too_noisy", "no_speech"} & set(row["flags"].split(","))
+    assert row[NUMBERS].isna().all()
+
+
+@pytest.mark.parametrize("constant", [0.0, 0.3])
+def test_a_dead_channel_leaves_the_others(model, speech, tmp_path: Path, constant: float) -> None:
+    both = np.stack([speech, np.full(len(speech), constant, dtype=np.float32)], axis=1)
+    frame = estimate_room(write_audio(tmp_path / "stereo.wav", both, subtype="FLOAT"), model=model)
+    assert frame["rt60"].notna().tolist() == [True, False]
+    assert frame["flags"].iloc[1] == "no_speech"
+
+
+def test_zeros_after_a_cut_are_no_decay(model, speech) -> None:
+    cut = speech[: 4 * RATE]
+    padded = np.concatenate([cut, np.zeros(2 * RATE, dtype=np.float32)])
+    rows = [only(estimate_room(one, RATE, model=model)) for one in (cut, padded)]
+    assert_allclose(rows[1]["rt60"], rows[0]["rt60"], rtol=0.02)
+
+
+def test_scraps_between_zeros_have_no_number(model, speech) -> None:
+    gated = speech * (np.arange(len(speech)) % (RATE // 2) < RATE // 3)
+    row = only(estimate_room(gated, RATE, model=model))
+    assert row["flags"].startswith("too_short")
     assert row[NUMBERS].isna().all()
 
 
@@ -198,6 +227,7 @@ def test_a_model_is_a_name_a_path_or_an_object(model, speech, tmp_path: Path) ->
     [
         (np.ones(100), ValueError, "sample_rate must be given for waveforms"),
         ([], ValueError, "recordings must have at least one recording"),
+        (np.ones((900, 2)), ValueError, r"shape \(n_recordings, n_times\), got \(900, 2\).*Pass its transpose"),
         (3, TypeError, "recordings must be an audio file, a folder, a waveform or a list of them, got 3"),
         (["a.wav", np.ones(9)], TypeError, "all files or all waveforms"),
     ],

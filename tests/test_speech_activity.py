@@ -36,20 +36,32 @@ def swinging_noise(*spans: tuple[float, float], seconds: float, level: float = -
 def test_speech_is_found_where_it_is(rate: int, level: float) -> None:
     activity = find_speech(swinging_noise((2.0, 4.0), (9.0, 10.0), seconds=14.0, level=level, rate=rate), rate)
     assert_allclose(activity.seconds, 3.0, atol=0.25)
-    parts = stretches(activity.active, 14 * rate, rate)
+    parts = stretches(activity, 14 * rate, rate)
     assert_allclose([part.start / rate for part in parts], [2.0 - HEAD, 9.0 - HEAD], atol=0.1)
     assert_allclose([part.stop / rate for part in parts], [4.0 + TAIL, 10.0 + TAIL], atol=0.1)
 
 
 def test_a_short_pause_is_no_cut() -> None:
     activity = find_speech(swinging_noise((1.0, 2.0), (4.0, 5.0), seconds=8.0), RATE)
-    assert len(stretches(activity.active, 8 * RATE, RATE)) == 1
+    assert len(stretches(activity, 8 * RATE, RATE)) == 1
+
+
+@pytest.mark.parametrize("gap", [0.1, 1.0, 20.0])
+def test_a_stretch_ends_where_the_sound_is_muted(gap: float) -> None:
+    part, zeros = swinging_noise((0.2, 1.8), seconds=2.0), np.zeros(round(gap * RATE))
+    waveform = np.concatenate([zeros, part, zeros, part, zeros])
+    activity = find_speech(waveform, RATE)
+    first, second = len(zeros), 2 * len(zeros) + len(part)
+    found = stretches(activity, len(waveform), RATE)
+    assert_allclose([one.start for one in found], [first + 0.1 * RATE, second + 0.1 * RATE], atol=0.06 * RATE)
+    assert_allclose([one.stop for one in found], [first + len(part), second + len(part)], atol=0.02 * RATE)
+    assert_allclose(activity.snr, find_speech(part, RATE).snr, atol=1)
 
 
 def test_a_stretch_is_as_long_as_the_network_needs() -> None:
     activity = find_speech(swinging_noise((2.8, 2.9), seconds=3.0), RATE)
-    assert stretches(activity.active, 3 * RATE, RATE, RATE // 2) == [slice(int(2.5 * RATE), 3 * RATE)]
-    assert stretches(activity.active, 3 * RATE, RATE, 5 * RATE) == [slice(0, 3 * RATE)]
+    assert stretches(activity, 3 * RATE, RATE, RATE // 2) == [slice(int(2.5 * RATE), 3 * RATE)]
+    assert stretches(activity, 3 * RATE, RATE, 5 * RATE) == [slice(0, 3 * RATE)]
 
 
 @pytest.mark.parametrize("snr", [10.0, 20.0, 30.0])
@@ -63,7 +75,7 @@ def test_steady_noise_and_silence_are_no_speech() -> None:
     for waveform in (RNG.standard_normal(5 * RATE), np.zeros(5 * RATE), np.zeros(10)):
         activity = find_speech(waveform, RATE)
         assert not activity.active.any()
-        assert stretches(activity.active, len(waveform), RATE) == []
+        assert stretches(activity, len(waveform), RATE) == []
 
 
 def test_only_a_telephone_is_narrow_band() -> None:
