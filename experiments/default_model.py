@@ -31,6 +31,7 @@ CLIPS = (20, 300)  # of a set: at least, and at most
 SECONDS = 8.0
 UNITS = {"rt60_mid": "s", "c50": "dB", "drr": "dB"}
 COVERAGE = 0.9
+LEAST_CHANGE = 1.5  # ratio of reverberation times from which conditions are states of a room, not positions
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -112,7 +113,8 @@ def judge(recipe: Recipe, weights: Path, tables: Sequence[Path]) -> dict[str, An
                 if len(set(some.condition)) > 2:
                     by_rir = dict(zip(some.rir.tolist(), some.condition, strict=True))
                     condition = np.array([by_rir[rir] for rir in clips.rir.tolist()])
-                    states.append({"set": name, "snr": snr} | _in_order(found, true, condition))
+                    order = _in_order(found, true, condition)
+                    states += [] if order is None else [{"set": name, "snr": snr} | order]
     return {
         "weights": hashlib.sha256(weights.read_bytes()).hexdigest(),
         "megabytes": round(weights.stat().st_size / 1e6, 2),
@@ -152,12 +154,14 @@ def _errors(found: Any, true: np.ndarray, i: int) -> dict[str, float | int | Non
     return {"n": int(known.sum())} | {name: round(value, 3) for name, value in numbers.items()}
 
 
-def _in_order(found: Any, true: pd.DataFrame, condition: np.ndarray) -> dict[str, Any]:
-    """Return the medians of each state of a room, and whether they are in order."""
+def _in_order(found: Any, true: pd.DataFrame, condition: np.ndarray) -> dict[str, Any] | None:
+    """Return whether the medians of the states of a room are in order; None if the states hardly differ."""
     from scipy.stats import spearmanr
 
     table = pd.DataFrame({"true": true["rt60_mid"], "estimate": found.values[:, 0], "state": condition})
     medians = table.groupby("state").median()
+    if medians["true"].max() < LEAST_CHANGE * medians["true"].min():
+        return None
     return {
         "spearman": round(float(spearmanr(medians["true"], medians["estimate"]).statistic), 3),
         "largest_error": round(float((medians["true"] - medians["estimate"]).abs().max()), 3),
