@@ -31,7 +31,7 @@ CLIPS = (20, 300)  # of a set: at least, and at most
 SECONDS = 8.0
 UNITS = {"rt60_mid": "s", "c50": "dB", "drr": "dB"}
 COVERAGE = 0.9
-LEAST_CHANGE = 1.5  # ratio of reverberation times from which conditions are states of a room, not positions
+LEAST_CHANGE = 1.3  # ratio of reverberation times from which conditions are states of a room, not positions
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
