@@ -19,7 +19,8 @@ from tqdm.auto import tqdm
 from roomacoustic_sk._labels import check_groups
 from roomacoustic_sk._sound import has_sound, is_clipped
 from roomacoustic_sk._sources import Channel, Opened, Source, sources_of
-from roomacoustic_sk._speech_activity import find_speech, is_narrow_band, looks_like_response
+from roomacoustic_sk._speech_activity import FRAME_SECONDS, find_speech, is_narrow_band, looks_like_response
+from roomacoustic_sk._speech_activity import LOWEST_SNR as LOWEST_ESTIMATE
 from roomacoustic_sk._validation import (
     ArgumentTypeError,
     ArgumentValueError,
@@ -53,6 +54,9 @@ SHORTEST_SPEECH = 1.0  # s
 LOWEST_SNR = 1.0  # dB, as estimated
 STRANGEST = 0.98
 """Novelty from which a recording is out of the range of the model's calibration."""
+
+NEXT_TO_NOTHING = 1e-6
+"""Seconds as which a piece without speech counts in a mean, so that it stands only where there is nothing else."""
 
 FIRST = ("rt60", "c50", "drr", "volume")
 """Columns of the table, in this order, as far as the model estimates them."""
@@ -214,9 +218,8 @@ class _Settings:
             for i, target in enumerate(names)
             if not (target == "rt60" and "rt60_mid" in names)
         }
-        of_bands = {column for column in found if column.rpartition("_")[2].isdigit() and "_" in column}
         first = [column for column in FIRST if column in found]
-        others = [column for column in found if column not in first and (self.bands or column not in of_bands)]
+        others = [column for column in found if column not in first and (self.bands or not _is_of_band(column))]
         return {column: found[column] for column in [*first, *others]}
 
     def frame(self, rows: Sequence[_Row]) -> pd.DataFrame:
@@ -265,12 +268,17 @@ def _settings(model: Any, window: Any, channel: Any, bands: Any) -> _Settings:
     check_flag(bands, name="bands")
     estimator, name = _model(model)
     settings = _Settings(estimator, name, window, channel, bands)
-    if bands and not any(column.rpartition("_")[2].isdigit() for column in settings.columns()):
+    if bands and not any(map(_is_of_band, settings.columns())):
         raise ArgumentValueError(
             f"bands must be False with this model, which estimates {', '.join(estimator.target_names_)} and nothing in "
             "octave bands. Fit a RoomParameterEstimator with targets such as rt60_500."
         )
     return settings
+
+
+def _is_of_band(column: str) -> bool:
+    """Return whether a column is of an octave band, such as "rt60_500"."""
+    return column.rpartition("_")[2].isdigit() and "_" in column
 
 
 def _model(model: Any) -> tuple[RoomParameterEstimator, str]:
@@ -314,10 +322,10 @@ class _Sum:
     def add(self, heard: Heard, narrow: bool) -> None:
         """Add a piece."""
         seconds = float(np.exp(heard.quality[0, 0]))
-        # A piece without speech hardly counts, unless there is nothing else.
-        weight = seconds if heard.quality[0, 1] > -10 else 1e-6
+        has_speech = heard.quality[0, 1] > LOWEST_ESTIMATE
+        weight = seconds if has_speech else NEXT_TO_NOTHING
         self.total = self.total + weight * heard.embeddings[0].astype(np.float64)
-        self.seconds += seconds if weight > 1e-6 else 0.0
+        self.seconds += seconds if has_speech else 0.0
         self.snr_seconds += weight * float(heard.quality[0, 1])
         self.weight += weight
         self.narrow.append(narrow)
@@ -337,7 +345,7 @@ class _Sum:
     @property
     def snr(self) -> float:
         """Estimated SNR in dB, averaged over the seconds of speech."""
-        return self.snr_seconds / self.weight if self.weight else -10.0
+        return self.snr_seconds / self.weight if self.weight else LOWEST_ESTIMATE
 
     def embedding(self) -> NDArray[np.float64]:
         """Return the embedding, of norm 1."""
@@ -346,7 +354,7 @@ class _Sum:
 
     def quality(self) -> tuple[float, float]:
         """Return the numbers of quality, as of a recording in one piece."""
-        return float(np.log(max(self.seconds, 0.02))), self.snr
+        return float(np.log(max(self.seconds, FRAME_SECONDS))), self.snr
 
     def flags(self, novelty: float) -> list[str]:
         """Return all flags, in the order of `FLAGS`."""
@@ -394,10 +402,15 @@ def _rows(source: Source, settings: _Settings) -> list[_Row]:
     rate = settings.model.sample_rate_
     with source.opened(settings.channel, rate) as opened:
         return [
-            _Row(source.name, channel, round(first / rate, 3), round(stop / rate, 3), heard)
+            _Row(
+                source.name,
+                channel,
+                round(first / rate, 3),
+                round(stop / rate, 3),
+                _hear_part(opened, channel, (first, stop), settings.model),
+            )
             for channel in opened.channels
             for first, stop in _windows(opened.n_times, settings.window, rate)
-            for heard in [_hear_part(opened, channel, (first, stop), settings.model)]
         ]
 
 
