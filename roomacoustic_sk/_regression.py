@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -22,6 +23,7 @@ from roomacoustic_sk.intervals import (
     TrainingSpread,
     check_coverage,
     check_quality,
+    quality_names,
     rooms_needed,
 )
 
@@ -147,7 +149,8 @@ class RoomRegressorMixin(RegressorMixin):
             and more, the coverage comes close to what is asked for, and the width adapts well.
         quality : array-like of shape (n_recordings, k), optional
             Numbers that tell how reliable an estimate is and that an embedding does not hold, such as seconds of speech
-            and an estimated signal-to-noise ratio in dB. `predict_interval` then needs the same numbers.
+            and an estimated signal-to-noise ratio in dB. `predict_interval` then needs the same numbers; columns of a
+            frame are found by name.
 
         Returns
         -------
@@ -170,7 +173,7 @@ class RoomRegressorMixin(RegressorMixin):
                 f"y must have one entry for each of the {len(outputs)} recordings in X, got {len(true)}."
             )
         errors = np.abs(target.standardised(true) - evidence.estimates)
-        self.intervals_ = RoomIntervals.calibrated(evidence, errors, rooms)
+        self.intervals_ = RoomIntervals.calibrated(evidence, errors, rooms, quality_names(quality))
         self._warn_of_few_rooms(self.intervals_, 0.9)
         return self
 
@@ -207,7 +210,7 @@ class RoomRegressorMixin(RegressorMixin):
                 f"quality must be given if, and only if, calibrate was given it ({intervals.n_quality} numbers), got "
                 f"{came}."
             )
-        evidence, outputs = self._evidence(X, quality)
+        evidence, outputs = self._evidence(X, quality, intervals.quality_names)
         if quality is not None and evidence.quality is not None and evidence.quality.shape[1] != intervals.n_quality:
             raise ArgumentValueError(
                 f"quality must have {intervals.n_quality} numbers for each recording, as in calibrate, got "
@@ -235,13 +238,25 @@ class RoomRegressorMixin(RegressorMixin):
             those of `calibrate` exceeds 0.95 with a probability of at most 5 %. With K rooms, K / (K + 1) is the
             largest value.
 
+        Warns
+        -----
+        UserWarning
+            If it cannot reach 0.95, for fewer than 19 rooms.
+
         Raises
         ------
         NotFittedError
             If `calibrate` has not been called since the last `fit`.
         """
         self._target_of_fit()
-        return self._calibrated("novelty").novelty(self._spread.distances(self._hear(X).embeddings))
+        intervals = self._calibrated("novelty")
+        n_rooms, needed = intervals.rooms.max() + 1, rooms_needed(0.95)
+        if n_rooms < needed:
+            warn(
+                f"room_groups of calibrate should name at least {needed} rooms for novelty to reach 0.95, got "
+                f"{n_rooms}: it is at most {n_rooms / (n_rooms + 1):.2f}."
+            )
+        return intervals.novelty(self._spread.distances(self._hear(X).embeddings))
 
     def _calibrated(self, method: str) -> RoomIntervals:
         if not hasattr(self, "intervals_"):
@@ -250,10 +265,10 @@ class RoomRegressorMixin(RegressorMixin):
             )
         return self.intervals_
 
-    def _evidence(self, X: Any, quality: Any) -> tuple[Evidence, NDArray[np.float64]]:
+    def _evidence(self, X: Any, quality: Any, names: Sequence[str] = ()) -> tuple[Evidence, NDArray[np.float64]]:
         """Return what the width of intervals may depend on, and the network's outputs."""
         embeddings, outputs = self._hear(X)
-        checked = None if quality is None else check_quality(quality, len(outputs))
+        checked = None if quality is None else check_quality(quality, len(outputs), names)
         coordinates, distances = self._spread.coordinates(embeddings), self._spread.distances(embeddings)
         return Evidence(self._target.centred(outputs), coordinates, distances, checked), outputs
 

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn.model_selection import GroupKFold
 from sklearn.utils.extmath import randomized_svd
@@ -146,8 +147,11 @@ def room_weights(rooms: NDArray[np.intp]) -> NDArray[np.float64]:
     return 1 / np.bincount(rooms)[rooms]
 
 
-def check_quality(quality: Any, n_recordings: int) -> NDArray[np.float64]:
-    """Return quality numbers as an array (n_recordings, k), or raise."""
+def check_quality(quality: Any, n_recordings: int, names: Sequence[str] = ()) -> NDArray[np.float64]:
+    """Return quality numbers as an array (n_recordings, k), or raise; columns of a frame are found by their names."""
+    labels = quality_names(quality)
+    if names and labels and set(labels) != set(names):
+        raise ArgumentValueError(f"quality must have the columns of calibrate, {list(names)}, got {labels}.")
     values = as_array(quality, name="quality", expected="an array of numbers", dtype=float)
     if values.ndim != 2 or len(values) != n_recordings or not values.shape[1]:
         raise ArgumentValueError(
@@ -160,7 +164,17 @@ def check_quality(quality: Any, n_recordings: int) -> NDArray[np.float64]:
     largest = np.abs(values).max(initial=0.0)
     if largest > LARGEST_QUALITY:
         raise ArgumentValueError(f"quality must be at most {LARGEST_QUALITY:g}, got {largest:.3g}. Scale it.")
-    return values
+    return values[:, [labels.index(name) for name in names]] if names and labels else values
+
+
+def quality_names(quality: Any) -> list[str]:
+    """Return the names of the columns of a frame; none of anything else, and none of numbered columns."""
+    if not isinstance(quality, pd.DataFrame) or not all(isinstance(label, str) for label in quality.columns):
+        return []
+    names = list(quality.columns)
+    if len(set(names)) < len(names):
+        raise ArgumentValueError(f"quality must have columns of different names, got {names}.")
+    return names
 
 
 @dataclass(frozen=True, eq=False)
@@ -341,17 +355,22 @@ class RoomIntervals:
     rooms: NDArray[np.intp]  # (n_clips,)
     distances: NDArray[np.float64]  # (n_clips,) from the training data
     n_quality: int  # numbers of quality that belong to each recording
+    quality_names: tuple[str, ...] = ()  # of their columns, if they had names
 
     @classmethod
-    def calibrated(cls, evidence: Evidence, errors: NDArray[np.float64], rooms: NDArray[np.intp]) -> Self:
+    def calibrated(
+        cls, evidence: Evidence, errors: NDArray[np.float64], rooms: NDArray[np.intp], quality_names: Sequence[str] = ()
+    ) -> Self:
         """Learn intervals from absolute errors (n_clips, n_targets) in rooms that no training saw."""
+        # Numbered as they come, so that the folds do not depend on how rooms are spelled.
+        rooms = pd.factorize(rooms)[0]
         scale, of_clips = ErrorScale.learned(evidence, errors, rooms)
         n_quality = 0 if evidence.quality is None else evidence.quality.shape[1]
-        return cls(scale, errors / of_clips, rooms, evidence.distances, n_quality)
+        return cls(scale, errors / of_clips, rooms, evidence.distances, n_quality, tuple(quality_names))
 
     def state(self) -> dict[str, Any]:
         """Return all attributes, as plain values and arrays."""
-        return vars(self) | {"scale": self.scale.state()}
+        return vars(self) | {"scale": self.scale.state(), "quality_names": list(self.quality_names)}
 
     @classmethod
     def of_state(cls, state: State, n_targets: int) -> Self:
@@ -363,7 +382,10 @@ class RoomIntervals:
             raise ArgumentValueError("rooms must be numbered from 0, without a gap.")
         part = state.part("scale")
         scale = ErrorScale.of_state(part, len(part.array("mean", shape=(None,))), n_targets)
-        return cls(scale, scores, rooms, distances, n_quality)
+        names = state.texts("quality_names") if "quality_names" in state else []
+        if names and len(set(names)) != n_quality:
+            raise ArgumentValueError(f"quality_names must be {n_quality} different names, got {names}.")
+        return cls(scale, scores, rooms, distances, n_quality, tuple(names))
 
     def n_rooms(self) -> NDArray[np.intp]:
         """Return in how many rooms each target is known."""

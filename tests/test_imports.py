@@ -171,6 +171,10 @@ HEAVY = ("torch", "skorch", "matplotlib", "pyroomacoustics", "soundfile", "soxr"
         pytest.param("from roomacoustic_sk.datasets import simulate_rooms", HEAVY, marks=pytest.mark.slow),
         pytest.param("from roomacoustic_sk.features import DecaySlopeFeatures", HEAVY, marks=pytest.mark.slow),
         ("import roomacoustic_sk", (*HEAVY, "sklearn", "pandas", "numpy")),
+        pytest.param(  # torch's compiler takes 2 s to import
+            "from roomacoustic_sk import load_pretrained; load_pretrained()",
+            ("torch._dynamo", "matplotlib", "pyroomacoustics"),
+        ),
         pytest.param("from roomacoustic_sk import ContrastiveRoomEncoder", HEAVY[2:], marks=pytest.mark.slow),
     ],
 )

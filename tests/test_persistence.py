@@ -352,7 +352,7 @@ def test_a_network_of_the_users_must_be_handed_to_load(network, room_grid, tmp_p
         load(tmp_path / "model.rsk")
     again = load(tmp_path / "model.rsk", network=network)
     assert np.array_equal(again.transform(X), encoder.transform(X))
-    with pytest.raises(ValueError, match="weights must be those of the network"):
+    with pytest.raises(ValueError, match=f"network must be .*'{network.__name__}'.* got .*Pooled.*weights"):
         load(tmp_path / "model.rsk", network=PooledRoomCNN)
     with pytest.raises(TypeError, match="network must be a class"):
         load(tmp_path / "model.rsk", network=TinyNetwork(8000))
@@ -379,6 +379,7 @@ def pipeline_with(step):
 @pytest.mark.parametrize(
     ("model", "message"),
     [
+        (OwnScaler(), "got OwnScaler."),
         (pipeline_with(OwnScaler()), "got OwnScaler as step 'own'"),
         (pipeline_with(FunctionTransformer(np.abs)), "got absolute as func of step 'own'"),
         (pipeline_with(FunctionTransformer(lambda X: X)), "got .*lambda.* as func of step 'own'"),
@@ -390,8 +391,8 @@ def pipeline_with(step):
         (RoomRegressor(lr=1 + 2j), "as lr"),
         (DecaySlopeFeatures(bands=range(1000, 3000, 1000)), "got a range as bands"),
         (TransformedTargetRegressor(RoomRegressor(), func=np.cos, inverse_func=np.arccos), "got cos as func"),
-        (GridSearchCV(RoomRegressor(), {}), "got GridSearchCV as .*skops"),
-        (StackingRegressor([("a", RoomRegressor())]), "got StackingRegressor as .*skops"),
+        (GridSearchCV(RoomRegressor(), {}), "got GridSearchCV, of which skops"),
+        (StackingRegressor([("a", RoomRegressor())]), "got StackingRegressor, of which skops"),
     ],
 )
 def test_what_cannot_be_saved_is_refused_by_name(model, message, tmp_path):

@@ -302,6 +302,26 @@ def test_unusual_embeddings_are_novel(head):
     np.testing.assert_allclose(head.novelty(100 * X), N_ROOMS / (N_ROOMS + 1))
 
 
+def test_numbers_of_quality_are_found_by_name(head):
+    X, rooms, y, snr = embedded_rooms(30, seed=10)
+    snr = np.ravel(snr)
+    quality = pd.DataFrame({"snr": snr, "seconds": np.linspace(1, 9, len(X))})
+    other = clone(head).fit(X, y, rir_groups=rooms).calibrate(X, y, rooms, quality=quality)
+    expected = other.predict_interval(X, quality=quality)
+    assert np.array_equal(other.predict_interval(X, quality=quality[["seconds", "snr"]]), expected)
+    assert np.array_equal(other.predict_interval(X, quality=quality.to_numpy()), expected)
+    with pytest.raises(ValueError, match=r"quality must have the columns of calibrate, \['snr', 'seconds'\], got"):
+        other.predict_interval(X, quality=quality.rename(columns={"snr": "SNR"}))
+
+
+def test_intervals_do_not_depend_on_how_rooms_are_spelled(head):
+    X, rooms, y, snr = embedded_rooms(30, seed=10)
+    spelled = np.array([f"room {29 - room}" for room in rooms])
+    found = [pickle.loads(pickle.dumps(head)).calibrate(X, y, names, quality=snr) for names in (rooms, spelled)]
+    first, second = (one.predict_interval(X, quality=snr) for one in found)
+    assert np.array_equal(first, second)
+
+
 def test_a_calibrated_head_survives_pickling_and_a_clone_is_new(head):
     X, _, _, snr = embedded_rooms(10, seed=9)
     again = pickle.loads(pickle.dumps(head))
@@ -320,7 +340,8 @@ def test_a_supervised_regressor_offers_intervals_too(model):
     assert interval.shape == (30, 2, 2)
     assert ((interval[:, :, 0] <= before) & (before <= interval[:, :, 1])).all()
     noise = np.random.default_rng(0).standard_normal((5, CLIP)) * np.hanning(CLIP) ** 8
-    assert fitted.novelty(noise).min() == 15 / 16
+    with pytest.warns(UserWarning, match=r"at least 19 rooms for novelty to reach 0.95, got 15: it is at most 0.94"):
+        assert fitted.novelty(noise).min() == 15 / 16
     long = fitted.predict_interval([np.tile(X[0], 3)], coverage=0.8, quality=seconds[:1])
     assert np.isfinite(long).all()
 

@@ -16,7 +16,7 @@ from toys import RATE, fit_encoder
 from roomacoustic_sk import ContrastiveRoomEncoder, RoomParameterEstimator, RoomRegressor, load, save
 from roomacoustic_sk.room_parameters import hear_waveforms
 
-N_ROOMS = 12
+N_ROOMS = 20
 
 
 def spoken(seconds: float, rt60: float, seed: int) -> np.ndarray:

@@ -9,7 +9,7 @@ import torch
 from scipy.fft import next_fast_len
 from torch import Tensor, nn
 
-from roomacoustic_sk._torch.runtime import full_precision
+from roomacoustic_sk._torch.runtime import full_precision, never_compiled
 from roomacoustic_sk._validation import (
     ArgumentValueError,
     check_layers,
@@ -111,7 +111,7 @@ class LogSpectrogram(nn.Module):
         """Return the number of frames in a clip of `n_times` samples."""
         return (n_times - self.window) // self.hop + 1
 
-    @torch.compiler.disable
+    @never_compiled
     def forward(self, waveforms: Tensor) -> Tensor:
         """Return spectrograms of shape (n, 1, n_frequencies, n_frames) of waveforms of shape (n, n_times)."""
         with full_precision(waveforms):
@@ -225,7 +225,7 @@ class BandSpectrogram(nn.Module):
         weights.scatter_(1, nearest, weights.gather(1, nearest).clamp_min(0.5))
         return weights / weights.sum(dim=1, keepdim=True)
 
-    @torch.compiler.disable
+    @never_compiled
     def forward(self, waveforms: Tensor) -> Tensor:
         """Return spectrograms of shape (n, 1, n_bands, n_frames) of waveforms of shape (n, n_times)."""
         with full_precision(waveforms):

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from roomacoustic_sk._torch.runtime import full_precision
+from roomacoustic_sk._torch.runtime import full_precision, never_compiled
 
 KERNEL, STRIDE = 4, 2
 
@@ -134,7 +134,7 @@ class _ConvolutionReLU(torch.autograd.Function):
         return d_x, d_weight, d_bias, None, None
 
 
-@torch.compiler.disable
+@never_compiled
 def time_blocks(spectrogram: Tensor, blocks: Any) -> Tensor:
     """Apply blocks of convolution, ReLU and batch normalisation whose kernels extend along time only.
 

@@ -142,7 +142,7 @@ class RoomNet(NeuralNet):
     @classmethod
     def of_trained(cls, module: nn.Module, history: list[dict[str, Any]], device: torch.device) -> RoomNet:
         """Return the net of a module that was trained elsewhere, with its epochs but without an optimiser."""
-        net = cls(module, criterion=nn.Identity, device=str(device), callbacks=None)
+        net = cls(module, criterion=nn.Identity, optimizer=_NoOptimizer, device=str(device), callbacks=None)
         net.initialize()
         net.module_.eval()
         net.history_, net.optimizer_ = History(history), None
@@ -155,6 +155,13 @@ class RoomNet(NeuralNet):
         if not with_optimizer:
             light.optimizer_ = None
         return light
+
+
+class _NoOptimizer:
+    """Stands for the optimiser where nothing is trained: any of torch's takes 2 s to import a compiler."""
+
+    def __init__(self, params: Any, lr: float) -> None:
+        pass
 
 
 class _Stop(KeyboardInterrupt):

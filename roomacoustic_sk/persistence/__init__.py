@@ -10,7 +10,7 @@ from sklearn.base import BaseEstimator
 
 from roomacoustic_sk._validation import ArgumentTypeError, ArgumentValueError, describe, door
 from roomacoustic_sk.networks import check_network
-from roomacoustic_sk.persistence._estimators import Reader, Writer
+from roomacoustic_sk.persistence._estimators import Reader, Writer, WrongNetworkError
 from roomacoustic_sk.persistence._file import UnreadableError, from_bytes, read, to_bytes, write
 
 __all__ = ["load", "save"]
@@ -76,7 +76,7 @@ def save(estimator: BaseEstimator, path: str | os.PathLike[str]) -> None:
     network = next(iter(writer.networks.values()), None)
     try:
         Reader(from_bytes(data), network).read()
-    except UnreadableError as error:  # found now, rather than when the estimator is gone
+    except (UnreadableError, WrongNetworkError) as error:  # found now, rather than when the estimator is gone
         raise ArgumentValueError(
             f"estimator must be as its fit left it to be saved; the file could not be loaded: {error}."
         ) from error

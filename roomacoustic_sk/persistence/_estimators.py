@@ -210,7 +210,7 @@ class Writer:
 
     def add_network(self, network: Any, where: str) -> str:
         """Keep the name of a network of the user's; `load` is given the network itself."""
-        name = getattr(network, "__qualname__", type(network).__qualname__)
+        name = _name_of(network)
         if self.networks.setdefault(name, network) is not network or len(self.networks) > 1:
             raise ArgumentValueError(
                 f"estimator must have at most one network that is not part of roomacoustic_sk, got {name} as {where} "
@@ -302,6 +302,10 @@ class Writer:
         return {} if output is None else {"output": output}
 
 
+def _name_of(network: Any) -> str:
+    return getattr(network, "__qualname__", type(network).__qualname__)
+
+
 def _within(where: str, part: str) -> str:
     return f"{part} of {where}" if where else part
 
@@ -313,11 +317,16 @@ class MissingNetworkError(ArgumentValueError):
     """A file needs a network of the user's."""
 
 
+class WrongNetworkError(ArgumentValueError):
+    """The network that the user handed over does not fit the file."""
+
+
 class Reader:
     """Builds the estimators that nodes and arrays describe."""
 
     def __init__(self, content: Content, network: Any) -> None:
         self._arrays, self._network = content.arrays, network
+        self._own_network: str | None = None
         self._unread = set(content.arrays)
         self._expanded = 0
         self._estimators: list[BaseEstimator] = []
@@ -332,12 +341,18 @@ class Reader:
     def read(self) -> BaseEstimator:
         """Return the last estimator, which all others are part of."""
         for node in self._nodes:
+            self._own_network = None  # the name of one that this estimator asks for
             try:
                 self._estimators.append(self._build(node))
-            except (MissingNetworkError, UnreadableError):
+            except (MissingNetworkError, WrongNetworkError, UnreadableError):
                 raise
             except Exception as error:  # whatever a forged file, or the user's network, provokes
                 name = str(node.get("class"))[:80]
+                if self._own_network is not None:
+                    raise WrongNetworkError(
+                        f"network must be the class that the estimator was saved with, {self._own_network[:80]!r}, and "
+                        f"unchanged, got {_name_of(self._network)}: {error}"
+                    ) from error
                 raise UnreadableError(f"its {name}, saved with {self._written}, cannot be built: {error}") from error
         if self._unread:
             raise UnreadableError(f"it has an array that nothing refers to, {min(self._unread)[:80]!r}")
@@ -368,6 +383,7 @@ class Reader:
                 f"network must be given for an estimator with a network of your own, {name[:80]!r}, whose code is in "
                 "no file. Pass that class: load(path, network=...)."
             )
+        self._own_network = name
         return self._network
 
     def expand(self, n_bytes: int) -> None:

@@ -33,18 +33,18 @@ def encode(estimator: BaseEstimator, where: str) -> NDArray[np.uint8]:
     ValueError
         If it is not scikit-learn's, or consists of more than the parameters and arrays that skops trusts.
     """
-    name = type(estimator).__name__
+    name = type(estimator).__name__ + (f" as {where}" if where else "")
     if not type(estimator).__module__.startswith("sklearn."):
         raise ArgumentValueError(
-            f"estimator must consist of estimators of roomacoustic_sk and scikit-learn, got {name} as {where}."
+            f"estimator must consist of estimators of roomacoustic_sk and scikit-learn, got {name}."
         )
-    skops = _skops(f"estimator must not need skops, got {name} as {where}")
+    skops = _skops(f"estimator must not need skops, got {name}")
     try:
         data = skops.dumps(estimator)
         decode(data)
     except Exception as error:  # skops raises many kinds
         raise ArgumentValueError(
-            f"estimator must consist of estimators that can be saved without running code, got {name} as {where}, "
+            f"estimator must consist of estimators that can be saved without running code, got {name}, "
             f"of which skops says: {_line(error)}."
         ) from error
     return np.frombuffer(data, dtype=np.uint8)
