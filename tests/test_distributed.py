@@ -13,10 +13,10 @@ import pandas as pd
 import pytest
 from sklearn.model_selection import GridSearchCV, GroupKFold
 from sklearn.pipeline import Pipeline
-from toys import ENCODER
+from toys import ENCODER, write_audio
 
-from roomacoustic_sk import ContrastiveRoomEncoder, RoomRegressor
-from roomacoustic_sk.datasets import simulate_rooms
+from roomacoustic_sk import ContrastiveRoomEncoder, RoomRegressor, estimate_room
+from roomacoustic_sk.datasets import make_reverberant_speech, make_speech, simulate_rooms
 
 distributed = pytest.importorskip("distributed")
 
@@ -86,6 +86,37 @@ def test_simulated_rooms_are_those_of_one_process(client, rooms, kill):
     assert all(np.array_equal(one, other) for one, other in zip(rooms.rirs, found.rirs, strict=True))
     pd.testing.assert_frame_equal(found.target, rooms.target, check_exact=True)
     pd.testing.assert_frame_equal(found.proof, rooms.proof, check_exact=True)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """Recordings of different lengths, one of them broken."""
+    folder = tmp_path_factory.mktemp("recordings")
+    segments = make_speech(n_speakers=2, n_segments=6, duration=5.0, random_state=0).segments
+    for i, segment in enumerate(segments):
+        write_audio(folder / f"{i}.wav", segment[: (2 + i) * 8000] / np.abs(segment).max())
+    (folder / "broken.wav").write_bytes(b"RIFF")
+    return sorted(folder.iterdir())
+
+
+@KILL
+def test_estimates_are_those_of_one_process(client, files, kill):
+    def estimate():
+        with pytest.warns(UserWarning, match=r"got 1 of 7 that are not"):
+            return estimate_room(files)
+
+    alone = estimate()
+    pd.testing.assert_frame_equal(on_cluster(client, estimate, kill=kill), alone, check_exact=True)
+
+
+def test_reverberant_speech_is_that_of_one_process(client, rooms):
+    speech = make_speech(n_speakers=2, n_segments=4, random_state=0)
+
+    def convolved():
+        return make_reverberant_speech(rooms, speech, random_state=0)
+
+    alone, found = convolved(), on_cluster(client, convolved, kill=False)
+    assert np.array_equal(alone.data, found.data)
 
 
 def searched(room_grid):
