@@ -24,7 +24,7 @@ __all__ = [
     "load_pretrained",
     "save",
 ]
-__version__ = "0.1.0.dev0"
+__version__ = "0.1.0"
 
 _MODULES = (
     "acoustics",
