@@ -146,7 +146,9 @@ def sources_of(recordings: Any, sample_rate: Any) -> tuple[list[Source], bool]:
             return _in_folder(path, str), False
         return [FileSource(str(recordings), path)], True
     if isinstance(recordings, Mapping):
-        return sources_of(recordings.get("data"), recordings.get("sample_rate", sample_rate))
+        if "data" not in recordings:
+            raise ArgumentValueError(f"recordings must have a field data if it is a Bunch, got {list(recordings)[:5]}.")
+        return sources_of(recordings["data"], recordings.get("sample_rate", sample_rate))
     if isinstance(recordings, Recordings):
         return _waveforms(recordings), False
     if isinstance(recordings, np.ndarray) or hasattr(recordings, "shape"):
@@ -178,13 +180,16 @@ def sources_of(recordings: Any, sample_rate: Any) -> tuple[list[Source], bool]:
 
 def _in_folder(folder: Path, shown: Callable[[str], str]) -> list[Source]:
     """Return the audio files in a folder and below it."""
+    return [FileSource(shown(str(path.relative_to(folder))), path) for path in audio_files(folder)]
+
+
+def audio_files(folder: Path) -> list[Path]:
+    """List the files in a folder and below it that libsndfile or ffmpeg reads."""
     files = [Path(entry.path) for entry in entries(folder, "recordings")]
     if any(path.suffix.lower() in BY_FFMPEG for path in files):
         suffixes = readable_suffixes() | BY_FFMPEG
-        files = sorted(path for path in files if path.suffix.lower() in suffixes)
-    else:
-        files = find_audio_files(folder, name="recordings").files
-    return [FileSource(shown(str(path.relative_to(folder))), path) for path in files]
+        return sorted(path for path in files if path.suffix.lower() in suffixes)
+    return find_audio_files(folder, name="recordings").files
 
 
 def _waveforms(recordings: Recordings) -> list[Source]:

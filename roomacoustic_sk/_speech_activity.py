@@ -36,11 +36,14 @@ HEAD = 0.1  # s before speech, where a soft sound may begin
 LOWEST_SNR, HIGHEST_SNR = -10.0, 60.0
 """Limits of an estimated SNR, in dB."""
 
-TELEPHONE_EDGE = 3900.0
+TELEPHONE_BAND = (2800.0, 3400.0)
+"""Upper end in Hz of what a telephone transmits."""
+
+TELEPHONE_EDGE = 4000.0
 """Frequency in Hz above which a narrow-band recording holds nothing."""
 
-NOTHING = -50.0
-"""Level in dB of the band above that edge, relative to the band from 300 Hz to 3 kHz, that counts as nothing."""
+NOTHING = -25.0
+"""Level in dB above that edge, relative to the band below it, that counts as nothing; speech has -20 dB and more."""
 
 
 class Activity(NamedTuple):
@@ -143,8 +146,9 @@ def is_narrow_band(waveform: Array, sample_rate: int) -> bool:
     frames = frames[:: max(len(frames) // 256, 1)] * np.hanning(size)
     power = np.mean(np.abs(np.fft.rfft(frames, axis=1)) ** 2, axis=0)
     frequencies = np.fft.rfftfreq(size, 1 / sample_rate)
-    low = power[(frequencies > 300) & (frequencies < 3000)].mean()
-    high = power[(frequencies > 1.1 * TELEPHONE_EDGE) & (frequencies < 0.45 * sample_rate)].mean()
+    below, above = TELEPHONE_BAND
+    low = power[(frequencies > below) & (frequencies < above)].mean()
+    high = np.median(power[(frequencies > 1.1 * TELEPHONE_EDGE) & (frequencies < 0.45 * sample_rate)])
     return bool(high < low * 10 ** (NOTHING / 10))
 
 

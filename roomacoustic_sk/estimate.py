@@ -159,6 +159,8 @@ def estimate_room(
     check_verbose(verbose)
     settings = _settings(model, window, channel, bands)
     sources, is_single = sources_of(recordings, sample_rate)
+    if room is not None and window is not None:
+        raise ArgumentValueError(f"window must be None with room, which asks for one answer a room, got {window}.")
     labels = None if room is None else check_groups(room, len(sources), name="room")
     heard = _heard(sources, settings, n_jobs)
     shown = tqdm(heard, desc="estimate_room", total=len(sources), unit="recording", disable=not verbose)

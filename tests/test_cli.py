@@ -109,7 +109,7 @@ def test_results_keep_the_order_of_the_arguments(estimates, folder, tmp_path, ca
 
 
 def test_names_are_read_from_stdin(estimates, folder, monkeypatch, capsys):
-    stdin_of(monkeypatch, f"{folder}/a.wav\r\n\n{folder}/c.wav".encode())
+    stdin_of(monkeypatch, f"{folder}/a.wav\r\n\n  \n{folder}/c.wav".encode())
     assert run("estimate", "-", "--format", "csv") == 0
     table = pd.read_csv(io.StringIO(capsys.readouterr().out))
     assert table["file"].tolist() == [f"{folder}/a.wav", f"{folder}/c.wav"]
@@ -154,6 +154,20 @@ def test_results_go_to_a_file_whole_or_not_at_all(estimates, folder, tmp_path, c
     assert capsys.readouterr().err == ""
 
 
+def test_an_output_without_a_result_is_not_written(estimates, folder, tmp_path, capsys):
+    target = tmp_path / "results.csv"
+    target.write_text("of before")
+    assert run("estimate", folder / "bad.wav", "--format", "csv", "--output", target) == 1
+    assert capsys.readouterr().err.splitlines()[-1] == "roomacoustic-sk: no file could be read: nothing is written."
+    assert target.read_text() == "of before"
+
+
+def test_a_folder_has_what_ffmpeg_reads_too(estimates, folder):
+    (folder / "memo.m4a").write_bytes(b"")
+    assert run("estimate", folder) == 1
+    assert [os.path.basename(file) for file in estimates["recordings"]] == ["a.wav", "bad.wav", "c.wav", "memo.m4a"]
+
+
 # --- Usage and errors -----------------------------------------------------------------------------------------------
 
 
@@ -163,7 +177,7 @@ def test_results_go_to_a_file_whole_or_not_at_all(estimates, folder, tmp_path, c
         [],
         ["nonsense"],
         ["estimate"],
-        ["estimate", "a.wav", "--window", "0"],
+        ["estimate", "a.wav", "--window", "0.5"],
         ["estimate", "a.wav", "--channel", "left"],
         ["estimate", "a.wav", "--n-jobs", "0"],
         ["acoustics", "a.wav", "--parameters", "X30"],
@@ -362,6 +376,16 @@ def test_embeddings_are_those_of_transform(bursts, tmp_path, capsys):
     table = pd.read_csv(tmp_path / "e.csv", index_col=["file", "channel"])
     np.testing.assert_allclose(table, expected, atol=1e-6)
     assert table.index.tolist() == [(str(stereo), 0), (str(stereo), 1)]
+
+
+def test_a_silent_channel_leaves_the_embeddings_of_the_others(bursts, tmp_path, capsys):
+    X, groups = bursts
+    save(fit_encoder(X, groups), tmp_path / "encoder.rsk")
+    both = np.stack([np.zeros(X.shape[1]), X[0] / np.abs(X[0]).max()], axis=1)
+    file = write_audio(tmp_path / "half.wav", both, subtype="FLOAT")
+    assert run("embed", file, "--model", tmp_path / "encoder.rsk", "--output", tmp_path / "e.csv") == 1
+    assert "half.wav: channel 0: " in capsys.readouterr().err
+    assert pd.read_csv(tmp_path / "e.csv")["channel"].tolist() == [1]
 
 
 def test_info_tells_format_level_and_clipping(tmp_path, capsys):

@@ -164,6 +164,13 @@ def test_recordings_of_a_room_have_one_answer(model, speech) -> None:
         estimate_room(parts, RATE, model=model, room=["hall"])
 
 
+def test_one_answer_a_room_has_no_windows(model, speech) -> None:
+    with pytest.raises(ValueError, match=r"window must be None with room, which asks for one answer a room, got 2"):
+        estimate_room([speech, speech], RATE, model=model, room=["a", "a"], window=2.0)
+    with pytest.raises(ValueError, match=r"recordings must have a field data if it is a Bunch, got \['a'\]"):
+        estimate_room({"a": 1}, RATE, model=model)
+
+
 def test_a_folder_a_list_and_loaded_recordings(model, speech, tmp_path: Path) -> None:
     (tmp_path / "below").mkdir()
     write_audio(tmp_path / "b.wav", speech, subtype="FLOAT")

@@ -78,11 +78,13 @@ def test_steady_noise_and_silence_are_no_speech() -> None:
         assert stretches(activity, len(waveform), RATE) == []
 
 
-def test_only_a_telephone_is_narrow_band() -> None:
+@pytest.mark.parametrize("edge", [3_400, 4_000])
+@pytest.mark.parametrize("noise", [0.0, 1e-4])
+def test_only_a_telephone_is_narrow_band(edge: float, noise: float) -> None:
     wide = swinging_noise((0.0, 2.0), seconds=3.0)
     spectrum = np.fft.rfft(wide)
-    spectrum[np.fft.rfftfreq(len(wide), 1 / RATE) > 3_400] = 0
-    narrow = np.fft.irfft(spectrum)
+    spectrum[np.fft.rfftfreq(len(wide), 1 / RATE) > edge] = 0
+    narrow = np.fft.irfft(spectrum) + noise * wide.std() * RNG.standard_normal(len(wide))
     assert is_narrow_band(narrow, RATE)
     assert not is_narrow_band(wide, RATE)
     assert not is_narrow_band(wide, 8_000)  # which cannot hold more
@@ -100,6 +102,7 @@ def test_real_speech_is_speech_and_responses_are_responses(shared_data) -> None:
     files = sorted((shared_data / "LibriSpeech").rglob("*.flac"))[::5]
     heard = [soundfile.read(file, dtype="float32") for file in files]
     assert not any(looks_like_response(*one) for one in heard)
+    assert not any(is_narrow_band(*one) for one in heard)
     shares = [find_speech(*one).seconds * one[1] / len(one[0]) for one in heard]
     assert np.median(shares) > 0.8  # read without long pauses
     assert min(shares) > 0.3

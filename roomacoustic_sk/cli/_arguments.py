@@ -6,7 +6,8 @@ import argparse
 import math
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from roomacoustic_sk.cli._messages import reason
@@ -27,6 +28,14 @@ def seconds(text: str) -> float:
     number = float(text)
     if not 0 < number < math.inf:
         raise argparse.ArgumentTypeError(f"must be a number of seconds above 0, got {text}")
+    return number
+
+
+def window(text: str) -> float:
+    """Return the length of a window in s, from 1 on."""
+    number = float(text)
+    if not 1 <= number < math.inf:
+        raise argparse.ArgumentTypeError(f"must be a number of seconds from 1 on, got {text}")
     return number
 
 
@@ -67,9 +76,12 @@ class Listed(NamedTuple):
     error: str | None = None
 
 
-def listed(names: Sequence[str]) -> list[Listed]:
-    """List files in the order in which they were named, folders with the audio files in them and below."""
-    return [file for name in _with_names_from_stdin(names) for file in _files_of(name)]
+def listed(names: Sequence[str], in_folder: Callable[[Path], list[Path]] | None = None) -> list[Listed]:
+    """List files in the order in which they were named, folders with the audio files in them and below.
+
+    These are the files that libsndfile reads, unless `in_folder` finds others.
+    """
+    return [file for name in _with_names_from_stdin(names) for file in _files_of(name, in_folder)]
 
 
 def _with_names_from_stdin(names: Sequence[str]) -> Iterator[str]:
@@ -78,18 +90,19 @@ def _with_names_from_stdin(names: Sequence[str]) -> Iterator[str]:
             yield name
             continue
         for line in sys.stdin.buffer:
-            if line := line.rstrip(b"\r\n"):
+            if (line := line.rstrip(b"\r\n")).strip():
                 yield os.fsdecode(line)
 
 
-def _files_of(name: str) -> list[Listed]:
+def _files_of(name: str, in_folder: Callable[[Path], list[Path]] | None) -> list[Listed]:
     if not os.path.lexists(name):
-        return [Listed(name, "no such file or folder")]
+        hint = ": quotes keep the shell from expanding it" if any(sign in name for sign in "*?[") else ""
+        return [Listed(name, f"no such file or folder{hint}")]
     if not os.path.isdir(name):
         return [Listed(name)]
     from roomacoustic_sk.datasets._audio import list_audio_files
 
     try:
-        return [Listed(os.fspath(path)) for path in list_audio_files(name)]
+        return [Listed(os.fspath(path)) for path in (in_folder or list_audio_files)(Path(name))]
     except (ValueError, OSError) as error:
         return [Listed(name, reason(error))]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,7 +66,12 @@ def run(arguments: argparse.Namespace) -> int:
         for file in tqdm(files, unit="file", disable=not sys.stderr.isatty()):
             try:
                 with warnings_as_lines(file.name):
-                    tables.append(_embedded(file, encoder, arguments.channel))
+                    for table, error in _embedded(file, encoder, arguments.channel):
+                        if error is None:
+                            tables.append(table)
+                        else:
+                            say(f"{file.name}: {error}")
+                            status = FAILURE
             except (ArgumentValueError, OSError) as error:
                 say(f"{file.name}: {reason(error)}")
                 status = FAILURE
@@ -75,8 +81,8 @@ def run(arguments: argparse.Namespace) -> int:
     return status
 
 
-def _embedded(file: Listed, encoder: Encoder, channel: Any) -> pd.DataFrame:
-    """Return a row for each channel of a file."""
+def _embedded(file: Listed, encoder: Encoder, channel: Any) -> Iterator[tuple[pd.DataFrame | None, str | None]]:
+    """Yield a row for each channel of a file, or why there is none."""
     import numpy as np
     import pandas as pd
 
@@ -86,9 +92,14 @@ def _embedded(file: Listed, encoder: Encoder, channel: Any) -> pd.DataFrame:
     if file.error is not None:
         raise ArgumentValueError(file.error)
     recordings = load_recordings(file.name, duration=None, channel=channel, sample_rate=encoder.sample_rate)
-    embeddings = np.asarray(encoder.transformer.transform(recordings.data))
-    index = pd.MultiIndex.from_arrays([[file.name] * len(embeddings), recordings.channel], names=["file", "channel"])
-    return pd.DataFrame(embeddings, index=index).add_prefix("embedding_")
+    for i, number in enumerate(recordings.channel):
+        try:
+            embedding = np.asarray(encoder.transformer.transform(recordings.data[i : i + 1]))
+        except ArgumentValueError as error:  # one that is silent
+            yield None, f"channel {number}: {reason(error)}"
+            continue
+        index = pd.MultiIndex.from_tuples([(file.name, number)], names=["file", "channel"])
+        yield pd.DataFrame(embedding, index=index).add_prefix("embedding_"), None
 
 
 def _write(table: pd.DataFrame, path: Path) -> None:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from roomacoustic_sk.cli._arguments import Listed, add_files, channel, jobs, listed, seconds
+from roomacoustic_sk.cli._arguments import Listed, add_files, channel, jobs, listed, window
 from roomacoustic_sk.cli._messages import FAILURE, SUCCESS, say
 from roomacoustic_sk.cli._output import Write, add_output, opened, writer_of
 
@@ -34,7 +34,7 @@ def add(commands: Any) -> None:
     )
     add_files(parser, metavar="FILE", what="recordings, or folders of them")
     add_output(parser)
-    parser.add_argument("--window", type=seconds, metavar="S", help="estimate each stretch of so many seconds")
+    parser.add_argument("--window", type=window, metavar="S", help="estimate each stretch of so many seconds")
     parser.add_argument(
         "--channel", type=channel, default="each", metavar="C", help="each, mix or a number from 0 on (default: each)"
     )
@@ -48,8 +48,11 @@ def run(arguments: argparse.Namespace) -> int:
     """Estimate, and write the results as they come."""
     from tqdm import tqdm
 
-    files = listed(arguments.files)
-    status = SUCCESS
+    from roomacoustic_sk._sources import audio_files
+    from roomacoustic_sk._validation import ArgumentValueError
+
+    files = listed(arguments.files, audio_files)
+    status, is_empty = SUCCESS, True
     with opened(arguments.output, arguments.format) as write:
         longest = max((len(file.name) for file in files), default=0)
         writer = EstimateTable(write, longest) if arguments.format == "table" else writer_of(arguments.format, write)
@@ -57,10 +60,13 @@ def run(arguments: argparse.Namespace) -> int:
         for file, frame, error in progress:
             if frame is not None:
                 writer.rows(frame)
+                is_empty = False
             if error is not None:
                 say(f"{file}: {error}")
                 writer.failure(file, error)
                 status = FAILURE
+        if is_empty and arguments.output is not None and arguments.format != "jsonl":
+            raise ArgumentValueError("no file could be read: nothing is written.")
     return status
 
 
