@@ -115,7 +115,9 @@ class RoomRegressorMixin(RegressorMixin):
             Mean R² of the targets; NaN, with a warning, if a target has fewer than two known values.
         """
         true = self._target_of_fit().select(y, self)
-        estimates = self.predict(X).reshape(len(true), -1) if len(true) else np.empty(true.shape)
+        estimates = self.predict(X)
+        _check_length(true, len(estimates))
+        estimates = estimates.reshape(true.shape)
         known = ~np.isnan(true)
         with restated("X, y and sample_weight must have one entry for each recording"):
             if known.all():
@@ -164,14 +166,11 @@ class RoomRegressorMixin(RegressorMixin):
         """
         target = self._target_of_fit()
         true = target.select(y, self)
+        evidence, outputs = self._evidence(X, quality)
+        _check_length(true, len(outputs))
         rooms = GroupLabels.checked(len(true), room_groups=room_groups).room
         if rooms is None:
             raise ArgumentValueError("room_groups must be given: intervals are calibrated over rooms, got None.")
-        evidence, outputs = self._evidence(X, quality)
-        if len(true) != len(outputs):
-            raise ArgumentValueError(
-                f"y must have one entry for each of the {len(outputs)} recordings in X, got {len(true)}."
-            )
         errors = np.abs(target.standardised(true) - evidence.estimates)
         self.intervals_ = RoomIntervals.calibrated(evidence, errors, rooms, quality_names(quality))
         self._warn_of_few_rooms(self.intervals_, 0.9)
@@ -208,7 +207,7 @@ class RoomRegressorMixin(RegressorMixin):
             came = "None" if quality is None else "some"
             raise ArgumentValueError(
                 f"quality must be given if, and only if, calibrate was given it ({intervals.n_quality} numbers), got "
-                f"{came}."
+                f"{came}. Call calibrate of the estimator that predicts."
             )
         evidence, outputs = self._evidence(X, quality, intervals.quality_names)
         if quality is not None and evidence.quality is not None and evidence.quality.shape[1] != intervals.n_quality:
@@ -254,7 +253,7 @@ class RoomRegressorMixin(RegressorMixin):
         if n_rooms < needed:
             warn(
                 f"room_groups of calibrate should name at least {needed} rooms for novelty to reach 0.95, got "
-                f"{n_rooms}: it is at most {n_rooms / (n_rooms + 1):.2f}."
+                f"{n_rooms}: it is at most {n_rooms / (n_rooms + 1):.3f}."
             )
         return intervals.novelty(self._spread.distances(self._hear(X).embeddings))
 
@@ -281,3 +280,11 @@ class RoomRegressorMixin(RegressorMixin):
                 f"room_groups of calibrate should name at least {needed} rooms in which a target is known, for a "
                 f"coverage of {coverage:g}, got {known}. Intervals of these targets are NaN."
             )
+
+
+def _check_length(true: NDArray[Any], n_recordings: int) -> None:
+    """Refuse targets of another number of recordings."""
+    if len(true) != n_recordings:
+        raise ArgumentValueError(
+            f"y must have one entry for each of the {n_recordings} recordings in X, got {len(true)}."
+        )

@@ -168,10 +168,10 @@ def check_quality(quality: Any, n_recordings: int, names: Sequence[str] = ()) ->
 
 
 def quality_names(quality: Any) -> list[str]:
-    """Return the names of the columns of a frame; none of anything else, and none of numbered columns."""
-    if not isinstance(quality, pd.DataFrame) or not all(isinstance(label, str) for label in quality.columns):
+    """Return the names of the columns of a frame as text; none of anything else."""
+    if not isinstance(quality, pd.DataFrame):
         return []
-    names = list(quality.columns)
+    names = [str(label) for label in quality.columns]
     if len(set(names)) < len(names):
         raise ArgumentValueError(f"quality must have columns of different names, got {names}.")
     return names

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from typing import Any, ClassVar, NamedTuple, Self
 
@@ -107,17 +108,18 @@ class RoomParameterEstimator(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
             A fitted encoder.
         head : RoomRegressor
             A head that was fitted on its embeddings. If it was calibrated, then with the numbers of quality of this
-            class.
+            class; it is simpler to call `calibrate` of what is returned, which leaves `head` as it is.
 
         Returns
         -------
         RoomParameterEstimator
             Fitted; `fit` would leave both as they are.
         """
-        estimator = cls(FrozenEstimator(encoder), FrozenEstimator(head))
-        estimator._check_parameters()
+        cls(encoder, head)._check_parameters()
         check_is_fitted(encoder)
         check_is_fitted(head)
+        head = copy.copy(head)  # `calibrate` changes its intervals, but not those of the one passed in
+        estimator = cls(FrozenEstimator(encoder), FrozenEstimator(head))
         estimator.encoder_, estimator.head_ = encoder, head
         return estimator
 

@@ -239,10 +239,12 @@ def test_estimators_take_whole_recordings_of_any_length(name: str, ragged: Path)
     in_memory = list(recordings.data)
     np.testing.assert_array_equal(found, applied(estimator.fit(in_memory, y), in_memory))
     np.testing.assert_allclose(applied(estimator, recordings.data[[5, 0]]), found[[5, 0]], rtol=1e-4, atol=1e-6)
-    slow = load_recordings(ragged, duration=None, sample_rate=8_000).data
-    for call in (lambda: estimator.fit(slow, y), lambda: applied(estimator, slow)):
+    for lazy in (True, False):
+        slow = load_recordings(ragged, duration=None, sample_rate=8_000, lazy=lazy).data
         with pytest.raises(ValueError, match="X must be at sample_rate=16000 Hz, got recordings at 8000 Hz"):
-            call()
+            estimator.fit(slow, y)
+        with pytest.raises(ValueError, match="X must be at sample_rate=16000 Hz, got recordings at 8000 Hz"):
+            applied(estimator, slow)
 
 
 @pytest.mark.parametrize("name", ["encoder", "regressor", "features"])

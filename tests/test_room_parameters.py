@@ -66,6 +66,17 @@ def test_estimates_intervals_and_novelty_come_from_one_pass(estimator, recording
     assert (found.intervals[..., 0] < found.values).all()
 
 
+def test_a_head_that_is_handed_over_keeps_its_intervals(estimator, recordings) -> None:
+    X, y, room = recordings
+    head = RoomRegressor(validation_fraction=0, max_epochs=1, random_state=0)
+    embeddings = estimator.encoder_.transform(X)
+    head.fit(embeddings, y, rir_groups=room).calibrate(embeddings, y, room)
+    before = head.predict_interval(embeddings)
+    together = RoomParameterEstimator.of_fitted(estimator.encoder_, head).calibrate(X, y, room)
+    assert_array_equal(head.predict_interval(embeddings), before)
+    assert np.isfinite(together.predict_interval(X)).all()
+
+
 def test_long_pauses_change_nothing(estimator) -> None:
     speech, rng = spoken(3.0, 0.4, 0), np.random.default_rng(0)
     pause = (1e-4 * rng.standard_normal(6 * RATE)).astype(np.float32)

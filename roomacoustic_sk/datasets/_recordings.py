@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sklearn.utils import Bunch
 from tqdm.auto import tqdm
 
-from roomacoustic_sk._recordings import BLOCK_SAMPLES, Recordings, cut_segment
+from roomacoustic_sk._recordings import BLOCK_SAMPLES, Recordings, RecordingsInMemory, cut_segment
 from roomacoustic_sk._validation import (
     ArgumentValueError,
     MissingFileError,
@@ -53,7 +53,8 @@ def load_recordings(
 
     For recordings that are already reverberant: to estimate room parameters, or to train an encoder on them. All
     entries from one file count as recordings of the same transmission path, unless `rir_groups` is passed to the
-    encoder. Every estimator takes `data`, whatever the lengths, and refuses it at a sampling rate other than its own.
+    encoder. Every estimator takes `data`, whatever the lengths, and refuses it at a sampling rate other than its own
+    (but for an array in memory, which has none).
 
     Parameters
     ----------
@@ -73,7 +74,8 @@ def load_recordings(
     sample_rate : int, default=16000
         Sampling rate of the recordings in Hz; files at other rates are resampled.
     lazy : bool, default=True
-        Whether `data` is read on demand. If False, it is an array in memory (a list with ``duration=None``).
+        Whether `data` is read on demand. If False, it is in memory: with ``duration=None`` recordings that know their
+        rate, otherwise an array, which does not.
     verbose : int, default=0
         Whether to show a progress bar.
 
@@ -157,7 +159,7 @@ def load_recordings(
         )
     data: Any = AudioRecordings(AudioFiles(paths, infos), cuts, sample_rate, n_times)
     if not lazy:
-        data = list(data) if n_times is None else np.asarray(data)
+        data = RecordingsInMemory(list(data), sample_rate) if n_times is None else np.asarray(data)
     said = {"mix": "the mean of each file", "each": "each a recording"}.get(str(channel), f"number {channel}")
     return Bunch(
         data=data,

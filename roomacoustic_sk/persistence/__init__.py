@@ -134,6 +134,8 @@ def load(path: str | os.PathLike[str], *, network: Any = None) -> Any:
     roomacoustic_sk._validation.MissingFileError: load: path must be an existing file, got 'missing.rsk'.
     """
     file = _checked_path(path)
+    if isinstance(network, str):
+        raise ArgumentTypeError(f"network must be the class itself, got its name, {network!r}.")
     if network is not None:
         check_network(network)
     try:
