@@ -391,7 +391,7 @@ def pipeline_with(step):
         (RoomRegressor(lr=1 + 2j), "as lr"),
         (DecaySlopeFeatures(bands=range(1000, 3000, 1000)), "got a range as bands"),
         (TransformedTargetRegressor(RoomRegressor(), func=np.cos, inverse_func=np.arccos), "got cos as func"),
-        (GridSearchCV(RoomRegressor(), {}), "got GridSearchCV, of which skops"),
+        (GridSearchCV(RoomRegressor(), {}), "got GridSearchCV, of which skops.* Save its best_estimator_"),
         (StackingRegressor([("a", RoomRegressor())]), "got StackingRegressor, of which skops"),
     ],
 )

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
+from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
 
 from roomacoustic_sk._validation import ArgumentValueError
 from roomacoustic_sk.persistence._file import LARGEST_HEADER, UnreadableError
@@ -45,9 +46,13 @@ def encode(estimator: BaseEstimator, where: str) -> NDArray[np.uint8]:
     except Exception as error:  # skops raises many kinds
         raise ArgumentValueError(
             f"estimator must consist of estimators that can be saved without running code, got {name}, "
-            f"of which skops says: {_line(error)}."
+            f"of which skops says: {_line(error)}.{_what_to_save(estimator)}"
         ) from error
     return np.frombuffer(data, dtype=np.uint8)
+
+
+def _what_to_save(estimator: BaseEstimator) -> str:
+    return " Save its best_estimator_." if isinstance(estimator, (GridSearchCV, RandomizedSearchCV)) else ""
 
 
 def decode(data: bytes) -> BaseEstimator:
