@@ -53,6 +53,9 @@ LOUDEST = 1e15
 MAX_DRAWS = 100
 """Number of excerpts of noise drawn until one is not silent."""
 
+EARLY = 0.05
+"""Time in s that a reshaped response lasts at least, in silence if need be, so that its clarity can be told."""
+
 TRUSTED = 0.8
 """Share of a decay, up to the noise or the end, that is kept; noise with the decay's own slope stands for the rest."""
 
@@ -173,6 +176,7 @@ class ReshapeDecay:
         ratios = ratio * 2 ** (tilt * np.log2(np.divide(centres, 1000)))
         lengths = [decay.duration(one) for decay, one in zip(decays, ratios, strict=True)]
         n_times = onset + int(min(self.longest * sample_rate, max(lengths)))
+        n_times = max(n_times, int(EARLY * sample_rate) + 1)
         tails = split_octaves(rng.standard_normal(n_times), sample_rate)
         reshaped = np.zeros(n_times)
         for band, tail, decay, one in zip(split_octaves(response, sample_rate), tails, decays, ratios, strict=True):

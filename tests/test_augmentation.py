@@ -7,7 +7,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from experiments.treatments import synthetic, two_slopes
-from roomacoustic_sk.acoustics import direct_to_reverberant_ratio, reverberation_time
+from roomacoustic_sk.acoustics import direct_to_reverberant_ratio, reverberation_time, room_labels
 from roomacoustic_sk.augmentation import (
     AddNoise,
     Clip,
@@ -108,6 +108,14 @@ def test_a_response_without_a_decay_is_not_reshaped() -> None:
     response = np.zeros(4000)
     response[50] = 1.0
     assert_array_equal(ReshapeDecay()(response, RATE, draws()), response)
+
+
+def test_a_short_decay_is_still_a_response_with_labels() -> None:
+    seconds = np.arange(RATE) / RATE
+    response = draws().standard_normal(RATE) * 10 ** (-3 * seconds / 0.06)
+    varied = ReshapeDecay(ratio=(0.1, 0.1), tilt=(0.0, 0.0))(response, RATE, draws())
+    assert len(varied) == 801
+    assert room_labels([varied], RATE, truncation=None)["drr"].notna().all()  # C50 needs 0.05 s
 
 
 def test_a_reshaped_decay_is_no_longer_than_allowed() -> None:
