@@ -1,10 +1,10 @@
 """The estimator that comes with the package: `train` makes it by the default recipe, `judge` writes its model card.
 
-    python -m experiments.default_model train --speech FOLDER --noise FOLDER --cache FOLDER
+    python -m experiments.default_model train --speech FOLDER --noise FOLDER --rirs rirs.csv [rirs.csv ...]
     python -m experiments.default_model judge --speech FOLDER --noise FOLDER --rirs rirs.csv [rirs.csv ...]
 
-Training resumes where it was stopped. The card is judged on measured rooms that had no part in it, by speakers and
-recordings of noise that had none either.
+Training resumes where it was stopped. The card is judged in simulated and measured rooms that had no part in it, by
+speakers and recordings of noise that had none either.
 """
 
 from __future__ import annotations
@@ -13,22 +13,39 @@ import argparse
 import hashlib
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from experiments.recipe import AMOUNTS, PARTS, SPEEDS, TRANSFORMS, Recipe, targets_of
+from experiments.recipe import (
+    AMOUNTS,
+    BANDS,
+    PARTS,
+    SPEEDS,
+    TRAINING_ROOMS,
+    TRANSFORMS,
+    Recipe,
+    hear,
+    room_names,
+    targets_of,
+    with_bands,
+)
 from experiments.results import REPOSITORY, provenance, replacing
-from experiments.tables import prose
+from experiments.tables import markdown, prose
+from roomacoustic_sk.augmentation import AddNoise
+from roomacoustic_sk.datasets import load_measured_rirs, take
+from roomacoustic_sk.room_parameters import RoomEstimates
 
 WEIGHTS = REPOSITORY / "roomacoustic_sk" / "weights" / "default.rsk"
 CARD = REPOSITORY / "docs" / "model_cards" / "default.json"
 SNRS = (None, 20.0, 10.0, 5.0)  # dB; None without noise
 CLIPS = (20, 300)  # of a set: at least, and at most
 SECONDS = 8.0
+RANGE_CLIPS = 2000  # of 1 to 12 s, with noise at 0 to 40 dB
 UNITS = {"rt60_mid": "s", "c50": "dB", "drr": "dB"}
 COVERAGE = 0.9
 LEAST_CHANGE = 1.3  # ratio of reverberation times from which conditions are states of a room, not positions
@@ -47,12 +64,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--card", type=Path, default=CARD)
     args = parser.parse_args(arguments)
     if args.command != "card":
-        recipe = Recipe(AMOUNTS[args.size], args.speech, args.noise, args.cache)
+        recipe = Recipe(AMOUNTS[args.size], args.speech, args.noise, args.cache, args.rirs)
         if args.command == "train":
             train(recipe, args.cache, args.output)
             return 0
         command = sys.argv[1:] if arguments is None else list(arguments)
-        card = judge(recipe, args.output, args.rirs) | {"provenance": provenance(command)}
+        card = judge(recipe, args.output) | {"provenance": provenance(command)}
         card["provenance"]["command"] = card["provenance"]["command"].replace(
             "experiments", "experiments.default_model", 1
         )
@@ -81,66 +98,78 @@ def train(recipe: Recipe, cache: Path, output: Path) -> None:
     save(RoomParameterEstimator.of_fitted(encoder, head), output)
 
 
-def judge(recipe: Recipe, weights: Path, tables: Sequence[Path]) -> dict[str, Any]:
-    """Return the errors of the saved estimator in measured rooms, by set."""
+def judge(recipe: Recipe, weights: Path) -> dict[str, Any]:
+    """Return the errors of the saved estimator in rooms that had no part in its training, by set and by range."""
     from roomacoustic_sk import load
-    from roomacoustic_sk.augmentation import AddNoise
-    from roomacoustic_sk.datasets import load_measured_rirs, take
 
     model: Any = load(weights)
     rows, states = [], []
-    for table in tables:
-        rirs = load_measured_rirs(table)
-        listed = pd.read_csv(table)
-        names = np.where(
-            listed["set"].duplicated(keep=False) & (listed.groupby("set")["room"].transform("nunique") == 1),
-            listed["set"],
-            listed["room"],
-        )
-        for name in dict.fromkeys(names.tolist()):
-            indices = np.flatnonzero(names == name)
-            some = take(rirs, indices)
-            some.condition = listed["condition"].astype(str).to_numpy()[indices]
-            n_clips = int(np.clip(len(indices) * 20, *CLIPS))
-            for snr in SNRS:
-                steps = [] if snr is None else [AddNoise(snr=(snr, snr), recordings=recipe.test_noise)]
-                found, clips = _estimates(model, recipe, some, n_clips, steps)
-                true = targets_of(clips)
-                rows += [
-                    {"set": name, "snr": snr, "target": target} | _errors(found, true[target].to_numpy(), i)
-                    for i, target in enumerate(model.target_names_)
-                ]
-                if len(set(some.condition)) > 2:
-                    by_rir = dict(zip(some.rir.tolist(), some.condition, strict=True))
-                    condition = np.array([by_rir[rir] for rir in clips.rir.tolist()])
-                    order = _in_order(found, true, condition)
-                    states += [] if order is None else [{"set": name, "snr": snr} | order]
+    for name, rooms in _test_rooms(recipe):
+        n_clips = int(np.clip(len(rooms.rirs) * 20, *CLIPS))
+        for snr in SNRS:
+            steps = [] if snr is None else [AddNoise(snr=(snr, snr), recordings=recipe.test_noise)]
+            found, clips, _ = _estimates(
+                model, recipe.cut(rooms, "test", n_clips, steps=steps, seconds=(SECONDS, SECONDS))
+            )
+            true = targets_of(clips)
+            rows += [
+                {"set": name, "snr": snr, "target": target} | errors(found, true[target].to_numpy(), i)
+                for i, target in enumerate(model.target_names_)
+            ]
+            if len(set(rooms.get("condition", ()))) > 2:
+                by_rir = dict(zip(rooms.rir.tolist(), rooms.condition, strict=True))
+                order = _in_order(found, true, np.array([by_rir[rir] for rir in clips.rir.tolist()]))
+                states += [] if order is None else [{"set": name, "snr": snr} | order]
+    steps = [AddNoise(snr=(0.0, 40.0), recordings=recipe.test_noise)]
+    found, clips, quality = _estimates(model, recipe.cut(recipe.rooms("test"), "test", RANGE_CLIPS, steps=steps))
     return {
         "weights": hashlib.sha256(weights.read_bytes()).hexdigest(),
         "megabytes": round(weights.stat().st_size / 1e6, 2),
+        "data": {path.name: _checksum(path) for path in (recipe.speech_folder, recipe.noise_folder) if path}
+        | {f"{path.parent.name}/{path.name}": _checksum(path) for path in recipe.tables},
         "seconds": SECONDS,
         "rows": rows,
         "states": states,
+        "ranges": list(by_range(found, targets_of(clips), quality)),
+        "volume": volume_errors(found.values[:, model.target_names_.index("volume")], clips.target["volume"]),
     }
 
 
-def _estimates(model: Any, recipe: Recipe, rooms: Any, n_clips: int, steps: list[Any]) -> tuple[Any, Any]:
-    from sklearn.utils import Bunch
+def _test_rooms(recipe: Recipe) -> Iterator[tuple[str, Any]]:
+    """Yield the sets of rooms that test, with their names."""
+    yield "simulated", recipe.rooms("test")
+    for table in recipe.tables:
+        rirs, names = load_measured_rirs(table), room_names(table)
+        condition = pd.read_csv(table)["condition"].astype(str).to_numpy()
+        for name in dict.fromkeys(names.tolist()):
+            if name not in TRAINING_ROOMS:
+                indices = np.flatnonzero(names == name)
+                rooms = with_bands(take(rirs, indices), "measured")
+                rooms.condition = condition[indices]
+                yield name, rooms
 
-    from roomacoustic_sk.room_parameters import RoomEstimates
 
-    parts, targets, rirs = [], [], []
-    for sounds, some in recipe.cut(rooms, "test", n_clips, steps=steps, seconds=(SECONDS, SECONDS)):
-        parts.append(model.estimate(sounds, COVERAGE))
-        targets.append(some.target)
-        rirs.append(some.rir)
-    estimates = RoomEstimates(*map(np.concatenate, zip(*parts, strict=True)))
-    return estimates, Bunch(target=pd.concat(targets, ignore_index=True), rir=np.concatenate(rirs))
+def _checksum(path: Path) -> str:
+    """Return the SHA-256 of a file, or of the names and sizes of the files of a folder."""
+    if path.is_file():
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    files = sorted(file for file in path.rglob("*") if file.is_file())
+    listed = "\n".join(f"{file.relative_to(path).as_posix()} {file.stat().st_size}" for file in files)
+    return hashlib.sha256(listed.encode()).hexdigest()
 
 
-def _errors(found: Any, true: np.ndarray, i: int) -> dict[str, float | int | None]:
+def _estimates(model: Any, clips: Iterator[tuple[list[np.ndarray], Any]]) -> tuple[RoomEstimates, Any, np.ndarray]:
+    """Return estimates of clips, their labels, and their numbers of quality."""
+    heard, labels = hear(model.encoder_, clips)
+    head = model.head_
+    intervals = head.predict_interval(heard.embeddings, COVERAGE, quality=heard.quality)
+    found = RoomEstimates(head.predict(heard.embeddings), intervals, head.novelty(heard.embeddings))
+    return found, labels, heard.quality
+
+
+def errors(found: Any, true: np.ndarray, i: int, chosen: Any = True) -> dict[str, float | int | None]:
     """Return number, errors and coverage of a target where it is known."""
-    known = np.isfinite(true)
+    known = np.isfinite(true) & chosen
     if not known.any():
         return {"n": 0, "true": None, "rmse": None, "bias": None, "coverage": None, "width": None}
     error, (low, high) = found.values[known, i] - true[known], found.intervals[known, i].T
@@ -152,6 +181,29 @@ def _errors(found: Any, true: np.ndarray, i: int) -> dict[str, float | int | Non
         "width": float(np.median(high - low)),
     }
     return {"n": int(known.sum())} | {name: round(value, 3) for name, value in numbers.items()}
+
+
+def volume_errors(found: np.ndarray, true: pd.Series) -> dict[str, float]:
+    """Return the RMSE of the decadic logarithm of volumes, and that of the best constant."""
+    error = np.log10(found / true)
+    return {"rmse": round(float(np.sqrt(np.mean(error**2))), 3), "constant": round(float(np.log10(true).std()), 3)}
+
+
+def by_range(found: Any, true: pd.DataFrame, quality: np.ndarray) -> Iterator[dict[str, Any]]:
+    """Yield the errors of clips by third of what may matter."""
+    of = {
+        "RT60 [s]": true["rt60_mid"].to_numpy(),
+        "DRR [dB]": true["drr"].to_numpy(),
+        "estimated SNR [dB]": quality[:, 1],
+        "speech [s]": np.exp(quality[:, 0]),
+    }
+    for name, values in of.items():
+        edges = np.nanquantile(values, [0, 1 / 3, 2 / 3, 1])
+        for low, high in pairwise(edges):
+            chosen = (values >= low) & (values <= high)
+            for i, target in enumerate(UNITS):
+                row = {"of": name, "low": round(float(low), 2), "high": round(float(high), 2), "target": target}
+                yield row | errors(found, true[target].to_numpy(), i, chosen)
 
 
 def _in_order(found: Any, true: pd.DataFrame, condition: np.ndarray) -> dict[str, Any] | None:
@@ -172,67 +224,127 @@ def page(card: dict[str, Any]) -> str:
     """Return the model card; every number in it comes from the judgement or from the recipe."""
     amount, origin = AMOUNTS["paper"], card["provenance"]
     rooms = ", ".join(f"{n} for the {part}" for n, part in zip(amount.rooms, PARTS, strict=True))
-    scales = ", ".join(f"{name} {kind}" for name, kind in TRANSFORMS.items())
-    what = prose("""
+    what = prose(f"""
         From speech at 16 kHz (other rates are resampled): reverberation time, the mean T30 of the 500 Hz and 1 kHz
         octaves of the response that the microphone received (`rt60_mid`; the column `rt60` of `estimate_room`); clarity
         C50 and direct-to-reverberant ratio, broadband, with onset and windows as `roomacoustic_sk.acoustics` computes
-        them. It estimates neither volume nor octave bands.
+        them. With `bands=True` also T30 and C50 in the octaves of {BANDS[0]} to {BANDS[-1]} Hz.
+        {_about_volume(card["volume"])}
     """)
+    scales = [f"{kind} for {', '.join(names)}" for kind, names in _by_kind(TRANSFORMS).items()]
     learned = prose(f"""
         Simulated rooms of the preset "wide", two responses each: {rooms}. Training responses also have a copy with
-        another direct sound and decay. Speech: LibriSpeech train-clean-100 (CC BY 4.0), one utterance of each of 251
-        speakers, split by speaker; at speeds of {SPEEDS[0]} to {SPEEDS[1]} for the encoder. Noise at 0 to 40 dB: 16 of
-        24 recordings (CC0, CC BY 4.0, Pixabay Content Licence). No measured response was used. Encoder:
-        `network="compact"`, {amount.epochs} epochs of {amount.steps} steps; head: one for all targets ({scales}), on
-        {amount.head_clips} clips of 1 to 12 s; intervals from {amount.rooms[2]} rooms. The weights have the licence of
-        the package, MIT.
+        another direct sound and decay. Measured rooms train the head alone: {", ".join(TRAINING_ROOMS)}. Speech:
+        LibriSpeech train-clean-100 (CC BY 4.0), one utterance of each of 251 speakers, split by speaker; at speeds of
+        {SPEEDS[0]} to {SPEEDS[1]} for the encoder. Noise at 0 to 40 dB: 16 of 24 recordings (CC0, CC BY 4.0, Pixabay
+        Content Licence). Encoder: `network="compact"`, {amount.epochs} epochs of {amount.steps} steps. Head: one for
+        all targets, on {amount.head_clips} clips of 1 to 12 s; scales: {"; ".join(scales)}. Intervals:
+        {amount.calibration_clips} clips in {amount.rooms[2]} rooms. The weights have the licence of the package, MIT.
     """)
     judged = prose(f"""
-        Clips of {card["seconds"]:g} s, by speakers and with noise that had no part in training: RMSE, bias, and the
-        share of the {100 * COVERAGE:g} % intervals that hold. Sets of few rooms scatter.
+        Clips of {card["seconds"]:g} s, by speakers and with noise that had no part in training, in rooms that had none:
+        RMSE, bias, and the share of the {100 * COVERAGE:g} % intervals that hold. Sets of few rooms scatter.
     """)
-    lines = [
-        "# Model card: default",
-        "",
-        f"Generated by `{origin['command']}`.",
-        f"File: `roomacoustic_sk/weights/default.rsk`, {card['megabytes']} MB, SHA-256 `{card['weights']}`.",
-        *("", "## What it estimates", "", what, "", "## What it was trained on", "", learned),
-        *("", "## How wrong it is in measured rooms", "", judged),
-    ]
+    ranges = prose(f"""
+        {RANGE_CLIPS} clips of 1 to 12 s in {amount.rooms[3]} simulated rooms, with noise at 0 to 40 dB, in thirds.
+    """)
+    bands = "RMSE, and the bias behind it, of T30 [s] and C50 [dB] in octaves; 8 s, clean."
     table = pd.DataFrame(card["rows"])
-    for target, unit in UNITS.items():
-        lines += ["", f"### {target} [{unit}]", ""]
-        lines += [
-            "| set | mean | SNR | RMSE | bias | coverage | width |",
-            "| --- | --- | --- | --- | --- | --- | --- |",
-        ]
-        for row in table[(table["target"] == target) & (table["n"] > 0)].itertuples():
-            snr = "clean" if row.snr is None or np.isnan(row.snr) else f"{row.snr:g} dB"
-            errors = f"{row.rmse:.2f} | {row.bias:+.2f} | {100 * row.coverage:.0f} % | {row.width:.2f}"
-            lines.append(f"| {row.set} | {row.true:.2f} | {snr} | {errors} |")
-    if card["states"]:
-        lines += ["", "## States of one room in order", ""]
-        lines += [
-            "| set | SNR | Spearman's rho of medians | largest error of a median [s] |",
-            "| --- | --- | --- | --- |",
-        ]
-        for state in card["states"]:
-            snr = "clean" if state["snr"] is None else f"{state['snr']:g} dB"
-            lines.append(f"| {state['set']} | {snr} | {state['spearman']:.3f} | {state['largest_error']:.3f} |")
-    lines += [
-        "",
-        "## Known failures",
-        "",
-        "- Reverberation times above 3 s and below 0.2 s were rare in training.",
-        "- The direct-to-reverberant ratio of measured responses is biased: loudspeakers and heads spread the direct",
-        "  sound over more than the window of 2.5 ms.",
-        "- Other languages, singing, music, and speech through codecs at low rates were not tested.",
-        "- An interval holds for rooms like those of the calibration, which are simulated. Call `calibrate` with rooms",
-        "  of your own.",
-        "",
+    parts = [
+        f"Generated by `{origin['command']}`.\n"
+        f"File: `roomacoustic_sk/weights/default.rsk`, {card['megabytes']} MB, SHA-256 `{card['weights']}`.",
+        "## What it estimates",
+        what,
+        "## What it was trained on",
+        learned,
+        markdown(
+            ["data", "SHA-256 (of a folder: of names and sizes)"], [[k, f"`{v}`"] for k, v in card["data"].items()]
+        ),
+        "## How wrong it is",
+        judged,
+        *(part for target in UNITS for part in (f"### {target} [{UNITS[target]}]", _by_set(table, target))),
+        "### Octave bands",
+        bands,
+        _by_band(table),
+        "### By range",
+        ranges,
+        _by_range(pd.DataFrame(card["ranges"])),
     ]
-    return "\n".join(lines)
+    if card["states"]:
+        header = ["set", "SNR", "Spearman's rho of medians", "largest error of a median [s]"]
+        rows = [
+            [one["set"], _noise(one["snr"]), f"{one['spearman']:.3f}", f"{one['largest_error']:.3f}"]
+            for one in card["states"]
+        ]
+        parts += ["### States of one room in order", markdown(header, rows)]
+    return "\n\n".join(["# Model card: default", *parts, "## Known failures", FAILURES])
+
+
+FAILURES = """\
+- Reverberation times above 3 s and below 0.2 s were rare in training.
+- The direct-to-reverberant ratio of measured responses is biased: loudspeakers and heads spread the direct sound over
+  more than the window of 2.5 ms.
+- Other languages, singing, music, and speech through codecs at low rates were not tested.
+- An interval holds for rooms like those of the calibration, which are simulated. Call `calibrate` with rooms of your
+  own.
+"""
+
+
+def _about_volume(volume: dict[str, float]) -> str:
+    told = (
+        f"the RMSE of its decadic logarithm is {volume['rmse']:g} in unseen simulated rooms, and {volume['constant']:g}"
+    )
+    is_told = "Volume in m³ is a rough guess" if "volume" in TRANSFORMS else "It does not estimate volume"
+    return f"{is_told}: {told} for the best constant."
+
+
+def _of_data(checksums: dict[str, str]) -> str:
+    rows = [[name, f"`{checksum}`"] for name, checksum in checksums.items()]
+    return markdown(["data", "SHA-256 (of a folder: of names and sizes)"], rows)
+
+
+def _by_kind(transforms: dict[str, str]) -> dict[str, list[str]]:
+    kinds: dict[str, list[str]] = {}
+    for name, kind in transforms.items():
+        kinds.setdefault(kind, []).append(name)
+    return kinds
+
+
+def _noise(snr: float | None) -> str:
+    return "clean" if snr is None or np.isnan(snr) else f"{snr:g} dB"
+
+
+def _by_set(table: pd.DataFrame, target: str) -> str:
+    """Return the errors of a target, a line for each set and level of noise."""
+    rows = [
+        [
+            *(row.set, f"{row.true:.2f}", _noise(row.snr), f"{row.rmse:.2f}", f"{row.bias:+.2f}"),
+            *(f"{100 * row.coverage:.0f} %", f"{row.width:.2f}"),
+        ]
+        for row in table[(table["target"] == target) & (table["n"] > 0)].itertuples()
+    ]
+    return markdown(["set", "mean", "SNR", "RMSE", "bias", "coverage", "width"], rows)
+
+
+def _by_band(table: pd.DataFrame) -> str:
+    """Return the errors in octave bands without noise, a line for each set and quantity."""
+    table, rows = table[table["snr"].isna()].set_index(["set", "target"]), []
+    for name in dict.fromkeys(table.index.get_level_values("set")):
+        for quantity, digits in (("rt60", 2), ("c50", 1)):
+            of_bands = [table.loc[(name, f"{quantity}_{band}")] for band in BANDS]
+            cells = [f"{one.rmse:.{digits}f} ({one.bias:+.{digits}f})" if one.n else "" for one in of_bands]
+            rows.append([name, {"rt60": "T30", "c50": "C50"}[quantity], *cells])
+    return markdown(["set", "", *(f"{band} Hz" for band in BANDS)], rows)
+
+
+def _by_range(table: pd.DataFrame) -> str:
+    """Return RMSE and coverage of each target, a line for each third."""
+    rows = []
+    for (of, low, high), part in table.groupby(["of", "low", "high"], sort=False):
+        errors_of = part.set_index("target")
+        cells = [f"{errors_of.loc[t, 'rmse']:.2f}, {100 * errors_of.loc[t, 'coverage']:.0f} %" for t in UNITS]
+        rows.append([of, f"{low:g} to {high:g}", *cells])
+    return markdown(["third of", "range", *(f"{target} [{unit}]" for target, unit in UNITS.items())], rows)
 
 
 if __name__ == "__main__":

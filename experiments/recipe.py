@@ -2,11 +2,13 @@
 
 Rooms of the preset "wide" are split by number: the first train the encoder, the next the heads, the next calibrate,
 the last only test. Each training response also has a copy with another direct sound and decay, whose labels are
-computed from it. Speakers are split likewise, and a third of the recordings of noise only tests.
+computed from it. A few measured rooms train the heads, too. Speakers are split like rooms, and a third of the
+recordings of noise only tests.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +18,13 @@ import numpy as np
 import pandas as pd
 from sklearn.utils import Bunch
 
+from roomacoustic_sk.acoustics import DecayRangeWarning, evaluate
 from roomacoustic_sk.augmentation import AddNoise, LimitBand, ReshapeDecay, ScaleDirectSound, Sometimes
 from roomacoustic_sk.datasets import (
     augment_clips,
     augment_responses,
+    concatenate,
+    load_measured_rirs,
     load_speech,
     make_reverberant_speech,
     make_speech,
@@ -40,7 +45,18 @@ SPEAKERS = (0.5, 0.25, 0.125, 0.125)  # share of each part
 SPEEDS = (0.85, 1.2)
 SECONDS = (1.0, 12.0)  # of the clips for heads and calibration
 AT_ONCE = 256
-TRANSFORMS = {"rt60_mid": "log", "c50": "compressed", "drr": "compressed"}
+BANDS = (125, 250, 500, 1000, 2000, 4000)  # Hz
+TRANSFORMS = {
+    "rt60_mid": "log",
+    "c50": "compressed",
+    "drr": "compressed",
+    **{f"rt60_{band}": "log" for band in BANDS},
+    **{f"c50_{band}": "compressed" for band in BANDS},
+    "volume": "log",
+}
+TRAINING_ROOMS = ("surrey", "house_dining", "house_kitchen", "openair_genesis_6")  # measured
+MOST_OF_A_ROOM = 12  # responses, so that no measured room outweighs the others
+MEASURED_COPIES = 3  # of each measured response
 
 
 @dataclass(frozen=True)
@@ -56,9 +72,12 @@ class Amount:
 
 
 AMOUNTS = {
-    "paper": Amount((300, 200, 100, 50), 3000, 20, 128, 12_000, 2000),
-    "tiny": Amount((8, 8, 10, 4), 20, 1, 2, 200, 80),
+    "paper": Amount((600, 300, 150, 60), 4000, 40, 128, 18_000, 3000),
+    "tiny": Amount((8, 8, 20, 4), 20, 1, 2, 200, 120),
 }
+
+
+VARIATIONS = [Sometimes(ScaleDirectSound(), 0.7), Sometimes(ReshapeDecay(), 0.7)]
 
 
 class Recipe:
@@ -74,10 +93,15 @@ class Recipe:
         Folder of recordings of noise; Gaussian noise if None.
     cache : Path
         Folder of simulated rooms.
+    tables : sequence of Path
+        Tables of measured responses, of which some rooms train the heads.
     """
 
-    def __init__(self, amount: Amount, speech: Path | None, noise: Path | None, cache: Path) -> None:
-        self.amount, self.speech_folder, self.cache = amount, speech, cache
+    def __init__(
+        self, amount: Amount, speech: Path | None, noise: Path | None, cache: Path, tables: Sequence[Path] = ()
+    ) -> None:
+        self.amount, self.cache, self.tables = amount, cache, tables
+        self.speech_folder, self.noise_folder = speech, noise
         found = [] if noise is None else sorted(path for path in noise.iterdir() if path.suffix in (".flac", ".wav"))
         recordings = [read_audio(path, SAMPLE_RATE)[0] for path in found]
         self.test_noise = recordings[::3]
@@ -93,9 +117,22 @@ class Recipe:
         )
         rooms = take(simulated, np.arange(first * n_rirs, (first + sizes[i]) * n_rirs))
         if part in ("encoder", "heads"):
-            steps = [Sometimes(ScaleDirectSound(), 0.7), Sometimes(ReshapeDecay(), 0.7)]
-            rooms = augment_responses(rooms, steps, random_state=SEED + i, verbose=1)
-        return rooms
+            rooms = augment_responses(rooms, VARIATIONS, random_state=SEED + i, verbose=1)
+        if part == "encoder":
+            return rooms
+        measured = self._measured() if part == "heads" else []
+        return concatenate([with_bands(rooms, "simulated"), *(with_bands(some, "measured") for some in measured)])
+
+    def _measured(self) -> Iterator[Bunch]:
+        """Yield the measured rooms that train, some responses of each, with varied copies."""
+        for table in self.tables:
+            rirs, names = load_measured_rirs(table), room_names(table)
+            chosen = [evenly(np.flatnonzero(names == name), MOST_OF_A_ROOM) for name in TRAINING_ROOMS]
+            indices = np.concatenate(chosen)
+            if len(indices):
+                yield augment_responses(
+                    take(rirs, indices), VARIATIONS, n_copies=MEASURED_COPIES, random_state=SEED, verbose=1
+                )
 
     def speech(
         self, part: str, n_segments: int, duration: float = 4.0, speeds: tuple[float, float] = (1.0, 1.0)
@@ -153,23 +190,23 @@ class Recipe:
     def cut(
         self, rooms: Bunch, part: str, n_clips: int, *, steps: Sequence[Any], seconds: tuple[float, float] = SECONDS
     ) -> Iterator[tuple[list[np.ndarray], Bunch]]:
-        """Yield clips in rooms, spoken by the speakers of a part, cut to durations drawn on a logarithmic scale."""
+        """Yield clips in rooms, spoken by the speakers of a part, of durations drawn on a logarithmic scale."""
         n_segments = max(n_clips // 4, -(-n_clips // len(rooms.rirs)), 10)  # no pair of response and segment repeats
         speech = self.speech(part, n_segments, duration=seconds[1])
-        data = make_reverberant_speech(
-            rooms, speech, pairing="random", n_samples=n_clips, remove_delay=True, lazy=True, random_state=0
-        )
-        if steps:
-            data = augment_clips(data, steps, random_state=PARTS.index(part))
         random_state = np.random.RandomState(PARTS.index(part))
         # Half a second is the step, so that many clips share a length.
-        durations = np.exp(random_state.uniform(np.log(seconds[0]), np.log(seconds[1]), n_clips))
-        lengths = (np.ceil(2 * durations) / 2 * SAMPLE_RATE).astype(int)
-        for first in range(0, n_clips, AT_ONCE):
-            indices = np.arange(first, min(first + AT_ONCE, n_clips))
-            sounds = np.asarray(data.data[indices])
-            some = take(Bunch(rir=data.rir, room=data.room, source=data.source, target=data.target), indices)
-            yield [sound[:length] for sound, length in zip(sounds, lengths[indices], strict=True)], some
+        durations = np.ceil(2 * np.exp(random_state.uniform(np.log(seconds[0]), np.log(seconds[1]), n_clips))) / 2
+        for seed, (duration, n) in enumerate(zip(*np.unique(durations, return_counts=True), strict=True)):
+            short = Bunch(**speech | {"segments": speech.segments[:, : int(duration * SAMPLE_RATE)]})
+            data = make_reverberant_speech(
+                rooms, short, pairing="random", n_samples=int(n), remove_delay=True, lazy=True, random_state=seed
+            )
+            if steps:
+                data = augment_clips(data, steps, random_state=seed)
+            for first in range(0, int(n), AT_ONCE):
+                indices = np.arange(first, min(first + AT_ONCE, int(n)))
+                some = take(Bunch(rir=data.rir, room=data.room, source=data.source, target=data.target), indices)
+                yield list(np.asarray(data.data[indices])), some
 
     def fit_head(self, encoder: ContrastiveRoomEncoder, seed: int) -> RoomRegressor:
         """Train a head for all targets, and calibrate it."""
@@ -194,9 +231,45 @@ class Recipe:
         return head
 
 
+def with_bands(rooms: Bunch, kind: str) -> Bunch:
+    """Return rooms whose targets are in octave bands, too, and whose labels begin with their kind.
+
+    Targets are NaN in bands that reach below the Schroeder frequency of a simulated room.
+    """
+    is_measured = kind == "measured"  # others have no noise
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DecayRangeWarning)
+        found = evaluate(
+            list(rooms.rirs),
+            rooms.sample_rate,
+            ["T30", "C50"],
+            bands=BANDS,
+            truncation="lundeby" if is_measured else None,
+        )
+    modal = np.zeros(len(rooms.rirs)) if is_measured else rooms.proof["schroeder_frequency"].to_numpy()
+    columns = {f"c50_{band}": values for band, values in zip(BANDS, found["C50"].T, strict=True)}
+    for band, values in zip(BANDS, found["T30"].T, strict=True):
+        columns[f"rt60_{band}"] = np.where(modal > band * 2**0.5, np.nan, values)
+    labels = {name: np.array([f"{kind} {label}" for label in rooms[name]]) for name in ("rir", "room")}
+    return Bunch(rirs=rooms.rirs, sample_rate=rooms.sample_rate, target=rooms.target.assign(**columns), **labels)
+
+
 def targets_of(clips: Bunch) -> pd.DataFrame:
     """Return the targets, NaN where they are infinite, as the ratio of direct to no reverberant sound."""
-    return clips.target[list(TRANSFORMS)].replace([np.inf, -np.inf], np.nan)
+    return clips.target.reindex(columns=list(TRANSFORMS)).replace([np.inf, -np.inf], np.nan)
+
+
+def room_names(table: Path) -> np.ndarray:
+    """Return a name for each response of a table: its room's, or that of its set if the set has one room."""
+    listed = pd.read_csv(table)
+    n_rooms = listed.groupby("set")["room"].transform("nunique")
+    is_set = listed["set"].duplicated(keep=False) & (n_rooms == 1)
+    return np.where(is_set, listed["set"], listed["room"])
+
+
+def evenly(indices: np.ndarray, n: int) -> np.ndarray:
+    """Return at most `n` of the indices, evenly spaced."""
+    return indices[np.linspace(0, len(indices) - 1, min(n, len(indices))).astype(int)]
 
 
 def hear(encoder: Any, clips: Iterator[tuple[list[np.ndarray], Bunch]]) -> tuple[Heard, Bunch]:
