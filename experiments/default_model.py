@@ -36,7 +36,6 @@ from experiments.recipe import (
 )
 from experiments.results import REPOSITORY, provenance, replacing
 from experiments.tables import markdown, prose
-from roomacoustic_sk.augmentation import AddNoise
 from roomacoustic_sk.datasets import load_measured_rirs, take
 from roomacoustic_sk.room_parameters import RoomEstimates
 
@@ -45,7 +44,8 @@ CARD = REPOSITORY / "docs" / "model_cards" / "default.json"
 SNRS = (None, 20.0, 10.0, 5.0)  # dB; None without noise
 CLIPS = (20, 300)  # of a set: at least, and at most
 SECONDS = 8.0
-RANGE_CLIPS = 2000  # of 1 to 12 s, with noise at 0 to 40 dB
+RANGE_CLIPS = 2000  # of 1 to 12 s
+RANGE_SNR = (0.0, 40.0)  # dB
 UNITS = {"rt60_mid": "s", "c50": "dB", "drr": "dB"}
 COVERAGE = 0.9
 LEAST_CHANGE = 1.3  # ratio of reverberation times from which conditions are states of a room, not positions
@@ -107,9 +107,10 @@ def judge(recipe: Recipe, weights: Path) -> dict[str, Any]:
     for name, rooms in _test_rooms(recipe):
         n_clips = int(np.clip(len(rooms.rirs) * 20, *CLIPS))
         for snr in SNRS:
-            steps = [] if snr is None else [AddNoise(snr=(snr, snr), recordings=recipe.test_noise)]
+            levels = (0.0, 0.0) if snr is None else (snr, snr)
             found, clips, _ = _estimates(
-                model, recipe.cut(rooms, "test", n_clips, steps=steps, seconds=(SECONDS, SECONDS))
+                model,
+                recipe.cut(rooms, "test", n_clips, levels, clean=float(snr is None), seconds=(SECONDS, SECONDS)),
             )
             true = targets_of(clips)
             rows += [
@@ -120,8 +121,7 @@ def judge(recipe: Recipe, weights: Path) -> dict[str, Any]:
                 by_rir = dict(zip(rooms.rir.tolist(), rooms.condition, strict=True))
                 order = _in_order(found, true, np.array([by_rir[rir] for rir in clips.rir.tolist()]))
                 states += [] if order is None else [{"set": name, "snr": snr} | order]
-    steps = [AddNoise(snr=(0.0, 40.0), recordings=recipe.test_noise)]
-    found, clips, quality = _estimates(model, recipe.cut(recipe.rooms("test"), "test", RANGE_CLIPS, steps=steps))
+    found, clips, quality = _estimates(model, recipe.cut(recipe.rooms("test"), "test", RANGE_CLIPS, RANGE_SNR))
     return {
         "weights": hashlib.sha256(weights.read_bytes()).hexdigest(),
         "megabytes": round(weights.stat().st_size / 1e6, 2),
@@ -130,7 +130,7 @@ def judge(recipe: Recipe, weights: Path) -> dict[str, Any]:
         "seconds": SECONDS,
         "rows": rows,
         "states": states,
-        "ranges": list(by_range(found, targets_of(clips), quality)),
+        "ranges": list(by_range(found, targets_of(clips), np.exp(quality[:, 0]))),
         "volume": volume_errors(found.values[:, model.target_names_.index("volume")], clips.target["volume"]),
     }
 
@@ -189,13 +189,13 @@ def volume_errors(found: np.ndarray, true: pd.Series) -> dict[str, float]:
     return {"rmse": round(float(np.sqrt(np.mean(error**2))), 3), "constant": round(float(np.log10(true).std()), 3)}
 
 
-def by_range(found: Any, true: pd.DataFrame, quality: np.ndarray) -> Iterator[dict[str, Any]]:
+def by_range(found: Any, true: pd.DataFrame, seconds: np.ndarray) -> Iterator[dict[str, Any]]:
     """Yield the errors of clips by third of what may matter."""
     of = {
         "RT60 [s]": true["rt60_mid"].to_numpy(),
         "DRR [dB]": true["drr"].to_numpy(),
-        "estimated SNR [dB]": quality[:, 1],
-        "speech [s]": np.exp(quality[:, 0]),
+        "SNR [dB]": true["snr"].to_numpy(),
+        "speech [s]": seconds,
     }
     for name, values in of.items():
         edges = np.nanquantile(values, [0, 1 / 3, 2 / 3, 1])

@@ -53,10 +53,16 @@ TRANSFORMS = {
     **{f"rt60_{band}": "log" for band in BANDS},
     **{f"c50_{band}": "compressed" for band in BANDS},
     "volume": "log",
+    "snr": "identity",
 }
 TRAINING_ROOMS = ("surrey", "house_dining", "house_kitchen", "openair_genesis_6")  # measured
 MOST_OF_A_ROOM = 12  # responses, so that no measured room outweighs the others
 MEASURED_COPIES = 3  # of each measured response
+SNR = (-10.0, 40.0)  # dB, of the clips for heads and calibration
+CLEAN = 0.2  # share of the clips without noise
+NO_SPEECH = 0.05  # further clips for the heads, of noise alone
+LOWEST_SNR = -20.0  # dB, as which noise alone counts
+LIMITED = Sometimes(LimitBand(low=(20.0, 300.0), high=(3400.0, 7900.0)), 0.3)
 
 
 @dataclass(frozen=True)
@@ -154,10 +160,10 @@ class Recipe:
         )
 
     def steps(self) -> list[Any]:
-        """Return what is done to the clips that train: noise and limited bands, of most of them."""
+        """Return what is done to the clips that train the encoder: noise and limited bands, of most of them."""
         return [
             Sometimes(AddNoise(snr=(0.0, 40.0), recordings=self.train_noise), 0.8),
-            Sometimes(LimitBand(low=(20.0, 300.0), high=(3400.0, 7900.0)), 0.3),
+            LIMITED,
         ]
 
     def fit_encoder(self, seed: int, checkpoints: Path, network: str = "compact") -> ContrastiveRoomEncoder:
@@ -184,13 +190,26 @@ class Recipe:
         return encoder.set_params(callbacks=None, checkpoint_dir=None)
 
     def clips(self, part: str, n_clips: int) -> Iterator[tuple[list[np.ndarray], Bunch]]:
-        """Yield clips of random durations, some at a time, with their labels and targets."""
-        yield from self.cut(self.rooms(part), part, n_clips, steps=self.steps())
+        """Yield clips of random durations and SNR, some at a time, with their labels and targets."""
+        yield from self.cut(self.rooms(part), part, n_clips, SNR, clean=CLEAN)
+        if part == "heads":
+            yield self._without_speech(round(NO_SPEECH * n_clips))
 
     def cut(
-        self, rooms: Bunch, part: str, n_clips: int, *, steps: Sequence[Any], seconds: tuple[float, float] = SECONDS
+        self,
+        rooms: Bunch,
+        part: str,
+        n_clips: int,
+        snr: tuple[float, float],
+        *,
+        clean: float = 0.0,
+        seconds: tuple[float, float] = SECONDS,
     ) -> Iterator[tuple[list[np.ndarray], Bunch]]:
-        """Yield clips in rooms, spoken by the speakers of a part, of durations drawn on a logarithmic scale."""
+        """Yield clips in rooms, spoken by the speakers of a part, of durations drawn on a logarithmic scale.
+
+        An SNR is drawn for each clip, but for a share that is `clean`, whose SNR counts as the highest in `SNR`. In
+        parts that train and calibrate, the band of some clips is limited.
+        """
         n_segments = max(n_clips // 4, -(-n_clips // len(rooms.rirs)), 10)  # no pair of response and segment repeats
         speech = self.speech(part, n_segments, duration=seconds[1])
         random_state = np.random.RandomState(PARTS.index(part))
@@ -201,12 +220,41 @@ class Recipe:
             data = make_reverberant_speech(
                 rooms, short, pairing="random", n_samples=int(n), remove_delay=True, lazy=True, random_state=seed
             )
-            if steps:
-                data = augment_clips(data, steps, random_state=seed)
+            labels = Bunch(rir=data.rir, room=data.room, source=data.source, target=data.target)
             for first in range(0, int(n), AT_ONCE):
                 indices = np.arange(first, min(first + AT_ONCE, int(n)))
-                some = take(Bunch(rir=data.rir, room=data.room, source=data.source, target=data.target), indices)
-                yield list(np.asarray(data.data[indices])), some
+                some = take(labels, indices)
+                levels = random_state.uniform(*snr, len(indices))
+                levels[random_state.uniform(size=len(indices)) < clean] = np.nan
+                sounds = [
+                    self._disturbed(sound, level, part, np.random.default_rng([seed, int(i)]))
+                    for sound, level, i in zip(np.asarray(data.data[indices]), levels, indices, strict=True)
+                ]
+                some.target = some.target.assign(snr=np.nan_to_num(levels, nan=SNR[1]))
+                yield sounds, some
+
+    def _disturbed(self, sound: np.ndarray, snr: float, part: str, rng: np.random.Generator) -> np.ndarray:
+        """Return a clip with noise at an SNR, without if that is NaN, and perhaps with a limited band."""
+        if not np.isnan(snr):
+            noise = self.test_noise if part == "test" else self.train_noise
+            sound = AddNoise(snr=(snr, snr), recordings=noise)(sound, SAMPLE_RATE, rng)
+        if part != "test":
+            sound = LIMITED(sound, SAMPLE_RATE, rng)
+        return sound.astype(np.float32)
+
+    def _without_speech(self, n_clips: int) -> tuple[list[np.ndarray], Bunch]:
+        """Return clips of noise alone, of which nothing is known but that."""
+        rng, sounds = np.random.default_rng(0), []
+        for _ in range(n_clips):
+            n_times = int(np.exp(rng.uniform(np.log(SECONDS[0]), np.log(SECONDS[1]))) * SAMPLE_RATE)
+            noise = rng.standard_normal(n_times)
+            if self.train_noise:
+                noise = self.train_noise[rng.integers(len(self.train_noise))]
+            start = rng.integers(max(len(noise) - n_times, 0) + 1)
+            sounds.append(np.resize(noise[start : start + n_times], n_times).astype(np.float32))
+        labels = np.array([f"noise {i}" for i in range(n_clips)])
+        target = pd.DataFrame({"snr": np.full(n_clips, LOWEST_SNR)})
+        return sounds, Bunch(rir=labels, room=labels, source=labels, target=target)
 
     def fit_head(self, encoder: ContrastiveRoomEncoder, seed: int) -> RoomRegressor:
         """Train a head for all targets, and calibrate it."""

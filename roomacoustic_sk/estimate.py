@@ -52,6 +52,10 @@ WITHOUT_NUMBERS = {"too_short", "too_noisy", "no_speech", "response"}
 
 SHORTEST_SPEECH = 1.0  # s
 LOWEST_SNR = 1.0  # dB, as estimated
+NO_SPEECH_SNR = -10.0  # dB, at which noise is all that is heard
+SNR = "snr"
+"""Target of models that estimate the signal-to-noise ratio themselves; for others, it is that of the level rule."""
+
 STRANGEST = 0.98
 """Novelty from which a recording is out of the range of the model's calibration."""
 
@@ -218,7 +222,7 @@ class _Settings:
         found = {
             "rt60" if target == "rt60_mid" else target: i
             for i, target in enumerate(names)
-            if not (target == "rt60" and "rt60_mid" in names)
+            if target != SNR and not (target == "rt60" and "rt60_mid" in names)
         }
         first = [column for column in FIRST if column in found]
         others = [column for column in found if column not in first and (self.bands or not _is_of_band(column))]
@@ -226,23 +230,25 @@ class _Settings:
 
     def frame(self, rows: Sequence[_Row]) -> pd.DataFrame:
         """Return the table of some rows."""
-        columns, estimates = self.columns(), self._estimates(rows)
+        columns, estimates, names = self.columns(), self._estimates(rows), self.model.target_names_
+        of_snr = names.index(SNR) if SNR in names else None
         lines = []
         for i, row in enumerate(rows):
-            flags = row.sum.flags(estimates.novelty[i])
+            snr = row.sum.snr if of_snr is None or not row.sum.weight else float(estimates.values[i, of_snr])
+            flags = row.sum.flags(estimates.novelty[i], snr)
             is_told = not WITHOUT_NUMBERS & set(flags)
             line: dict[str, Any] = {}
             for column, target in columns.items():
                 numbers = (estimates.values[i, target], *estimates.intervals[i, target])
                 three = (column, f"{column}_low", f"{column}_high")
                 line |= dict(zip(three, numbers if is_told else (np.nan,) * 3, strict=True))
-            said = {"speech": round(row.sum.seconds, 2), "snr": round(row.sum.snr, 1), "flags": ",".join(flags)}
+            said = {"speech": round(row.sum.seconds, 2), "snr": round(snr, 1), "flags": ",".join(flags)}
             lines.append(line | said | {"model": self.name})
-        names = [name for column in columns for name in (column, f"{column}_low", f"{column}_high")]
+        numbers_of = [name for column in columns for name in (column, f"{column}_low", f"{column}_high")]
         index = pd.MultiIndex.from_tuples(
             [(row.file, row.channel, row.start, row.end) for row in rows], names=["file", "channel", "start", "end"]
         )
-        return pd.DataFrame(lines, index=index, columns=[*names, "speech", "snr", "flags", "model"])
+        return pd.DataFrame(lines, index=index, columns=[*numbers_of, "speech", "snr", "flags", "model"])
 
     def _estimates(self, rows: Sequence[_Row]) -> RoomEstimates:
         """Return the estimates of all rows, NaN for those that are silent."""
@@ -358,13 +364,15 @@ class _Sum:
         """Return the numbers of quality, as of a recording in one piece."""
         return float(np.log(max(self.seconds, FRAME_SECONDS))), self.snr
 
-    def flags(self, novelty: float) -> list[str]:
-        """Return all flags, in the order of `FLAGS`."""
-        speaks = self.seconds > 0 and not self.response
+    def flags(self, novelty: float, snr: float) -> list[str]:
+        """Return all flags, in the order of `FLAGS`, where an SNR was estimated."""
+        hears_speech = self.seconds > 0 and snr >= NO_SPEECH_SNR
+        speaks = hears_speech and not self.response
+        is_short = self.seconds < SHORTEST_SPEECH
         is_flagged = {
-            "too_short": speaks and self.seconds < SHORTEST_SPEECH,
-            "too_noisy": speaks and self.snr < LOWEST_SNR,
-            "no_speech": not self.seconds > 0 and not self.response,
+            "too_short": speaks and is_short,
+            "too_noisy": speaks and snr < LOWEST_SNR and not is_short,  # a short one tells no SNR
+            "no_speech": not hears_speech and not self.response,
             "clipped": self.clipped,
             "narrow_band": bool(self.narrow) and all(self.narrow),
             "out_of_range": speaks and novelty > STRANGEST,
