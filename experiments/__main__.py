@@ -18,6 +18,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+from experiments import measured
 from experiments.report import write_report
 from experiments.results import (
     COMMITTED,
@@ -74,6 +75,8 @@ def make_parser() -> argparse.ArgumentParser:
     report.add_argument(
         "--results", type=existing_folder, default=COMMITTED, help="folder of other results; their pages go there, too"
     )
+    text = "Errors in measured rooms, of the default recipe or of a saved estimator, and of others beside it."
+    measured.add_options(commands.add_parser("measured", help=text, description=measured.__doc__, **common))
     return parser
 
 
@@ -240,6 +243,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if args.command == "report":
             return write_report(args.results, check=args.check)
+        if args.command == "measured":
+            return measured.run(args, arguments)
         run_study(args, arguments)
     except (RefusedError, NotADirectoryError, IsADirectoryError, FileNotFoundError, PermissionError) as error:
         print(f"python -m experiments {args.command}: {error}", file=sys.stderr)

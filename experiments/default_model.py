@@ -20,34 +20,29 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from sklearn.utils import Bunch
 
+from experiments.measured import COVERAGE, SECONDS, Estimate, clips_at, errors, estimates_of, measured_sets
 from experiments.recipe import (
     AMOUNTS,
     BANDS,
     PARTS,
+    SAMPLE_RATE,
     SPEEDS,
     TRAINING_ROOMS,
     TRANSFORMS,
     Recipe,
-    hear,
-    room_names,
     targets_of,
-    with_bands,
 )
 from experiments.results import REPOSITORY, provenance, replacing
 from experiments.tables import markdown, prose
-from roomacoustic_sk.datasets import load_measured_rirs, take
-from roomacoustic_sk.room_parameters import RoomEstimates
 
 WEIGHTS = REPOSITORY / "roomacoustic_sk" / "weights" / "default.rsk"
 CARD = REPOSITORY / "docs" / "model_cards" / "default.json"
 SNRS = (None, 20.0, 10.0, 5.0)  # dB; None without noise
-CLIPS = (20, 300)  # of a set: at least, and at most
-SECONDS = 8.0
 RANGE_CLIPS = 2000  # of 1 to 12 s
 RANGE_SNR = (0.0, 40.0)  # dB
 UNITS = {"rt60_mid": "s", "c50": "dB", "drr": "dB"}
-COVERAGE = 0.9
 LEAST_CHANGE = 1.3  # ratio of reverberation times from which conditions are states of a room, not positions
 
 
@@ -103,25 +98,21 @@ def judge(recipe: Recipe, weights: Path) -> dict[str, Any]:
     from roomacoustic_sk import load
 
     model: Any = load(weights)
+    estimate = estimates_of(model)
     rows, states = [], []
-    for name, rooms in _test_rooms(recipe):
-        n_clips = int(np.clip(len(rooms.rirs) * 20, *CLIPS))
+    for name, rooms in [("simulated", recipe.rooms("test")), *measured_sets(recipe)]:
         for snr in SNRS:
-            levels = (0.0, 0.0) if snr is None else (snr, snr)
-            found, clips, _ = _estimates(
-                model,
-                recipe.cut(rooms, "test", n_clips, levels, clean=float(snr is None), seconds=(SECONDS, SECONDS)),
-            )
+            found, clips = _estimated(estimate, clips_at(recipe, rooms, snr))
             true = targets_of(clips)
             rows += [
-                {"set": name, "snr": snr, "target": target} | errors(found, true[target].to_numpy(), i)
-                for i, target in enumerate(model.target_names_)
+                {"set": name, "snr": snr, "target": target} | errors(found, true, target)
+                for target in model.target_names_
             ]
             if len(set(rooms.get("condition", ()))) > 2:
                 by_rir = dict(zip(rooms.rir.tolist(), rooms.condition, strict=True))
                 order = _in_order(found, true, np.array([by_rir[rir] for rir in clips.rir.tolist()]))
                 states += [] if order is None else [{"set": name, "snr": snr} | order]
-    found, clips, quality = _estimates(model, recipe.cut(recipe.rooms("test"), "test", RANGE_CLIPS, RANGE_SNR))
+    found, clips = _estimated(estimate, recipe.cut(recipe.rooms("test"), "test", RANGE_CLIPS, RANGE_SNR))
     return {
         "weights": hashlib.sha256(weights.read_bytes()).hexdigest(),
         "megabytes": round(weights.stat().st_size / 1e6, 2),
@@ -130,23 +121,9 @@ def judge(recipe: Recipe, weights: Path) -> dict[str, Any]:
         "seconds": SECONDS,
         "rows": rows,
         "states": states,
-        "ranges": list(by_range(found, targets_of(clips), np.exp(quality[:, 0]))),
-        "volume": volume_errors(found.values[:, model.target_names_.index("volume")], clips.target["volume"]),
+        "ranges": list(by_range(found, targets_of(clips), clips.seconds)),
+        "volume": volume_errors(found["volume"], clips.target["volume"]),
     }
-
-
-def _test_rooms(recipe: Recipe) -> Iterator[tuple[str, Any]]:
-    """Yield the sets of rooms that test, with their names."""
-    yield "simulated", recipe.rooms("test")
-    for table in recipe.tables:
-        rirs, names = load_measured_rirs(table), room_names(table)
-        condition = pd.read_csv(table)["condition"].astype(str).to_numpy()
-        for name in dict.fromkeys(names.tolist()):
-            if name not in TRAINING_ROOMS:
-                indices = np.flatnonzero(names == name)
-                rooms = with_bands(take(rirs, indices), "measured")
-                rooms.condition = condition[indices]
-                yield name, rooms
 
 
 def _checksum(path: Path) -> str:
@@ -158,59 +135,46 @@ def _checksum(path: Path) -> str:
     return hashlib.sha256(listed.encode()).hexdigest()
 
 
-def _estimates(model: Any, clips: Iterator[tuple[list[np.ndarray], Any]]) -> tuple[RoomEstimates, Any, np.ndarray]:
-    """Return estimates of clips, their labels, and their numbers of quality."""
-    heard, labels = hear(model.encoder_, clips)
-    head = model.head_
-    intervals = head.predict_interval(heard.embeddings, COVERAGE, quality=heard.quality)
-    found = RoomEstimates(head.predict(heard.embeddings), intervals, head.novelty(heard.embeddings))
-    return found, labels, heard.quality
+def _estimated(estimate: Estimate, clips: Iterator[tuple[list[np.ndarray], Any]]) -> tuple[pd.DataFrame, Bunch]:
+    """Return estimates of clips, and their targets, responses and durations."""
+    found, target, rir, seconds = [], [], [], []
+    for sounds, some in clips:
+        found.append(estimate(sounds))
+        target.append(some.target)
+        rir.append(some.rir)
+        seconds += [len(sound) / SAMPLE_RATE for sound in sounds]
+    together = Bunch(target=pd.concat(target, ignore_index=True), rir=np.concatenate(rir), seconds=np.array(seconds))
+    return pd.concat(found, ignore_index=True), together
 
 
-def errors(found: Any, true: np.ndarray, i: int, chosen: Any = True) -> dict[str, float | int | None]:
-    """Return number, errors and coverage of a target where it is known."""
-    known = np.isfinite(true) & chosen
-    if not known.any():
-        return {"n": 0, "true": None, "rmse": None, "bias": None, "coverage": None, "width": None}
-    error, (low, high) = found.values[known, i] - true[known], found.intervals[known, i].T
-    numbers = {
-        "true": float(true[known].mean()),
-        "rmse": float(np.sqrt(np.mean(error**2))),
-        "bias": float(error.mean()),
-        "coverage": float(np.mean((low <= true[known]) & (true[known] <= high))),
-        "width": float(np.median(high - low)),
-    }
-    return {"n": int(known.sum())} | {name: round(value, 3) for name, value in numbers.items()}
-
-
-def volume_errors(found: np.ndarray, true: pd.Series) -> dict[str, float]:
+def volume_errors(found: pd.Series, true: pd.Series) -> dict[str, float]:
     """Return the RMSE of the decadic logarithm of volumes, and that of the best constant."""
     error = np.log10(found / true)
     return {"rmse": round(float(np.sqrt(np.mean(error**2))), 3), "constant": round(float(np.log10(true).std()), 3)}
 
 
-def by_range(found: Any, true: pd.DataFrame, seconds: np.ndarray) -> Iterator[dict[str, Any]]:
+def by_range(found: pd.DataFrame, true: pd.DataFrame, seconds: np.ndarray) -> Iterator[dict[str, Any]]:
     """Yield the errors of clips by third of what may matter."""
     of = {
         "RT60 [s]": true["rt60_mid"].to_numpy(),
         "DRR [dB]": true["drr"].to_numpy(),
         "SNR [dB]": true["snr"].to_numpy(),
-        "speech [s]": seconds,
+        "duration [s]": seconds,
     }
     for name, values in of.items():
         edges = np.nanquantile(values, [0, 1 / 3, 2 / 3, 1])
         for low, high in pairwise(edges):
             chosen = (values >= low) & (values <= high)
-            for i, target in enumerate(UNITS):
+            for target in UNITS:
                 row = {"of": name, "low": round(float(low), 2), "high": round(float(high), 2), "target": target}
-                yield row | errors(found, true[target].to_numpy(), i, chosen)
+                yield row | errors(found, true, target, chosen)
 
 
-def _in_order(found: Any, true: pd.DataFrame, condition: np.ndarray) -> dict[str, Any] | None:
+def _in_order(found: pd.DataFrame, true: pd.DataFrame, condition: np.ndarray) -> dict[str, Any] | None:
     """Return whether the medians of the states of a room are in order; None if the states hardly differ."""
     from scipy.stats import spearmanr
 
-    table = pd.DataFrame({"true": true["rt60_mid"], "estimate": found.values[:, 0], "state": condition})
+    table = pd.DataFrame({"true": true["rt60_mid"], "estimate": found["rt60_mid"], "state": condition})
     medians = table.groupby("state").median()
     if medians["true"].max() < LEAST_CHANGE * medians["true"].min():
         return None
