@@ -1,0 +1,101 @@
+"""Errors in measured rooms: of whom, on which clips, and what they are."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from toys import RATE, diffuse, write_audio
+
+from experiments import __main__ as command
+from experiments import measured
+from experiments.recipe import AMOUNTS, Recipe
+
+RT60 = {"office": 0.3, "hall": 0.9, "house_dining": 0.5}  # the last one trains, and does not test
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    """A table of responses of three rooms."""
+    folder = tmp_path_factory.mktemp("rirs")
+    rows = []
+    for room, rt60 in RT60.items():
+        for i in range(2):
+            response = diffuse(rt60, 1.5 * rt60, seed=i)
+            write_audio(folder / f"{room}{i}.wav", response / np.abs(response).max(), subtype="FLOAT")
+            rows.append({"file": f"{room}{i}.wav", "set": "mine", "room": room, "condition": "as it is"})
+    pd.DataFrame(rows).to_csv(folder / "rirs.csv", index=False)
+    return folder / "rirs.csv"
+
+
+@pytest.fixture
+def recipe(table, tmp_path):
+    return Recipe(AMOUNTS["tiny"], None, None, tmp_path, [table])
+
+
+def always(rt60):
+    """Return an estimator that has one answer, with an interval of 0.2 s, and does not know C50."""
+
+    def estimate(sounds):
+        assert all(len(sound) == measured.SECONDS * RATE for sound in sounds)
+        values = np.full(len(sounds), rt60)
+        return pd.DataFrame({"rt60_mid": values, "rt60_mid_low": values - 0.1, "rt60_mid_high": values + 0.1})
+
+    return estimate
+
+
+def test_each_estimator_is_scored_in_each_room_that_tests(recipe):
+    rows = list(measured.score({"short": always(0.3), "long": always(0.9)}, recipe, [None, 10.0]))
+    assert {(row["estimator"], row["set"], row["snr"]) for row in rows} == {
+        (estimator, room, snr) for estimator in ("short", "long") for room in ("office", "hall") for snr in (None, 10.0)
+    }
+    for row in rows:
+        is_right = (row["estimator"] == "short") == (row["set"] == "office")
+        assert row["target"] == "rt60_mid"
+        assert row["n"] == 40
+        assert abs(row["bias"]) == pytest.approx(0.0 if is_right else 0.6, abs=0.1)
+        assert row["coverage"] == float(is_right)
+    printed = measured.table_of(rows)
+    assert "10 dB" in printed
+    assert "clean" in printed
+
+
+def test_errors_are_those_of_known_values_that_were_estimated():
+    found = pd.DataFrame({"c50": [1.0, 2.0, np.nan, 4.0], "c50_low": [0.0] * 4, "c50_high": [3.0] * 4})
+    true = pd.DataFrame({"c50": [1.0, 4.0, 5.0, np.nan]})
+    assert measured.errors(found, true, "c50") == {
+        "n": 2,
+        "told": 0.667,
+        "true": 2.5,
+        "rmse": pytest.approx(2**0.5, abs=1e-3),
+        "bias": -1.0,
+        "coverage": 0.5,
+        "width": 3.0,
+    }
+    assert measured.errors(found, true, "c50", chosen=False)["n"] == 0
+
+
+def test_a_saved_estimator_is_scored_by_command(table, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("roomacoustic_sk.load", lambda path: path)
+    monkeypatch.setattr(measured, "estimates_of", lambda path: always(0.3))
+    (tmp_path / "model.rsk").touch()
+    arguments = ["measured", "--rirs", str(table), "--model", str(tmp_path / "model.rsk")]
+    arguments += ["--cache", str(tmp_path), "--output", str(tmp_path / "errors.json")]
+    assert command.main(arguments) == 0
+    assert "model.rsk" in capsys.readouterr().out
+    written = json.loads((tmp_path / "errors.json").read_text())
+    assert {row["set"] for row in written["rows"]} == {"office", "hall"}
+    assert command.main([*arguments[:3], "--model", "missing.rsk", "--cache", str(tmp_path)]) == 1
+    assert "missing.rsk must exist" in capsys.readouterr().err
+
+
+def test_what_stands_beside_must_be_installed(table, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "blind_rt60", None)
+    monkeypatch.setattr("roomacoustic_sk.load", lambda path: path)
+    (tmp_path / "model.rsk").touch()
+    arguments = ["--rirs", str(table), "--model", str(tmp_path / "model.rsk"), "--cache", str(tmp_path)]
+    assert command.main(["measured", *arguments, "--beside", "blind-rt60"]) == 1
+    assert "pip install blind-rt60" in capsys.readouterr().err
