@@ -30,6 +30,7 @@ from experiments.recipe import (
     PARTS,
     SAMPLE_RATE,
     SELECTING_ROOMS,
+    SNR,
     SPEEDS,
     TRAINING_ROOMS,
     TRANSFORMS,
@@ -194,12 +195,13 @@ def page(card: dict[str, Any]) -> str:
     learned = prose(f"""
         Simulated rooms of the preset "wide", two responses each: {rooms}. Training responses also have a copy with
         another direct sound and decay. Measured rooms train the head, but not the encoder: {", ".join(TRAINING_ROOMS)};
-        others select one of {HEADS} heads: {", ".join(SELECTING_ROOMS)}. Speech:
-        LibriSpeech train-clean-100 (CC BY 4.0), one utterance of each of 251 speakers, split by speaker; at speeds of
-        {SPEEDS[0]} to {SPEEDS[1]} for the encoder. Noise at 0 to 40 dB: 16 of 24 recordings (CC0, CC BY 4.0, Pixabay
-        Content Licence). Encoder: `network="compact"`, {amount.epochs} epochs of {amount.steps} steps. Head: one for
-        all targets, on {amount.head_clips} clips of 1 to 12 s; scales: {"; ".join(scales)}. Intervals:
-        {amount.calibration_clips} clips in {amount.rooms[2]} rooms. The weights have the licence of the package, MIT.
+        others select one of {HEADS} heads: {", ".join(SELECTING_ROOMS)}. Speech: LibriSpeech train-clean-100
+        (CC BY 4.0), one utterance of each of 251 speakers, split by speaker; at speeds of {SPEEDS[0]} to {SPEEDS[1]}
+        for the encoder. Noise: 16 of 24 recordings (CC0, CC BY 4.0, Pixabay Content Licence), at 0 to 40 dB for the
+        encoder, at {SNR[0]:g} to {SNR[1]:g} dB and alone for the head. Encoder: `network="compact"`, {amount.epochs}
+        epochs of {amount.steps} steps. Head: one for all targets, on {amount.head_clips} clips of 1 to 12 s; scales:
+        {"; ".join(scales)}. Intervals: {amount.calibration_clips} clips in {amount.rooms[2]} rooms. The weights have
+        the licence of the package, MIT.
     """)
     judged = prose(f"""
         Clips of {card["seconds"]:g} s, by speakers and with noise that had no part in training, in rooms that had none,
@@ -281,7 +283,8 @@ def _by_set(table: pd.DataFrame, target: str) -> str:
 
 def _by_band(table: pd.DataFrame) -> str:
     """Return the errors in octave bands without noise, a line for each set and quantity."""
-    table, rows = table[table["snr"].isna()].set_index(["set", "target"]), []
+    of_band = table["target"].str.rpartition("_")[2].isin(list(map(str, BANDS)))
+    table, rows = table[table["snr"].isna() & of_band].set_index(["set", "target"]), []
     for name in dict.fromkeys(table.index.get_level_values("set")):
         for quantity, digits in (("rt60", 2), ("c50", 1)):
             of_bands = [table.loc[(name, f"{quantity}_{band}")] for band in BANDS]

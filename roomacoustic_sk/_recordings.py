@@ -143,8 +143,7 @@ def _arrays_of(X: Any, name: str) -> NDArray[Any] | list[NDArray[Any]]:
         waveforms = [np.asarray(check_unmasked(waveform, name=name)) for waveform in X]
     for i, waveform in enumerate(waveforms):
         if waveform.ndim != 1:
-            first = "[:, 0]" if waveform.ndim == 2 and waveform.shape[0] > waveform.shape[1] else "[0]"
-            fix = f" Choose a channel of each, e.g. {name}[{i}]{first}." if waveform.ndim == 2 else ""
+            fix = f" Choose a channel of each, e.g. {name}[{i}][0] or [:, 0]." if waveform.ndim == 2 else ""
             raise ArgumentValueError(f"{name} must hold 1-D arrays, got {describe(waveform)} in row {i}.{fix}")
     return waveforms
 

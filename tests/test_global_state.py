@@ -179,7 +179,7 @@ def test_labels_of_several_kinds_are_refused_by_name(labels):
         (np.stack([X[0], X[0]], axis=1), r"with 2 channels along the second axis. Choose a channel, X\[:, 0\]"),
         (np.stack([X, X], axis=2), r"Choose a channel .*X\[:, :, 0\]"),
         (np.stack([X, X], axis=1), r"Choose a channel .*X\[:, 0\]"),
-        ([np.stack([X[0], X[0]], axis=1)], r"Choose a channel of each, e.g. X\[0\]\[:, 0\]"),
+        ([np.stack([X[0], X[0]], axis=1)], r"Choose a channel of each, e.g. X\[0\]\[0\] or \[:, 0\]"),
     ],
 )
 def test_recordings_of_several_channels_are_told_to_choose_one(stereo, fix):

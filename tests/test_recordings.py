@@ -95,7 +95,7 @@ def silent(*rows):
             [X, X],
             ValueError,
             "X must hold 1-D arrays, got an array of shape (6, 10) and dtype float64 in row 0. Choose a channel of "
-            "each, e.g. X[0][0].",
+            "each, e.g. X[0][0] or [:, 0].",
         ),
         ([X[0], 3.0], ValueError, "X must hold 1-D arrays, got an array of shape () and dtype float64 in row 1."),
         (None, TypeError, "X must be a 2-D array (n_waveforms, n_times) or a list of 1-D arrays, got None."),
