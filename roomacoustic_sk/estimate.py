@@ -51,7 +51,7 @@ WITHOUT_NUMBERS = {"too_short", "too_noisy", "no_speech", "response"}
 """Flags of rows whose numbers are NaN."""
 
 SHORTEST_SPEECH = 1.0  # s
-LOWEST_SNR = 1.0  # dB, as estimated
+LOWEST_SNR = 0.0  # dB, as estimated
 NO_SPEECH_SNR = -10.0  # dB, at which noise is all that is heard
 SNR = "snr"
 """Target of models that estimate the signal-to-noise ratio themselves; for others, it is that of the level rule."""
@@ -126,7 +126,8 @@ def estimate_room(
           of T30 in the 500 Hz and 1 kHz octaves, which data sets here call ``rt60_mid``, not their broadband ``rt60``
         - ``c50``, ``drr``, with bounds : clarity and direct-to-reverberant ratio [dB], broadband
         - ``speech`` : speech found [s]
-        - ``snr`` : estimated signal-to-noise ratio [dB]
+        - ``rt60_125`` to ``rt60_4000``, ``c50_125`` to ``c50_4000``, with bounds : in octaves, with ``bands=True``
+        - ``snr`` : estimated signal-to-noise ratio [dB], by the model if "snr" is one of its targets
         - ``flags`` : words joined by commas, see Notes
         - ``model`` : name and version
 
