@@ -18,7 +18,6 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from experiments import measured
 from experiments.report import write_report
 from experiments.results import (
     COMMITTED,
@@ -76,7 +75,7 @@ def make_parser() -> argparse.ArgumentParser:
         "--results", type=existing_folder, default=COMMITTED, help="folder of other results; their pages go there, too"
     )
     text = "Errors in measured rooms, of the default recipe or of a saved estimator, and of others beside it."
-    measured.add_options(commands.add_parser("measured", help=text, description=measured.__doc__, **common))
+    _add_measured(commands.add_parser("measured", help=text, description=text, **common))
     return parser
 
 
@@ -103,6 +102,21 @@ def _add_options(command: argparse.ArgumentParser, study: Study) -> None:
             command.add_argument(_option(field), nargs="+", type=type(values[0]), choices=values, help="all, or some")
         else:
             command.add_argument(_option(field), nargs="+", type=number(kind), metavar=field.upper(), help=chosen)
+
+
+def _add_measured(command: argparse.ArgumentParser) -> None:
+    """Declare the options of the scores in measured rooms."""
+    command.add_argument("--rirs", type=Path, nargs="+", required=True, help="tables of measured responses")
+    command.add_argument("--speech", type=Path, help="folder of real speech; synthetic speech if not given")
+    command.add_argument("--noise", type=Path, help="folder of recordings of noise; Gaussian noise if not given")
+    command.add_argument("--snr", type=float, nargs="+", help="levels of noise in dB, beside none")
+    command.add_argument("--model", type=Path, help="a saved RoomParameterEstimator, instead of training one")
+    command.add_argument(
+        "--beside", nargs="+", choices=("slopes", "blind-rt60"), default=[], help="others, on the same clips"
+    )
+    command.add_argument("--size", choices=SIZES, default="paper")
+    command.add_argument("--cache", type=Path, required=True, help="folder of rooms, and of the training")
+    command.add_argument("--output", type=Path, help="a JSON file of all errors")
 
 
 def _option(field: str) -> str:
@@ -244,6 +258,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if args.command == "report":
             return write_report(args.results, check=args.check)
         if args.command == "measured":
+            from experiments import measured  # late: it needs scikit-learn
+
             return measured.run(args, arguments)
         run_study(args, arguments)
     except (RefusedError, NotADirectoryError, IsADirectoryError, FileNotFoundError, PermissionError) as error:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,24 +31,10 @@ CLIPS = (20, 300)  # of a set: at least, and at most
 SECONDS = 8.0
 COVERAGE = 0.9
 TARGETS = ("rt60_mid", "c50", "drr")
-BESIDE = ("slopes", "blind-rt60")
 SLOPE_CLIPS = 4000  # from which trees learn
 
 Estimate = Callable[[list[np.ndarray]], pd.DataFrame]
 """Estimates of waveforms: a column for each target, and perhaps its bounds, as in "c50", "c50_low" and "c50_high"."""
-
-
-def add_options(command: argparse.ArgumentParser) -> None:
-    """Declare the options of the command."""
-    command.add_argument("--rirs", type=Path, nargs="+", required=True, help="tables of measured responses")
-    command.add_argument("--speech", type=Path, help="folder of real speech; synthetic speech if not given")
-    command.add_argument("--noise", type=Path, help="folder of recordings of noise; Gaussian noise if not given")
-    command.add_argument("--snr", type=float, nargs="+", help="levels of noise in dB, beside none")
-    command.add_argument("--model", type=Path, help="a saved RoomParameterEstimator, instead of training one")
-    command.add_argument("--beside", nargs="+", choices=BESIDE, default=[], help="others, on the same clips")
-    command.add_argument("--size", choices=AMOUNTS, default="paper")
-    command.add_argument("--cache", type=Path, required=True, help="folder of rooms, and of the training")
-    command.add_argument("--output", type=Path, help="a JSON file of all errors")
 
 
 def run(args: argparse.Namespace, arguments: Sequence[str]) -> int:

@@ -46,7 +46,7 @@ def load_pretrained(name: str = "default") -> RoomParameterEstimator:
     Examples
     --------
     >>> from roomacoustic_sk import load_pretrained
-    >>> load_pretrained().target_names_
+    >>> load_pretrained().target_names_[:3]
     ['rt60_mid', 'c50', 'drr']
     """
     check_choice(name, pretrained_names(), name="name")

@@ -23,13 +23,12 @@ distributed = pytest.importorskip("distributed")
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]  # dask's own
 
 
-@pytest.fixture(scope="module")
-def client(tmp_path_factory):
-    """A cluster of two processes with a thread each."""
-    folder = tmp_path_factory.mktemp("dask")
+@pytest.fixture
+def client(tmp_path):
+    """A cluster of two processes with a thread each, new for each test: a killed worker may take long to come back."""
     with (
         distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, dashboard_address=None, local_directory=str(folder)
+            n_workers=2, threads_per_worker=1, dashboard_address=None, local_directory=str(tmp_path)
         ) as cluster,
         distributed.Client(cluster) as client,
     ):
