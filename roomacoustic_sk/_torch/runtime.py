@@ -25,6 +25,7 @@ COMPILING_STEPS = 2_000
 R = TypeVar("R")
 
 _one_at_a_time = threading.RLock()
+_while_importing = threading.RLock()
 
 
 def _unlock_in_child() -> None:
@@ -35,6 +36,11 @@ def _unlock_in_child() -> None:
 
 if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork
     os.register_at_fork(after_in_child=_unlock_in_child)
+    os.register_at_fork(  # a fork in the midst of an import would leave the module locked in the child
+        before=_while_importing.acquire,
+        after_in_parent=_while_importing.release,
+        after_in_child=_while_importing.release,
+    )
 
 
 def resolve_device(device: Any) -> torch.device:
@@ -110,6 +116,12 @@ def never_compiled(function: Callable[..., R]) -> Callable[..., R]:
         return function(*args)
 
     return called
+
+
+def load_compiler() -> None:
+    """Import torch's compiler, which optimisers need; a fork in another thread waits for the end of the import."""
+    with _while_importing:
+        torch.compiler.disable(load_compiler)
 
 
 def full_precision(x: Tensor) -> torch.autocast:

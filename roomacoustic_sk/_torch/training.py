@@ -25,6 +25,7 @@ from tqdm.auto import tqdm
 
 from roomacoustic_sk._torch.batches import BatchLoader
 from roomacoustic_sk._torch.checkpoints import FitCheckpoint
+from roomacoustic_sk._torch.runtime import load_compiler
 from roomacoustic_sk._torch.time_blocks import scratch
 from roomacoustic_sk._validation import ArgumentTypeError, NamedError, describe, warn
 
@@ -359,6 +360,7 @@ def train_net(
         callbacks=[*ours, *training.callbacks, *last],
         verbose=int(training.verbose > 1),
     )
+    load_compiler()
     net.initialize()
     if start is not None:
         _resume(net, start)
