@@ -85,11 +85,12 @@ def train(recipe: Recipe, cache: Path, output: Path) -> None:
 
     from roomacoustic_sk import RoomParameterEstimator, save
 
-    kept = cache / "default_encoder.joblib"
+    name = f"default_encoder-{recipe.amount.epochs}x{recipe.amount.steps}"  # sizes may share a cache
+    kept = cache / f"{name}.joblib"
     if kept.exists():
         encoder = joblib.load(kept)
     else:
-        encoder = recipe.fit_encoder(0, cache / "default_encoder.checkpoints").set_params(verbose=0)
+        encoder = recipe.fit_encoder(0, cache / f"{name}.checkpoints").set_params(verbose=0)
         with replacing(kept) as unfinished:
             joblib.dump(encoder, unfinished)
     head = recipe.fit_head(encoder)
