@@ -3,7 +3,7 @@
 The *upstream* grid trains encoders: 64 rooms, speech of half of the speakers. Position-independent sampling has four
 responses a room, one for each (room, segment), so that it sees as many clips as the other samplings. "paper" learns
 from 160 segments, everything else from 3 000 segments at varied speed; "paper-speech" through one response a room,
-"paper-varied", "pooled-varied" and "bandwise" through all four.
+"paper-varied", "pooled-varied", "bandwise" and "compact" through all four.
 
 The *downstream* clips train and test heads: 1 000 responses of 100 other rooms, a quarter of the speakers to train and
 a quarter to test, on the same responses (*seen RIRs*) and in 50 further rooms (*unseen rooms*). Clips begin when the
@@ -32,7 +32,7 @@ from roomacoustic_sk.datasets import (
 )
 
 UPSTREAM_RIRS = 4  # of a room; all samplings but the position-independent one use the first of them
-ALL_RESPONSES = ("bandwise", "paper-varied", "pooled-varied")  # learn from all four
+ALL_RESPONSES = ("bandwise", "compact", "paper-varied", "pooled-varied")  # learn from all four
 SPEEDS = (0.85, 1.2)
 
 
@@ -55,7 +55,10 @@ class Size:
     steps: int
 
 
-EPOCHS = {"paper": 24, "paper-speech": 24, "paper-varied": 24, "pooled": 28, "pooled-varied": 48, "bandwise": 48}
+EPOCHS = {
+    **{"paper": 24, "paper-speech": 24, "paper-varied": 24, "pooled": 28},
+    **{"pooled-varied": 48, "bandwise": 48, "compact": 48},
+}
 SIZES = {
     "paper": Size("paper", 64, 160, 3000, 100, 10, 50, 500, 10_240, 2048, EPOCHS, 24, 128),
     "tiny": Size("tiny", 8, 20, 20, 6, 2, 4, 8, 100, 50, dict.fromkeys(EPOCHS, 1), 1, 2),

@@ -33,7 +33,7 @@ from experiments.tables import (
 if TYPE_CHECKING:
     from experiments.data import Lab
 
-NETWORKS = ("paper", "paper-speech", "paper-varied", "pooled", "pooled-varied", "bandwise")
+NETWORKS = ("paper", "paper-speech", "paper-varied", "pooled", "pooled-varied", "bandwise", "compact")
 TAUS = (0.01, 0.1, 1.0)
 DRAWN = ("paper", "paper-varied", "bandwise")  # whose embeddings of five rooms are kept for Figure 4
 CLUSTERS = ("rir", "speaker")  # what the embeddings of five rooms may cluster by
