@@ -56,8 +56,13 @@ class Size:
 
 
 EPOCHS = {
-    **{"paper": 24, "paper-speech": 24, "paper-varied": 24, "pooled": 28},
-    **{"pooled-varied": 48, "bandwise": 48, "compact": 48},
+    "paper": 24,
+    "paper-speech": 24,
+    "paper-varied": 24,
+    "pooled": 28,
+    "pooled-varied": 48,
+    "bandwise": 48,
+    "compact": 48,
 }
 SIZES = {
     "paper": Size("paper", 64, 160, 3000, 100, 10, 50, 500, 10_240, 2048, EPOCHS, 24, 128),

@@ -80,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def train(recipe: Recipe, cache: Path, output: Path) -> None:
-    """Train the encoder and the head, calibrate, and save."""
+    """Train the encoder and the heads, calibrate, and save."""
     import joblib
 
     from roomacoustic_sk import RoomParameterEstimator, save
@@ -195,19 +195,21 @@ def page(card: dict[str, Any]) -> str:
     scales = [f"{kind} for {', '.join(names)}" for kind, names in _by_kind(TRANSFORMS).items()]
     learned = prose(f"""
         Simulated rooms of the preset "wide", two responses each: {rooms}. Training responses also have a copy with
-        another direct sound and decay. Measured rooms train the head, but not the encoder: {", ".join(TRAINING_ROOMS)};
-        others select one of {HEADS} heads: {", ".join(SELECTING_ROOMS)}. Speech: LibriSpeech train-clean-100
+        another direct sound and decay. Measured rooms train the heads, but not the encoder:
+        {", ".join(TRAINING_ROOMS)}; recipes were compared in others: {", ".join(SELECTING_ROOMS)}. Speech: LibriSpeech
+        train-clean-100
         (CC BY 4.0), one utterance of each of 251 speakers, split by speaker; at speeds of {SPEEDS[0]} to {SPEEDS[1]}
         for the encoder. Noise: 16 of 24 recordings (CC0, CC BY 4.0, Pixabay Content Licence), at 0 to 40 dB for the
-        encoder, at {SNR[0]:g} to {SNR[1]:g} dB and alone for the head. Encoder: `network="compact"`, {amount.epochs}
-        epochs of {amount.steps} steps. Head: one for all targets, on {amount.head_clips} clips of 1 to 12 s; scales:
+        encoder, at {SNR[0]:g} to {SNR[1]:g} dB and alone for the heads. Encoder: `network="compact"`, {amount.epochs}
+        epochs of {amount.steps} steps. Head: the average of {HEADS}, each for all targets, on {amount.head_clips} clips
+        of 1 to 12 s; scales:
         {"; ".join(scales)}. Intervals: {amount.calibration_clips} clips in {amount.rooms[2]} rooms. The weights have
         the licence of the package, MIT.
     """)
     judged = prose(f"""
         Clips of {card["seconds"]:g} s, by speakers and with noise that had no part in training, in rooms that had none,
-        but for the three that select: RMSE, bias, and the share of the {100 * COVERAGE:g} % intervals that hold. Sets
-        of few rooms scatter.
+        but for the three in which recipes were compared: RMSE, bias, and the share of the {100 * COVERAGE:g} %
+        intervals that hold. Sets of few rooms scatter.
     """)
     ranges = prose(f"""
         {RANGE_CLIPS} clips of 1 to 12 s in {amount.rooms[3]} simulated rooms, with noise at 0 to 40 dB, in thirds.

@@ -2,8 +2,8 @@
 
 Rooms of the preset "wide" are split by number: the first train the encoder, the next the heads, the next calibrate,
 the last only test. Each training response also has a copy with another direct sound and decay, whose labels are
-computed from it. A few measured rooms train the heads, too, and a few others select one of them. Speakers are split
-like rooms, and a third of the recordings of noise only tests.
+computed from it. A few measured rooms train the heads, too. Speakers are split like rooms, and a third of the
+recordings of noise only tests.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ from roomacoustic_sk.datasets import (
 )
 
 if TYPE_CHECKING:
-    from roomacoustic_sk import ContrastiveRoomEncoder, RoomRegressor
+    from roomacoustic_sk import ContrastiveRoomEncoder
+    from roomacoustic_sk.heads import RoomRegressorEnsemble
     from roomacoustic_sk.room_parameters import Heard
 
 SEED = 30
@@ -57,8 +58,8 @@ TRANSFORMS = {
     "snr": "identity",
 }
 TRAINING_ROOMS = ("surrey", "house_dining", "house_kitchen", "openair_genesis_6")  # measured
-SELECTING_ROOMS = ("house_cinema", "domestic_living_room", "openair_arthur_sykes")  # among heads
-HEADS = 5  # seeds, of which one is selected: in measured rooms, heads differ more than in simulated ones
+SELECTING_ROOMS = ("house_cinema", "domestic_living_room", "openair_arthur_sykes")  # among recipes, by hand
+HEADS = 5  # which are averaged: in measured rooms, they differ more than in simulated ones
 MOST_OF_A_ROOM = 12  # responses, so that no measured room outweighs the others
 MEASURED_COPIES = 3  # of each measured response
 SNR = (-10.0, 40.0)  # dB, of the clips for heads and calibration
@@ -259,32 +260,22 @@ class Recipe:
         target = pd.DataFrame({"snr": np.full(n_clips, LOWEST_SNR)})
         return sounds, Bunch(rir=labels, room=labels, source=labels, target=target)
 
-    def fit_head(self, encoder: ContrastiveRoomEncoder) -> RoomRegressor:
-        """Train heads for all targets from several seeds; calibrate the one that is best in the rooms that select."""
+    def fit_head(self, encoder: ContrastiveRoomEncoder) -> RoomRegressorEnsemble:
+        """Train heads for all targets, and calibrate their average."""
         from roomacoustic_sk import RoomRegressor
+        from roomacoustic_sk.heads import RoomRegressorEnsemble
 
         heard, clips = self.heard("heads", encoder, self.amount.head_clips)
         targets = targets_of(clips)
         known = targets.notna().any(axis=1).to_numpy()
         groups = {f"{name}_groups": clips[name][known] for name in ("rir", "source", "room")}
-        heads = [
-            RoomRegressor(
-                target_transform=TRANSFORMS,
-                hold_out="rir",
-                validation_fraction=0.15,
-                batch_size=64,
-                patience=8,
-                random_state=seed,
-            ).fit(heard.embeddings[known], targets[known], **groups)
-            for seed in range(HEADS)
-        ]
-        if self.tables:
-            selecting = [hear(encoder, clips) for clips in self._selecting()]
-            losses = [np.mean([_log_error(head, *one) for one in selecting]) for head in heads]
-            print("heads, by their error in the rooms that select:", np.round(losses, 3).tolist(), flush=True)
-            heads = [heads[int(np.argmin(losses))]]
+        head = RoomRegressor(
+            target_transform=TRANSFORMS, hold_out="rir", validation_fraction=0.15, batch_size=64, patience=8
+        )
+        heads = RoomRegressorEnsemble(head, HEADS, random_state=0)
+        heads.fit(heard.embeddings[known], targets[known], **groups)
         heard, clips = self.heard("calibration", encoder, self.amount.calibration_clips)
-        return heads[0].calibrate(heard.embeddings, targets_of(clips), clips.room, quality=heard.quality)
+        return heads.calibrate(heard.embeddings, targets_of(clips), clips.room, quality=heard.quality)
 
     def heard(self, part: str, encoder: ContrastiveRoomEncoder, n_clips: int) -> tuple[Heard, Bunch]:
         """Return what the encoder makes of the clips of a part, kept so that training resumes."""
@@ -294,23 +285,6 @@ class Recipe:
             with replacing(kept) as unfinished:
                 joblib.dump(found, unfinished)
         return joblib.load(kept)
-
-    def _selecting(self) -> Iterator[Iterator[tuple[list[np.ndarray], Bunch]]]:
-        """Yield clips in each of the measured rooms that select, without noise and with it."""
-        for table in self.tables:
-            rirs, names = load_measured_rirs(table), room_names(table)
-            for name in SELECTING_ROOMS:
-                indices = np.flatnonzero(names == name)
-                if len(indices):
-                    rooms = with_bands(take(rirs, indices), "measured")
-                    for clean in (1.0, 0.0):
-                        yield self.cut(rooms, "calibration", 40, (20.0, 20.0), clean=clean, seconds=(8.0, 8.0))
-
-
-def _log_error(head: RoomRegressor, heard: Heard, clips: Bunch) -> float:
-    """Return the RMSE of the logarithm of mid-frequency reverberation time."""
-    estimates = head.predict(heard.embeddings)[:, head.target_names_.index("rt60_mid")]
-    return float(np.sqrt(np.nanmean(np.log(estimates / clips.target["rt60_mid"]) ** 2)))
 
 
 def with_bands(rooms: Bunch, kind: str) -> Bunch:

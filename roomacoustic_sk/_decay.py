@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import butter, sosfilt
 
 Array = NDArray[np.float64]
 
@@ -148,7 +147,7 @@ def octave_edges(centre: float) -> tuple[float, float]:
 
 def octave_band(centre: float, sample_rate: int) -> Band:
     """Design a sixth-order Butterworth band-pass of one octave (IEC 61260)."""
-    sos = butter(3, octave_edges(centre), btype="bandpass", fs=sample_rate, output="sos")
+    sos = band_pass(*octave_edges(centre), sample_rate)
     return Band(sos, centre, centre / np.sqrt(2), centre)
 
 
@@ -164,8 +163,16 @@ def third_octave_edges(nominal: float) -> tuple[float, float]:
 def third_octave_band(nominal: float, sample_rate: int) -> Band:
     """Design a sixth-order Butterworth band-pass of a third of an octave (IEC 61260)."""
     lower, upper = third_octave_edges(nominal)
-    sos = butter(3, (lower, upper), btype="bandpass", fs=sample_rate, output="sos")
+    sos = band_pass(lower, upper, sample_rate)
     return Band(sos, np.sqrt(lower * upper), upper - lower, nominal)
+
+
+def band_pass(lower: float, upper: float, sample_rate: int) -> Array:
+    """Return a sixth-order Butterworth band-pass, as second-order sections."""
+    from scipy.signal import butter  # takes a second
+
+    sections: Array = butter(3, (lower, upper), btype="bandpass", fs=sample_rate, output="sos")
+    return sections
 
 
 def squared(response: Array, band: Band, sample_rate: int) -> Array:
@@ -177,6 +184,8 @@ def squared(response: Array, band: Band, sample_rate: int) -> Array:
     """
     if band.sos is None:
         return response**2
+    from scipy.signal import sosfilt  # takes a second
+
     n_ringing = int(10 * band.periods * sample_rate / band.centre)  # an octave filter falls by 60 dB in 7 periods
     power = sosfilt(band.sos, np.concatenate([np.zeros(n_ringing), response])[::-1])[::-1] ** 2
     power[n_ringing] += power[:n_ringing].sum()

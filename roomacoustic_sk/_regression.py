@@ -50,6 +50,11 @@ class RoomRegressorMixin(RegressorMixin):
     _target: Any  # a Regression
     _spread: TrainingSpread  # of the training data
 
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
+
     @abstractmethod
     def _hear(self, X: Any) -> Heard:
         """Run the trained network."""
@@ -65,14 +70,19 @@ class RoomRegressorMixin(RegressorMixin):
         state = super()._fitted_state()
         if state is None:
             return None
-        intervals = self.intervals_.state() if hasattr(self, "intervals_") else None
-        return state | {"spread": self._spread.state(), "intervals": intervals}
+        return state | {"spread": self._spread.state(), "intervals": self._intervals_state()}
+
+    def _intervals_state(self) -> dict[str, Any] | None:
+        return self.intervals_.state() if hasattr(self, "intervals_") else None
 
     def _restore(self, state: State) -> None:
         super()._restore(state)
         self.target_names_ = list(self._target.names)
         spread = state.part("spread")
         self._spread = TrainingSpread.of_state(spread, len(spread.array("mean", shape=(None,))))
+        self._restore_intervals(state)
+
+    def _restore_intervals(self, state: State) -> None:
         if state.value("intervals") is not None:
             self.intervals_ = RoomIntervals.of_state(state.part("intervals"), self._target.n_outputs)
 
@@ -93,7 +103,7 @@ class RoomRegressorMixin(RegressorMixin):
         return self._target_of_fit().estimates(self._hear(X).outputs)
 
     def _target_of_fit(self) -> Regression:
-        check_is_fitted(self, "module_")
+        check_is_fitted(self, "target_names_")
         return self._target
 
     @door

@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import butter, sosfilt
 
 from roomacoustic_sk._decay import crossing, cut_at_onset, decay_time, integrate, octave_band
 from roomacoustic_sk._ranges import DECAY_RANGES
@@ -397,6 +396,8 @@ class LimitBand:
 
     def __call__(self, clip: Array, sample_rate: int, rng: np.random.Generator) -> Array:
         """Return the filtered clip."""
+        from scipy.signal import butter, sosfilt  # takes a second
+
         low, high = _draw_log(rng, self.low), _draw_log(rng, self.high)
         if low >= 0.49 * sample_rate:
             raise ArgumentValueError(

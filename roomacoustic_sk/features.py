@@ -8,7 +8,6 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import ArrayLike, NDArray
-from scipy.signal import butter, sosfilt
 from sklearn.base import TransformerMixin
 
 from roomacoustic_sk._base import RoomEstimator
@@ -169,6 +168,8 @@ class DecaySlopeFeatures(TransformerMixin, RoomEstimator):
         ndarray of shape (n_recordings, n_features)
             For each band the percentiles of the slopes in dB/s, window by window, then two level percentiles in dB.
         """
+        from scipy.signal import butter  # takes a second
+
         self._check_parameters()
         shortest = self._shortest()
         recordings = self._check_recordings(X, shortest, reset=False, allow_silent=True)
@@ -241,6 +242,8 @@ class DecaySlopeFeatures(TransformerMixin, RoomEstimator):
         self, pieces: Iterable[NDArray[np.float32]], filters: list[NDArray[np.float64]]
     ) -> NDArray[np.float64]:
         """Return the features of a recording, whose pieces but the last have whole frames."""
+        from scipy.signal import sosfilt
+
         states = [np.zeros((len(band_filter), 2)) for band_filter in filters]
         energies: list[list[NDArray[np.float64]]] = [[] for _ in filters]
         for piece in pieces:

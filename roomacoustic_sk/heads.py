@@ -9,25 +9,31 @@ import numpy as np
 import torch
 from numpy.random import RandomState
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import ClassifierMixin
+from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, clone
+from sklearn.utils import check_random_state
+from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
 from torch import nn
 
 from roomacoustic_sk._labels import HELD_OUT, GroupLabels, check_classes, held_out_if_enough, share_of_labels
 from roomacoustic_sk._regression import Heard, RoomRegressorMixin
 from roomacoustic_sk._sound import is_constant
-from roomacoustic_sk._state import State
+from roomacoustic_sk._state import State, input_state
 from roomacoustic_sk._torch.batches import BatchLoader, FeatureSource, ShuffledBatches
+from roomacoustic_sk._torch.checkpoints import check_checkpoint_dir
 from roomacoustic_sk._torch.estimator import Groups, Streams, Task, TrainedEstimator
 from roomacoustic_sk._torch.runtime import device_of, isolated
 from roomacoustic_sk._torch.targets import Classification, Regression, Targets
 from roomacoustic_sk._torch.training import Objective
 from roomacoustic_sk._validation import (
+    ArgumentTypeError,
     ArgumentValueError,
     check_choice,
     check_layers,
+    check_n_jobs,
     check_number,
     check_unmasked,
+    describe,
     door,
     name_rows,
     restated,
@@ -329,11 +335,6 @@ class RoomRegressor(RoomRegressorMixin, _RoomHead):
         self.random_state = random_state
         self.verbose = verbose
 
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.target_tags.multi_output = True
-        return tags
-
     @door
     def fit(
         self,
@@ -383,6 +384,157 @@ class RoomRegressor(RoomRegressorMixin, _RoomHead):
     def _hear(self, X: Any) -> Heard:
         features = self._checked_features(X)
         return Heard(features, self._outputs(features))
+
+    def _takes_what(self, other: RoomRegressor) -> bool:
+        """Return whether another fitted head has the same scales of features and targets."""
+        scales = [
+            {"mean": head._feature_mean, "scale": head._feature_scale} | head._target.state() for head in (self, other)
+        ]
+        return all(np.array_equal(value, scales[1][name]) for name, value in scales[0].items())
+
+
+class RoomRegressorEnsemble(RoomRegressorMixin, MetaEstimatorMixin, BaseEstimator):
+    """Estimate room parameters by several heads, whose estimates are averaged.
+
+    The heads differ in their initial weights, their batches and in what they hold out. In rooms unlike those of the
+    training, such as measured ones after simulated ones, single heads scatter; their average is about as good as the
+    best of them (docs/results.md). The average is taken on the scale that is learned, e.g. of the logarithm.
+
+    Parameters
+    ----------
+    estimator : RoomRegressor, optional
+        The head that is trained several times, each time with another `random_state`; ``RoomRegressor()`` if None.
+    n_estimators : int, default=5
+        Number of heads.
+    n_jobs : int or None, default=None
+        Number of heads that are trained at a time, in joblib's terms.
+    random_state : int, RandomState or None, default=None
+        Draws the `random_state` of each head.
+
+    Attributes
+    ----------
+    estimators_ : list of RoomRegressor
+        The heads.
+    target_names_ : list of str
+        Names of the targets: the columns of a frame, or y0, y1, ...
+    intervals_ : RoomIntervals
+        What `calibrate` has learned; `fit` removes it.
+    n_features_in_ : int
+        Length of the embeddings.
+
+    Raises
+    ------
+    TypeError, ValueError
+        By `fit`: if `estimator` is no RoomRegressor, and as that does.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from roomacoustic_sk import RoomRegressor
+    >>> from roomacoustic_sk.heads import RoomRegressorEnsemble
+    >>> X = np.random.default_rng(0).standard_normal((200, 4))
+    >>> rt60 = np.exp(0.3 * X[:, 0])
+    >>> head = RoomRegressor(target_transform="log", max_epochs=20)
+    >>> RoomRegressorEnsemble(head, n_estimators=3, random_state=0).fit(X, rt60).score(X, rt60) > 0.9
+    True
+    """
+
+    # With metadata routing enabled, group labels are requested by default.
+    __metadata_request__fit: ClassVar = {"rir_groups": True, "source_groups": True, "room_groups": True}
+
+    estimators_: list[RoomRegressor]
+
+    def __init__(
+        self,
+        estimator: RoomRegressor | None = None,
+        n_estimators: int = 5,
+        *,
+        n_jobs: int | None = None,
+        random_state: Any = None,
+    ) -> None:
+        self.estimator = estimator
+        self.n_estimators = n_estimators
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+
+    def _head(self) -> RoomRegressor:
+        return RoomRegressor() if self.estimator is None else self.estimator
+
+    def _check_parameters(self) -> None:
+        head = self._head()
+        if not isinstance(head, RoomRegressor):
+            raise ArgumentTypeError(f"estimator must be None or a RoomRegressor, got {describe(head)}.")
+        head._check_parameters()
+        check_number(self.n_estimators, name="n_estimators", low=1, integer=True)
+        check_n_jobs(self.n_jobs)
+        check_random_state(self.random_state)
+        check_checkpoint_dir(head.checkpoint_dir, self.random_state)
+
+    @door
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        *,
+        rir_groups: ArrayLike | None = None,
+        source_groups: ArrayLike | None = None,
+        room_groups: ArrayLike | None = None,
+    ) -> Self:
+        """Train the heads.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_recordings, n_features)
+            Embeddings.
+        y : array-like of shape (n_recordings,) or (n_recordings, n_targets)
+            Targets, as for `RoomRegressor.fit`.
+        rir_groups, source_groups, room_groups : array-like of shape (n_recordings,), optional
+            Group labels, as for `RoomRegressor.fit`.
+
+        Returns
+        -------
+        RoomRegressorEnsemble
+            Itself.
+        """
+        self._check_parameters()
+        groups = {"rir_groups": rir_groups, "source_groups": source_groups, "room_groups": room_groups}
+        seeds = check_random_state(self.random_state).randint(np.iinfo(np.int32).max, size=self.n_estimators)
+        jobs = (delayed(_fitted)(clone(self._head()).set_params(random_state=int(s)), X, y, groups) for s in seeds)
+        self._keep_heads(Parallel(n_jobs=self.n_jobs)(jobs))
+        self.__dict__.pop("intervals_", None)
+        return self
+
+    def _keep_heads(self, heads: list[RoomRegressor]) -> None:
+        """Set the fitted attributes; heads that were fitted on the same data share their scales and names."""
+        first = heads[0]
+        self.estimators_, self.target_names_ = heads, list(first.target_names_)
+        self._target, self._spread = first._target, first._spread
+        for name, value in input_state(first).items():
+            setattr(self, name, value)
+
+    def _hear(self, X: Any) -> Heard:
+        features = self.estimators_[0]._checked_features(X)
+        return Heard(features, np.mean([head._outputs(features) for head in self.estimators_], axis=0))
+
+    def _fitted_state(self) -> dict[str, Any] | None:
+        if not hasattr(self, "estimators_"):
+            return None
+        return {"estimators": self.estimators_, "intervals": self._intervals_state()}
+
+    def _restore(self, state: State) -> None:
+        heads = state.value("estimators")
+        if not isinstance(heads, list) or not heads or not all(isinstance(head, RoomRegressor) for head in heads):
+            raise ArgumentValueError(f"estimators must be a list of RoomRegressor, got {describe(heads)}.")
+        for head in heads:
+            check_is_fitted(head)
+            if not head._takes_what(heads[0]):
+                raise ArgumentValueError("estimators must be fitted on the same features and targets.")
+        self._keep_heads(heads)
+        self._restore_intervals(state)
+
+
+def _fitted(head: RoomRegressor, X: Any, y: Any, groups: dict[str, ArrayLike | None]) -> RoomRegressor:
+    return head.fit(X, y, **groups)
 
 
 class RoomClassifier(ClassifierMixin, _RoomHead):

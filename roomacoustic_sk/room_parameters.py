@@ -61,7 +61,7 @@ class RoomParameterEstimator(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
     ----------
     encoder : ContrastiveRoomEncoder
         The encoder, or one that is trained, in scikit-learn's `FrozenEstimator`.
-    head : RoomRegressor
+    head : RoomRegressor or RoomRegressorEnsemble
         The head, for one or several targets, or a trained one likewise.
 
     Attributes
@@ -106,7 +106,7 @@ class RoomParameterEstimator(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
         ----------
         encoder : ContrastiveRoomEncoder
             A fitted encoder.
-        head : RoomRegressor
+        head : RoomRegressor or RoomRegressorEnsemble
             A head that was fitted on its embeddings. If it was calibrated, then with the numbers of quality of this
             class; it is simpler to call `calibrate` of what is returned, which leaves `head` as it is.
 

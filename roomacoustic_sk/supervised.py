@@ -457,7 +457,6 @@ class SupervisedRoomRegressor(RoomRegressorMixin, _SupervisedRoomEstimator):
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.target_tags.multi_output = True
         tags.regressor_tags.poor_score = True  # on scikit-learn's test data, which contains no reverberation
         return tags
 

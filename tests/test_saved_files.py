@@ -36,6 +36,7 @@ from toys import ENCODER, SUPERVISED, decaying_noise, outputs
 
 from roomacoustic_sk import ContrastiveRoomEncoder, RoomClassifier, RoomRegressor, SupervisedRoomRegressor, load, save
 from roomacoustic_sk.features import DecaySlopeFeatures
+from roomacoustic_sk.heads import RoomRegressorEnsemble
 from roomacoustic_sk.networks import RoomCNN
 from roomacoustic_sk.persistence._file import FORMAT, Content, from_bytes, to_bytes
 
@@ -69,6 +70,7 @@ def models() -> list[BaseEstimator]:
         *(make_pipeline(frozen, StandardScaler(), head).fit(X, y) for head in heads),
         make_pipeline(frozen, RoomClassifier(**HEAD)).fit(X, np.where(y > 0.3, "large", "small")),
         supervised.set_params(validation_fraction=0).fit(X, y),
+        make_pipeline(frozen, RoomRegressorEnsemble(RoomRegressor(**HEAD), 2, random_state=0)).fit(X, y),
         make_pipeline(DecaySlopeFeatures(bands=[1000], windows=[0.05]), Ridge()).fit(X, y),
     ]
 

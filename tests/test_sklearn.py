@@ -56,6 +56,7 @@ from roomacoustic_sk import (
     SupervisedRoomRegressor,
 )
 from roomacoustic_sk.features import DecaySlopeFeatures
+from roomacoustic_sk.heads import RoomRegressorEnsemble
 
 HEAD = {"validation_fraction": 0, "max_epochs": 2, "n_hidden": 16, "random_state": 0}
 SILENCE = {
@@ -72,7 +73,11 @@ def prefixed(groups, prefix="enc__"):
 
 
 def expected_failures(estimator):
-    return {} if isinstance(estimator, (RoomRegressor, RoomClassifier, DecaySlopeFeatures)) else SILENCE
+    return (
+        {}
+        if isinstance(estimator, (RoomRegressor, RoomRegressorEnsemble, RoomClassifier, DecaySlopeFeatures))
+        else SILENCE
+    )
 
 
 @pytest.mark.filterwarnings("ignore")  # the checks provoke some: recordings of a few samples are repeated
@@ -81,6 +86,7 @@ def expected_failures(estimator):
         ContrastiveRoomEncoder(**ENCODER),
         DecaySlopeFeatures(),
         RoomRegressor(**HEAD | {"max_epochs": 10, "lr": 0.01}),
+        RoomRegressorEnsemble(RoomRegressor(**HEAD | {"max_epochs": 10, "lr": 0.01}), n_estimators=2, random_state=0),
     ],
     expected_failed_checks=expected_failures,
 )

@@ -212,6 +212,7 @@ TESTS_OF_MORE_THAN_A_MODULE = {
     "acoustics_oracles": "acoustics, against other libraries and measured rooms",
     "distributed": "simulate_rooms and GridSearchCV on machines of dask",
     "docstrings": "all public names",
+    "ensembles": "RoomRegressorEnsemble of heads",
     "file_identity": "readers of datasets: speakers, rooms and columns",
     "fuzzed_files": "readers of datasets, on mutated files",
     "global_state": "all estimators, in a process that other libraries have changed",

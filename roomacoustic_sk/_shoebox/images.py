@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import upfirdn
 
 from roomacoustic_sk._shoebox.bands import OctaveBands
 from roomacoustic_sk._shoebox.rooms import TransmissionPath
@@ -87,6 +86,8 @@ def sum_pulses(
 
 def specular_sound(pulses: Array, bands: OctaveBands, rate: int) -> Array:
     """Turn pulses into the sound of the image sources, summed over bands and delayed by `HALF_FILTER` samples."""
+    from scipy.signal import upfirdn  # takes a second
+
     distance = np.maximum(np.arange(pulses.shape[1]), 1) * (bands.speed / (rate * OVERSAMPLING))
     points = np.arange(-HALF_FILTER * OVERSAMPLING, HALF_FILTER * OVERSAMPLING + 1) / OVERSAMPLING
     low_pass = np.sinc(points) * np.cos(np.pi * points / (2 * HALF_FILTER)) ** 2

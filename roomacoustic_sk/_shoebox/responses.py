@@ -11,7 +11,6 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import sosfiltfilt
 
 from roomacoustic_sk._decay import WHOLE_SPECTRUM, cut_at_onset, decay_time, integrate
 from roomacoustic_sk._shoebox.bands import octave_bands
@@ -92,6 +91,7 @@ def _trimmed(rir: Array, depth: float) -> NDArray[np.float32]:
 def _without_offset(rir: Array, rate: int) -> Array:
     """Remove content below 10 Hz, where image sources, all of one sign, accumulate (Allen and Berkley, 1979)."""
     import pyroomacoustics as pra
+    from scipy.signal import sosfiltfilt  # takes a second
 
     high_pass = pra.utilities.design_highpass_filter_sos(
         rate, pra.constants.get("rir_hpf_fc"), **pra.constants.get("rir_hpf_kwargs")

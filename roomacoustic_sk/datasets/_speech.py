@@ -11,7 +11,6 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.random import RandomState
 from numpy.typing import NDArray
-from scipy.signal import resample_poly
 from sklearn.utils import Bunch
 from tqdm.auto import tqdm
 
@@ -319,6 +318,8 @@ class _Reader:
         active = _frame_levels(samples, self.sample_rate) > self._speech_level(path) - ACTIVE_RANGE_DB
         if active.mean() > self.min_activity:
             if speed != 100:
+                from scipy.signal import resample_poly  # takes a second
+
                 samples = resample_poly(samples, 100, speed)[: self.n_times].astype(np.float32, copy=False)
             return Segment(path, start, speed / 100, samples)
         self.passed["silent"] += 1

@@ -27,7 +27,7 @@ from roomacoustic_sk._torch.runtime import isolated
 from roomacoustic_sk._validation import ArgumentValueError, check_n_jobs, warn
 from roomacoustic_sk.encoder import ContrastiveRoomEncoder
 from roomacoustic_sk.features import DecaySlopeFeatures
-from roomacoustic_sk.heads import RoomClassifier, RoomRegressor
+from roomacoustic_sk.heads import RoomClassifier, RoomRegressor, RoomRegressorEnsemble
 from roomacoustic_sk.persistence import _skops
 from roomacoustic_sk.persistence._file import Content, UnreadableError
 from roomacoustic_sk.persistence._values import LARGEST_EXPANSION, decode, encode
@@ -42,6 +42,7 @@ OURS: dict[str, type[BaseEstimator]] = {
         RoomClassifier,
         RoomParameterEstimator,
         RoomRegressor,
+        RoomRegressorEnsemble,
         SupervisedRoomClassifier,
         SupervisedRoomRegressor,
     )
