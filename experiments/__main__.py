@@ -114,7 +114,16 @@ def _add_measured(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--beside", nargs="+", choices=("slopes", "blind-rt60"), default=[], help="others, on the same clips"
     )
-    command.add_argument("--size", choices=SIZES, default="paper")
+    command.add_argument(
+        "--without",
+        nargs="+",
+        default=[],
+        metavar="STEP",
+        help="leave out of the heads' training: measured, direct, decay, noise, band",
+    )
+    command.add_argument(
+        "--size", choices=(*SIZES, "third"), default="paper", help="third: heads on a third of the clips"
+    )
     command.add_argument("--cache", type=Path, required=True, help="folder of rooms, and of the training")
     command.add_argument("--output", type=Path, help="a JSON file of all errors")
 

@@ -2,8 +2,9 @@
 
     python -m experiments measured --speech FOLDER --rirs rirs.csv [rirs.csv ...] [--noise FOLDER --snr DB]
 
-It trains encoder and head by the default recipe, and resumes where it was stopped; with `--model FILE` it scores a
-saved estimator instead. `--beside` adds decay slopes with trees, and blind-rt60 (pip install blind-rt60).
+It trains encoder and heads by the default recipe, and resumes where it was stopped; with `--model FILE` it scores a
+saved estimator instead. `--without` leaves steps out of the heads' training. `--beside` adds decay slopes with trees,
+and blind-rt60 (pip install blind-rt60).
 """
 
 from __future__ import annotations
@@ -45,11 +46,12 @@ def run(args: argparse.Namespace, arguments: Sequence[str]) -> int:
     missing = [path for path in [*args.rirs, args.model] if path is not None and not path.exists()]
     if missing:
         raise RefusedError(f"{missing[0]} must exist, got no such file")
-    recipe = Recipe(AMOUNTS[args.size], args.speech, args.noise, args.cache, args.rirs)
-    model = args.model or args.cache / f"measured-{args.size}.rsk"
+    recipe = Recipe(AMOUNTS[args.size], args.speech, args.noise, args.cache, args.rirs, args.without)
+    name = " without ".join(["default recipe", *recipe.without])
+    model = args.model or args.cache / f"measured-{args.size}{''.join(f'-no-{step}' for step in recipe.without)}.rsk"
     if not model.exists():
         train(recipe, args.cache, model)
-    estimators = {"default recipe" if args.model is None else model.name: estimates_of(load(model))}
+    estimators = {name if args.model is None else model.name: estimates_of(load(model))}
     if "slopes" in args.beside:
         estimators["slopes"] = slopes(recipe)
     if "blind-rt60" in args.beside:

@@ -9,7 +9,7 @@ recordings of noise only tests.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 from sklearn.utils import Bunch
 
-from experiments.results import replacing
+from experiments.results import RefusedError, replacing
 from roomacoustic_sk.acoustics import DecayRangeWarning, evaluate
 from roomacoustic_sk.augmentation import AddNoise, LimitBand, ReshapeDecay, ScaleDirectSound, Sometimes
 from roomacoustic_sk.datasets import (
@@ -83,11 +83,13 @@ class Amount:
 
 AMOUNTS = {
     "paper": Amount((560, 270, 120, 60), 4000, 40, 128, 18_000, 3000),
+    "third": Amount((560, 270, 120, 60), 4000, 40, 128, 6000, 3000),  # heads on a third of the clips, for ablations
     "tiny": Amount((8, 8, 20, 4), 20, 1, 2, 200, 120),
 }
 
-
-VARIATIONS = [Sometimes(ScaleDirectSound(), 0.7), Sometimes(ReshapeDecay(), 0.7)]
+VARIATIONS = {"direct": Sometimes(ScaleDirectSound(), 0.7), "decay": Sometimes(ReshapeDecay(), 0.7)}
+LEFT_OUT = ("measured", *VARIATIONS, "noise", "band")
+"""What an ablation may leave out of the training of the heads; the encoder's stays as it is."""
 
 
 class Recipe:
@@ -105,12 +107,23 @@ class Recipe:
         Folder of simulated rooms.
     tables : sequence of Path
         Tables of measured responses, of which some rooms train the heads.
+    without : collection of str
+        What is left out of the heads' training, from `LEFT_OUT`.
     """
 
     def __init__(
-        self, amount: Amount, speech: Path | None, noise: Path | None, cache: Path, tables: Sequence[Path] = ()
+        self,
+        amount: Amount,
+        speech: Path | None,
+        noise: Path | None,
+        cache: Path,
+        tables: Sequence[Path] = (),
+        without: Collection[str] = (),
     ) -> None:
-        self.amount, self.cache, self.tables = amount, cache, tables
+        self.amount, self.cache, self.tables, self.without = amount, cache, tables, sorted(without)
+        unknown = set(without).difference(LEFT_OUT)
+        if unknown:
+            raise RefusedError(f"--without must name some of {', '.join(LEFT_OUT)}, got {min(unknown)!r}")
         self.speech_folder, self.noise_folder = speech, noise
         found = [] if noise is None else sorted(path for path in noise.iterdir() if path.suffix in (".flac", ".wav"))
         recordings = [read_audio(path, SAMPLE_RATE)[0] for path in found]
@@ -127,22 +140,29 @@ class Recipe:
         )
         rooms = take(simulated, np.arange(first * n_rirs, (first + sizes[i]) * n_rirs))
         if part in ("encoder", "heads"):
-            rooms = augment_responses(rooms, VARIATIONS, random_state=SEED + i, verbose=1)
+            rooms = augment_responses(rooms, self._variations(part), random_state=SEED + i, verbose=1)
         if part == "encoder":
             return rooms
-        measured = self._measured() if part == "heads" else []
+        measured = self._measured() if self._has("measured", part) and part == "heads" else []
         return concatenate([with_bands(rooms, "simulated"), *(with_bands(some, "measured") for some in measured)])
+
+    def _has(self, step: str, part: str) -> bool:
+        """Return whether a step is not left out of a part."""
+        return part != "heads" or step not in self.without
+
+    def _variations(self, part: str) -> list[Any]:
+        """Return the steps on the responses of a part that trains."""
+        return [step for name, step in VARIATIONS.items() if self._has(name, part)]
 
     def _measured(self) -> Iterator[Bunch]:
         """Yield the measured rooms that train, some responses of each, with varied copies."""
         for table in self.tables:
             rirs, names = load_measured_rirs(table), room_names(table)
             chosen = [evenly(np.flatnonzero(names == name), MOST_OF_A_ROOM) for name in TRAINING_ROOMS]
-            indices = np.concatenate(chosen)
+            indices, variations = np.concatenate(chosen), self._variations("heads")
             if len(indices):
-                yield augment_responses(
-                    take(rirs, indices), VARIATIONS, n_copies=MEASURED_COPIES, random_state=SEED, verbose=1
-                )
+                rooms, n_copies = take(rirs, indices), MEASURED_COPIES
+                yield augment_responses(rooms, variations, n_copies=n_copies, random_state=SEED, verbose=1)
 
     def speech(
         self, part: str, n_segments: int, duration: float = 4.0, speeds: tuple[float, float] = (1.0, 1.0)
@@ -195,8 +215,9 @@ class Recipe:
 
     def clips(self, part: str, n_clips: int) -> Iterator[tuple[list[np.ndarray], Bunch]]:
         """Yield clips of random durations and SNR, some at a time, with their labels and targets."""
-        yield from self.cut(self.rooms(part), part, n_clips, SNR, clean=CLEAN)
-        if part == "heads":
+        has_noise = self._has("noise", part)
+        yield from self.cut(self.rooms(part), part, n_clips, SNR, clean=CLEAN if has_noise else 1.0)
+        if part == "heads" and has_noise:
             yield self._without_speech(round(NO_SPEECH * n_clips))
 
     def cut(
@@ -242,7 +263,7 @@ class Recipe:
         if not np.isnan(snr):
             noise = self.test_noise if part == "test" else self.train_noise
             sound = AddNoise(snr=(snr, snr), recordings=noise)(sound, SAMPLE_RATE, rng)
-        if part != "test":
+        if part != "test" and self._has("band", part):
             sound = LIMITED(sound, SAMPLE_RATE, rng)
         return sound.astype(np.float32)
 
@@ -279,7 +300,8 @@ class Recipe:
 
     def heard(self, part: str, encoder: ContrastiveRoomEncoder, n_clips: int) -> tuple[Heard, Bunch]:
         """Return what the encoder makes of the clips of a part, kept so that training resumes."""
-        kept = self.cache / f"default_{part}-{n_clips}.joblib"
+        left_out = "".join(f"-no-{step}" for step in self.without if part == "heads")
+        kept = self.cache / f"default_{part}-{n_clips}{left_out}.joblib"
         if not kept.exists():
             found = hear(encoder, self.clips(part, n_clips))
             with replacing(kept) as unfinished:

@@ -12,7 +12,8 @@ from toys import RATE, diffuse, write_audio
 
 from experiments import __main__ as command
 from experiments import measured
-from experiments.recipe import AMOUNTS, Recipe
+from experiments.recipe import AMOUNTS, LOWEST_SNR, MEASURED_COPIES, SNR, Amount, Recipe
+from roomacoustic_sk.datasets import simulate_rooms
 
 RT60 = {"office": 0.3, "hall": 0.9, "house_dining": 0.5}  # the last one trains, and does not test
 
@@ -99,3 +100,74 @@ def test_what_stands_beside_must_be_installed(table, tmp_path, monkeypatch, caps
     arguments = ["--rirs", str(table), "--model", str(tmp_path / "model.rsk"), "--cache", str(tmp_path)]
     assert command.main(["measured", *arguments, "--beside", "blind-rt60"]) == 1
     assert "pip install blind-rt60" in capsys.readouterr().err
+
+
+FEW = Amount((1, 4, 1, 1), 10, 1, 2, 60, 20)
+ORDINARY = {"preset": "paper", "materials": 0.3}
+
+
+@pytest.fixture(scope="module")
+def without(table, tmp_path_factory):
+    """Return a recipe that leaves some steps out, in one cache; its rooms are ordinary ones, which take less time."""
+    cache = tmp_path_factory.mktemp("ablations")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("experiments.recipe.simulate_rooms", lambda *args, **kw: simulate_rooms(*args, **kw | ORDINARY))
+        yield lambda *steps: Recipe(FEW, None, None, cache, [table], steps)
+
+
+def heard(recipe):
+    """Return the clips of the heads, their labels and their SNR."""
+    parts = list(recipe.clips("heads", 60))
+    labels = [label for _, clips in parts for label in clips.rir.tolist()]
+    snr = np.concatenate([clips.target["snr"] for _, clips in parts])
+    return [sound for sounds, _ in parts for sound in sounds], labels, snr
+
+
+def treble(sounds):
+    """Return the share of power above 7.9 kHz, beyond all limits of the band."""
+    spectra = [np.abs(np.fft.rfft(sound)) ** 2 for sound in sounds]
+    return np.median([power[int(7.9 / 8 * len(power)) :].sum() / power.sum() for power in spectra])
+
+
+def test_measured_rooms_may_be_left_out(without):
+    is_measured = [
+        [label.startswith("measured") for label in recipe.rooms("heads").rir]
+        for recipe in (without(), without("measured"))
+    ]
+    assert list(map(sum, is_measured)) == [2 + 2 * MEASURED_COPIES, 0]
+
+
+@pytest.mark.parametrize("step", ["direct", "decay"])
+def test_a_variation_of_responses_may_be_left_out(without, step):
+    whole, part = (recipe.rooms("heads").rirs for recipe in (without(), without(step)))
+    same = [np.array_equal(one, other) for one, other in zip(whole, part, strict=True)]
+    assert 0 < np.mean(same) < 1
+
+
+def test_noise_may_be_left_out(without):
+    _, labels, snr = heard(without())
+    assert snr.min() == LOWEST_SNR
+    assert any(label.startswith("noise") for label in labels)
+    _, labels, snr = heard(without("noise"))
+    assert snr.min() == SNR[1]
+    assert not any(label.startswith("noise") for label in labels)
+
+
+def test_limits_of_the_band_may_be_left_out(without):
+    limited, whole = (heard(recipe)[0] for recipe in (without("noise"), without("noise", "band")))
+    changed = [not np.array_equal(one, other) for one, other in zip(limited, whole, strict=True)]
+    assert 0.1 < np.mean(changed) < 0.6
+    first = changed.index(True)
+    assert treble(limited[first : first + 1]) < treble(whole[first : first + 1])
+
+
+def test_ablations_leave_all_but_the_heads_as_it_is(without):
+    for part in ("encoder", "calibration", "test"):
+        whole, some = (recipe.rooms(part).rirs for recipe in (without(), without("measured", "direct", "noise")))
+        assert np.array_equal(np.concatenate(whole), np.concatenate(some))
+
+
+def test_an_unknown_ablation_is_refused(table, tmp_path, capsys):
+    options = ["measured", "--rirs", str(table), "--cache", str(tmp_path), "--without", "hope"]
+    assert command.main(options) == 1
+    assert "--without must name some of measured, direct, decay, noise, band, got 'hope'" in capsys.readouterr().err
