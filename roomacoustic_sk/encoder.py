@@ -18,7 +18,7 @@ from torch import nn
 from roomacoustic_sk._labels import GroupLabels
 from roomacoustic_sk._recordings import Recordings, choose_segment_length, warn_of_repeats
 from roomacoustic_sk._state import State
-from roomacoustic_sk._torch.batches import BatchLoader, SegmentSource, spectrogram_cache
+from roomacoustic_sk._torch.batches import BatchLoader, SegmentSource, WarmUpLoader, spectrogram_cache
 from roomacoustic_sk._torch.estimator import Groups, RecordingEstimator, Streams, Task
 from roomacoustic_sk._torch.training import Objective, RoomNet, Score
 from roomacoustic_sk._validation import (
@@ -26,6 +26,7 @@ from roomacoustic_sk._validation import (
     ArgumentValueError,
     as_array,
     check_choice,
+    check_flag,
     check_number,
     door,
     name_rows,
@@ -66,6 +67,9 @@ class ContrastiveRoomEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
     sampling : {"soft", "hard", "position_independent"}, default="soft"
         How batches are built, see `MultiviewBatchSampler`. Hard sampling needs `source_groups`, position-independent
         sampling also needs `room_groups`.
+    soft_warm_up : bool, default=False
+        Whether training begins with soft batches, until an epoch ends with the training loss below its chance level,
+        whatever the `sampling`. Hard batches of varied speech can keep a network at chance level for many epochs.
     n_classes : int, default=24
         Number of classes in a batch (N).
     n_views : int, default=3
@@ -200,6 +204,7 @@ class ContrastiveRoomEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         network: str | Callable[..., nn.Module] = "bandwise",
         tau: float = 0.1,
         sampling: str = "soft",
+        soft_warm_up: bool = False,
         n_classes: int = 24,
         n_views: int = 3,
         sample_rate: int = 16_000,
@@ -225,6 +230,7 @@ class ContrastiveRoomEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         self.network = network
         self.tau = tau
         self.sampling = sampling
+        self.soft_warm_up = soft_warm_up
         self.n_classes = n_classes
         self.n_views = n_views
         self.sample_rate = sample_rate
@@ -334,6 +340,7 @@ class ContrastiveRoomEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         check_network(self.network)
         super()._check_parameters()
         check_choice(self.sampling, SAMPLINGS, name="sampling")
+        check_flag(self.soft_warm_up, name="soft_warm_up")
         check_choice(self.scoring, SCORINGS, name="scoring")
         check_tau(self.tau)
         for parameter in ("n_classes", "n_views"):
@@ -494,7 +501,7 @@ class _Contrast(Task):
 
     def loaders(
         self, module: Any, device: torch.device, autocast: bool, held_out: NDArray[np.bool_], streams: Streams
-    ) -> tuple[BatchLoader, BatchLoader | None]:
+    ) -> tuple[BatchLoader | WarmUpLoader, BatchLoader | None]:
         """Return loaders of batches as large as the labels allow."""
         encoder = self.encoder
         cache = spectrogram_cache(module[0].front_end, self.recordings, self.segment_length, device, autocast)
@@ -516,10 +523,22 @@ class _Contrast(Task):
 
         batches = sampler(~held_out, encoder.steps_per_epoch, streams.training, "training")
         self.batch_size = batches.n_classes, batches.n_views
-        train = loader(~held_out, batches)
-        if not held_out.any():
-            return train, None
-        return train, loader(held_out, sampler(held_out, encoder.validation_steps, streams.validation, "validation"))
+        train, valid = loader(~held_out, batches), None
+        if held_out.any():
+            valid = loader(held_out, sampler(held_out, encoder.validation_steps, streams.validation, "validation"))
+        if encoder.soft_warm_up and encoder.sampling != "soft":
+            return WarmUpLoader(loader(~held_out, self._soft(batches, ~held_out)), train), valid
+        return train, valid
+
+    def _soft(self, batches: MultiviewBatchSampler, part: NDArray[np.bool_]) -> MultiviewBatchSampler:
+        """Return soft batches of the size of others, so that their loss has the same chance level."""
+        views, size = Views.of(self.items.labels.take(part), "soft"), (batches.n_classes, batches.n_views)
+        if views.most_classes(size[1]) < size[0]:
+            raise ArgumentValueError(
+                f"soft_warm_up must be False where the group labels do not allow soft batches of {size[0]} classes x "
+                f"{size[1]} views, got True. Each RIR needs that many sources."
+            )
+        return MultiviewBatchSampler.of_views(views, *size, len(batches), batches.random_state)
 
     def learns_from(self) -> tuple[Any, ...]:
         """Return the recordings and the labels of the items."""

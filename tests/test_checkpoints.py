@@ -192,6 +192,14 @@ def test_resumed_warm_starts_resume(clips, tmp_path):
     assert resumed.n_iter_ == 4
 
 
+def test_a_soft_warm_up_that_is_over_stays_so(clips, tmp_path, monkeypatch):
+    monkeypatch.setattr("roomacoustic_sk.encoder.plateau_level", lambda *args: np.inf)  # over after an epoch
+    killer, warm = Killer(), {"sampling": "hard", "soft_warm_up": True}
+    estimator = encoder(**warm, callbacks=[killer], checkpoint_dir=tmp_path)
+    killed(estimator, clips, 3)
+    assert_same_fit(fitted(encoder(**warm, callbacks=[]), clips), fitted(estimator, clips))
+
+
 def test_state_of_own_callbacks_is_kept(clips, tmp_path):
     class Counter(Callback):
         def on_train_begin(self, net, **kwargs):

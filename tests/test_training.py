@@ -12,7 +12,7 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from skorch.callbacks import Callback, EarlyStopping
 from skorch.history import History
 from torch import nn
-from toys import ENCODER, Interrupter, fit_encoder, reverberant_bursts
+from toys import CLIP, ENCODER, Interrupter, fit_encoder, reverberant_bursts
 
 from roomacoustic_sk import ContrastiveRoomEncoder
 from roomacoustic_sk._torch.training import PLATEAU_PATIENCE, PatientEarlyStopping
@@ -241,3 +241,35 @@ def test_verbose_chooses_between_nothing_a_progress_bar_and_a_table(bursts, caps
     out, err = capsys.readouterr()
     assert "train_loss" in out
     assert err == ""
+
+
+def losses_of(room_grid, **parameters):
+    """Return the training loss of each of three epochs, nothing held out."""
+    X, _, groups = room_grid
+    settings = {"max_epochs": 3, "validation_fraction": 0} | parameters
+    return fit_encoder(X, groups, **settings).history_["train_loss"].tolist()
+
+
+@pytest.mark.parametrize("sampling", ["hard", "position_independent"])
+def test_a_soft_warm_up_lasts_until_the_loss_is_below_chance(room_grid, monkeypatch, sampling):
+    soft = losses_of(room_grid, sampling="soft")
+    warm = {"sampling": sampling, "soft_warm_up": True}
+    monkeypatch.setattr("roomacoustic_sk.encoder.plateau_level", lambda *args: -np.inf)  # never below
+    assert losses_of(room_grid, **warm) == soft
+    monkeypatch.setattr("roomacoustic_sk.encoder.plateau_level", lambda *args: np.inf)  # after one epoch
+    ended = losses_of(room_grid, **warm)
+    assert ended[0] == soft[0]
+    assert ended[1] != soft[1]
+    plain = losses_of(room_grid, sampling=sampling)
+    assert plain[0] != soft[0]
+    assert losses_of(room_grid, sampling="soft", soft_warm_up=True) == soft
+
+
+def test_a_soft_warm_up_needs_labels_for_soft_batches():
+    X = np.random.default_rng(0).standard_normal((16, CLIP)).astype(np.float32)
+    room, source = np.repeat([0, 1], 8), np.tile(np.arange(8), 2)
+    groups = {"rir_groups": np.arange(16), "source_groups": source, "room_groups": room}  # each RIR has one source
+    settings = {"sampling": "position_independent", "n_classes": 2, "validation_fraction": 0}
+    fit_encoder(X, groups, **settings)
+    with pytest.raises(ValueError, match="soft_warm_up must be False where the group labels do not allow soft batches"):
+        fit_encoder(X, groups, **settings, soft_warm_up=True)

@@ -98,8 +98,7 @@ class Plateau(Study):
             Within these few epochs, the sampling decides. In a hard batch, clips with different responses contain the
             same words. This network appears to encode the words first, which does not help there, so the loss falls
             most quickly if all embeddings become alike. Soft batches take it off the plateau, and hard batches can
-            follow: call `fit` with `sampling="soft"` and `warm_start=True`, then set `sampling="hard"` and call `fit`
-            again. Limitation: one seed each.
+            follow: `soft_warm_up=True` does this by itself. Limitation: one seed each.
         """)
         header = ["sampling", "tau", "travel time", "epochs", "off the plateau", "last loss, training / validation"]
         return section("The plateau", text, markdown(header, lines), findings)

@@ -73,6 +73,19 @@ class BatchLoader:
         yield from batches if source.is_ready else _ahead(batches)
 
 
+class WarmUpLoader:
+    """Batches of one loader until training has left its initial plateau, then those of another, as many in a pass."""
+
+    def __init__(self, first: BatchLoader, then: BatchLoader) -> None:
+        self.first, self.then, self.is_over = first, then, False
+
+    def __len__(self) -> int:
+        return len(self.then)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        yield from self.then if self.is_over else self.first
+
+
 def _ahead(batches: Iterator[tuple[Tensor, Tensor]]) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield batches in their order; a thread gathers the next one while the last one is in use.
 

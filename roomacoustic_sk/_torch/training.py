@@ -23,7 +23,7 @@ from skorch.utils import to_tensor
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from roomacoustic_sk._torch.batches import BatchLoader
+from roomacoustic_sk._torch.batches import BatchLoader, WarmUpLoader
 from roomacoustic_sk._torch.checkpoints import FitCheckpoint
 from roomacoustic_sk._torch.runtime import load_compiler
 from roomacoustic_sk._torch.time_blocks import scratch
@@ -239,6 +239,18 @@ class PatientEarlyStopping(EarlyStopping):
             raise _Stop
 
 
+class WarmUp(Callback):
+    """Ends the warm-up of a loader after the first epoch whose training loss is below the plateau."""
+
+    def __init__(self, loader: WarmUpLoader, plateau: float) -> None:
+        self.loader, self.plateau = loader, plateau
+
+    def on_epoch_begin(self, net: NeuralNet, **kwargs: Any) -> None:
+        """Look at the epochs so far, which may be those of an earlier fit or of a checkpoint."""
+        losses = (epoch.get("train_loss", np.inf) for epoch in net.history.to_list())
+        self.loader.is_over = any(loss < self.plateau for loss in losses)
+
+
 def is_finite(module: nn.Module, *losses: float) -> bool:
     """Return whether losses and all weights of a module are finite, and its running averages are not NaN."""
     weights = all(bool(torch.isfinite(weight).all()) for weight in module.parameters())
@@ -305,7 +317,7 @@ def history_frame(net: RoomNet, measured: tuple[str, ...]) -> pd.DataFrame:
 def train_net(
     module: nn.Module,
     objective: Objective,
-    train: BatchLoader,
+    train: BatchLoader | WarmUpLoader,
     valid: BatchLoader | None,
     training: Training,
     start: RoomNet | None = None,
@@ -345,6 +357,8 @@ def train_net(
         training.patience, monitor, objective.plateau, lower_is_better=monitor in ("train_loss", "valid_loss")
     )
     ours.append(stopping)
+    if isinstance(train, WarmUpLoader):
+        ours.append(WarmUp(train, objective.plateau))
     last = [] if training.checkpoint is None else [training.checkpoint]
     n_epochs_done = 0 if training.checkpoint is None else training.checkpoint.n_epochs
     if training.verbose == 1:
