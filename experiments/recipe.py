@@ -37,8 +37,7 @@ from roomacoustic_sk.datasets import (
 )
 
 if TYPE_CHECKING:
-    from roomacoustic_sk import ContrastiveRoomEncoder
-    from roomacoustic_sk.heads import RoomRegressorEnsemble
+    from roomacoustic_sk import ContrastiveRoomEncoder, RoomRegressorEnsemble
     from roomacoustic_sk.room_parameters import Heard
 
 SEED = 30
@@ -283,8 +282,7 @@ class Recipe:
 
     def fit_head(self, encoder: ContrastiveRoomEncoder) -> RoomRegressorEnsemble:
         """Train heads for all targets, and calibrate their average."""
-        from roomacoustic_sk import RoomRegressor
-        from roomacoustic_sk.heads import RoomRegressorEnsemble
+        from roomacoustic_sk import RoomRegressor, RoomRegressorEnsemble
 
         heard, clips = self.heard("heads", encoder, self.amount.head_clips)
         targets = targets_of(clips)

@@ -18,7 +18,7 @@ from torch import nn
 from roomacoustic_sk._labels import GroupLabels
 from roomacoustic_sk._recordings import Recordings, choose_segment_length, warn_of_repeats
 from roomacoustic_sk._state import State
-from roomacoustic_sk._torch.batches import BatchLoader, SegmentSource, WarmUpLoader, spectrogram_cache
+from roomacoustic_sk._torch.batches import BatchLoader, SegmentSource, WarmUpLoader, learn_level, spectrogram_cache
 from roomacoustic_sk._torch.estimator import Groups, RecordingEstimator, Streams, Task
 from roomacoustic_sk._torch.training import Objective, RoomNet, Score
 from roomacoustic_sk._validation import (
@@ -34,6 +34,7 @@ from roomacoustic_sk._validation import (
 )
 from roomacoustic_sk.losses import SupConLoss, check_tau, plateau_level, retrieval
 from roomacoustic_sk.networks import (
+    STANDARDISATIONS,
     build_network,
     check_network,
     count_outputs,
@@ -62,6 +63,11 @@ class ContrastiveRoomEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         The encoder network: `BandwiseRoomCNN`, `CompactRoomCNN`, `PooledRoomCNN`, `RoomCNN`, or a class (or
         other callable) that takes the number of samples in a segment and, if it has such a parameter, `sample_rate`,
         and returns a module that maps waveforms (n, n_times) to features (n, n_features); see `RoomNetwork`.
+    standardise : {"clip", "training_set"}, default="clip"
+        Whether the spectrogram of each clip is standardised on its own, so that the level of a recording does not
+        matter, or all by one mean and one deviation, which `fit` learns from the training recordings. Levels then
+        count, as they tell distance and size of a room: choose "training_set" only if all recordings, those of the
+        training and those to come, were made at the same gain with talkers of like loudness.
     tau : float, default=0.1
         Temperature of the contrastive loss.
     sampling : {"soft", "hard", "position_independent"}, default="soft"
@@ -158,8 +164,8 @@ class ContrastiveRoomEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
     one flush with the end, whose embeddings are averaged and normalised again. Shorter recordings are repeated from
     their beginning, with a warning, up to the shortest clip that the network accepts: a segment in training and for
     ``network="paper"``, 0.5 s for the other networks in `transform`. If all recordings are shorter than
-    `segment_duration`, the segments are shortened instead. Integer waveforms are treated as PCM; the level does not
-    matter.
+    `segment_duration`, the segments are shortened instead. Integer waveforms are treated as PCM; the level matters only
+    with ``standardise="training_set"``.
 
     Recordings may be on disk: Zarr arrays, HDF5 datasets, memory maps and the data of `load_recordings` are read a few
     segments at a time, never whole.
@@ -202,6 +208,7 @@ class ContrastiveRoomEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         self,
         *,
         network: str | Callable[..., nn.Module] = "bandwise",
+        standardise: str = "clip",
         tau: float = 0.1,
         sampling: str = "soft",
         soft_warm_up: bool = False,
@@ -228,6 +235,7 @@ class ContrastiveRoomEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         verbose: int = 0,
     ) -> None:
         self.network = network
+        self.standardise = standardise
         self.tau = tau
         self.sampling = sampling
         self.soft_warm_up = soft_warm_up
@@ -255,7 +263,7 @@ class ContrastiveRoomEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
 
     _n_features_out: int
     _MEASURED: ClassVar = ("train_loss", "valid_loss", "valid_retrieval")
-    _BUILT_WITH: ClassVar = ("network", "segment_duration", "sample_rate")
+    _BUILT_WITH: ClassVar = ("network", "standardise", "segment_duration", "sample_rate")
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -339,6 +347,7 @@ class ContrastiveRoomEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
     def _check_parameters(self) -> None:
         check_network(self.network)
         super()._check_parameters()
+        check_choice(self.standardise, STANDARDISATIONS, name="standardise")
         check_choice(self.sampling, SAMPLINGS, name="sampling")
         check_flag(self.soft_warm_up, name="soft_warm_up")
         check_choice(self.scoring, SCORINGS, name="scoring")
@@ -445,7 +454,7 @@ class ContrastiveRoomEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
 
     def _rebuild(self, weights: State) -> nn.Module:
         built = self._built_with
-        network = build_network(built["network"], self.segment_length_, built["sample_rate"])
+        network = build_network(built["network"], self.segment_length_, built["sample_rate"], built["standardise"])
         return nn.Sequential(network, projection_for(network, self._n_features_out))
 
     @property
@@ -491,7 +500,8 @@ class _Contrast(Task):
 
     def build(self) -> nn.Module:
         """Return the network followed by the projection for the loss."""
-        network = build_network(self.encoder.network, self.segment_length, self.encoder.sample_rate)
+        encoder = self.encoder
+        network = build_network(encoder.network, self.segment_length, encoder.sample_rate, encoder.standardise)
         self.n_features = count_outputs(network, self.segment_length)
         projection = projection_for(network, self.n_features)
         if not list(network.parameters()):
@@ -503,8 +513,12 @@ class _Contrast(Task):
         self, module: Any, device: torch.device, autocast: bool, held_out: NDArray[np.bool_], streams: Streams
     ) -> tuple[BatchLoader | WarmUpLoader, BatchLoader | None]:
         """Return loaders of batches as large as the labels allow."""
-        encoder = self.encoder
-        cache = spectrogram_cache(module[0].front_end, self.recordings, self.segment_length, device, autocast)
+        encoder, front_end = self.encoder, module[0].front_end
+        if self.start is None:
+            indices = self.items.indices[~held_out]
+            source = SegmentSource(self.recordings, indices, indices, self.segment_length)
+            learn_level(front_end, source, np.arange(len(indices)))
+        cache = spectrogram_cache(front_end, self.recordings, self.segment_length, device, autocast)
 
         def sampler(part: NDArray[np.bool_], n_batches: int, random_state: Any, purpose: str) -> MultiviewBatchSampler:
             views = Views.of(self.items.labels.take(part), encoder.sampling)

@@ -430,8 +430,7 @@ class RoomRegressorEnsemble(RoomRegressorMixin, MetaEstimatorMixin, BaseEstimato
     Examples
     --------
     >>> import numpy as np
-    >>> from roomacoustic_sk import RoomRegressor
-    >>> from roomacoustic_sk.heads import RoomRegressorEnsemble
+    >>> from roomacoustic_sk import RoomRegressor, RoomRegressorEnsemble
     >>> X = np.random.default_rng(0).standard_normal((200, 4))
     >>> rt60 = np.exp(0.3 * X[:, 0])
     >>> head = RoomRegressor(target_transform="log", max_epochs=20)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from roomacoustic_sk._torch.runtime import device_of, full_precision
-from roomacoustic_sk._torch.spectrograms import BandSpectrogram, LogSpectrogram
+from roomacoustic_sk._torch.spectrograms import BandSpectrogram, LogSpectrogram, Spectrogram
 from roomacoustic_sk._torch.time_blocks import time_blocks
 from roomacoustic_sk._validation import (
     LARGEST_LAYER,
@@ -567,7 +567,13 @@ def shortest_clip(network: str | Callable[..., nn.Module], sample_rate: int) -> 
     return getattr(builder, "MIN_TIMES", 1)
 
 
-def build_network(network: str | Callable[..., nn.Module], n_times: int, sample_rate: int) -> RoomNetwork:
+STANDARDISATIONS = ("clip", "training_set")
+"""Options of `standardise`."""
+
+
+def build_network(
+    network: str | Callable[..., nn.Module], n_times: int, sample_rate: int, standardise: str = "clip"
+) -> RoomNetwork:
     """Build the network given by a `network` parameter, for segments of `n_times` samples."""
     builder = _builder(network)
     with restated("network must be a callable that builds a module for a number of samples"):
@@ -575,7 +581,15 @@ def build_network(network: str | Callable[..., nn.Module], n_times: int, sample_
         rate = {"sample_rate": sample_rate} if "sample_rate" in signature.parameters else {}
         signature.bind(n_times, **rate)
         built = builder(n_times, **rate)
-    return with_contract(built, n_times, sample_rate)
+    found = with_contract(built, n_times, sample_rate)
+    if standardise == "training_set":
+        if not isinstance(found.front_end, Spectrogram):
+            raise ArgumentValueError(
+                "standardise must be 'clip' for a network that does not take spectrograms of LogSpectrogram or "
+                f"BandSpectrogram, got 'training_set' and a {type(built).__name__}."
+            )
+        found.front_end.keep_level()
+    return found
 
 
 def with_contract(network: nn.Module, n_times: int, sample_rate: int) -> RoomNetwork:

@@ -20,7 +20,7 @@ from roomacoustic_sk._labels import HELD_OUT, GroupLabels, check_classes, held_o
 from roomacoustic_sk._recordings import Recordings, choose_segment_length, warn_of_repeats
 from roomacoustic_sk._regression import Heard, RoomRegressorMixin
 from roomacoustic_sk._state import State
-from roomacoustic_sk._torch.batches import BatchLoader, SegmentSource, ShuffledBatches, spectrogram_cache
+from roomacoustic_sk._torch.batches import BatchLoader, SegmentSource, ShuffledBatches, learn_level, spectrogram_cache
 from roomacoustic_sk._torch.estimator import Groups, RecordingEstimator, Streams, Task
 from roomacoustic_sk._torch.runtime import device_of
 from roomacoustic_sk._torch.targets import Classification, Regression, Targets
@@ -38,6 +38,7 @@ from roomacoustic_sk._validation import (
     restated,
 )
 from roomacoustic_sk.networks import (
+    STANDARDISATIONS,
     MLPHead,
     RoomNetwork,
     build_network,
@@ -88,11 +89,13 @@ class _SupervisedRoomEstimator(RecordingEstimator):
 
     encoder: Any
     freeze_encoder: bool
+    standardise: str
     n_hidden: int
     hold_out: str
     _TARGET: ClassVar[type[Regression] | type[Classification]]
     _BUILT_WITH: ClassVar[tuple[str, ...]] = (
         "network",
+        "standardise",
         "encoder",
         "freeze_encoder",
         "segment_duration",
@@ -105,6 +108,7 @@ class _SupervisedRoomEstimator(RecordingEstimator):
         check_network(self.network)
         super()._check_parameters()
         check_number(self.batch_size, name="batch_size", low=2, integer=True)
+        check_choice(self.standardise, STANDARDISATIONS, name="standardise")
         check_choice(self.hold_out, list(HELD_OUT), name="hold_out")
         check_layers(("n_hidden", self.n_hidden))
         check_flag(self.freeze_encoder, name="freeze_encoder")
@@ -195,7 +199,7 @@ class _SupervisedRoomEstimator(RecordingEstimator):
     def _rebuild(self, weights: State) -> nn.Module:
         built, length = self._built_with, self.segment_length_
         if built["encoder"] is None:
-            network = build_network(built["network"], length, built["sample_rate"])
+            network = build_network(built["network"], length, built["sample_rate"], built["standardise"])
         else:
             network = copy.deepcopy(_network_of(built["encoder"])).cpu()
         n_features = weights.array("1.0.weight", shape=(None, None)).shape[1]
@@ -245,7 +249,7 @@ class _Supervision(Task):
         """Return an encoder, new or copied from `encoder`, with a head on top."""
         estimator, length = self.estimator, self.source.length
         if estimator.encoder is None:
-            network = build_network(estimator.network, length, estimator.sample_rate)
+            network = build_network(estimator.network, length, estimator.sample_rate, estimator.standardise)
         else:
             network = copy.deepcopy(_network_of(estimator.encoder)).cpu()
         n_features = count_outputs(network, length)
@@ -258,6 +262,8 @@ class _Supervision(Task):
     ) -> tuple[BatchLoader, BatchLoader | None]:
         """Return loaders that pass over all recordings once per epoch, in random order."""
         front_end, source = _unfrozen(module[0]).front_end, self.source
+        if self.start is None and self.estimator.encoder is None:
+            learn_level(front_end, source, np.flatnonzero(~held_out))
         source.spectrograms = spectrogram_cache(front_end, source.recordings, source.length, device, autocast)
 
         def loader(part: NDArray[np.bool_], batch_size: int, random_state: Any) -> BatchLoader:
@@ -302,6 +308,8 @@ class SupervisedRoomRegressor(RoomRegressorMixin, _SupervisedRoomEstimator):
     ----------
     network : {"bandwise", "compact", "pooled", "paper"} or callable, default="bandwise"
         The encoder network, as for `ContrastiveRoomEncoder`. Ignored if `encoder` is given.
+    standardise : {"clip", "training_set"}, default="clip"
+        Whether the level of recordings counts, as for `ContrastiveRoomEncoder`. Ignored if `encoder` is given.
     encoder : fitted ContrastiveRoomEncoder, default=None
         Encoder to start from, instead of random weights. It is copied, not changed. Wrap it in
         `sklearn.frozen.FrozenEstimator` if the estimator will be cloned, as in a grid search.
@@ -408,6 +416,7 @@ class SupervisedRoomRegressor(RoomRegressorMixin, _SupervisedRoomEstimator):
         self,
         *,
         network: str | Callable[..., nn.Module] = "bandwise",
+        standardise: str = "clip",
         encoder: Any = None,
         freeze_encoder: bool = False,
         non_negative: bool | dict[str, bool] = False,
@@ -432,6 +441,7 @@ class SupervisedRoomRegressor(RoomRegressorMixin, _SupervisedRoomEstimator):
         verbose: int = 0,
     ) -> None:
         self.network = network
+        self.standardise = standardise
         self.encoder = encoder
         self.freeze_encoder = freeze_encoder
         self.non_negative = non_negative
@@ -532,6 +542,8 @@ class SupervisedRoomClassifier(ClassifierMixin, _SupervisedRoomEstimator):
     ----------
     network : {"bandwise", "compact", "pooled", "paper"} or callable, default="bandwise"
         The encoder network, as for `ContrastiveRoomEncoder`. Ignored if `encoder` is given.
+    standardise : {"clip", "training_set"}, default="clip"
+        Whether the level of recordings counts, as for `ContrastiveRoomEncoder`. Ignored if `encoder` is given.
     encoder : fitted ContrastiveRoomEncoder, default=None
         Encoder to start from, as for `SupervisedRoomRegressor`.
     freeze_encoder : bool, default=False
@@ -629,6 +641,7 @@ class SupervisedRoomClassifier(ClassifierMixin, _SupervisedRoomEstimator):
         self,
         *,
         network: str | Callable[..., nn.Module] = "bandwise",
+        standardise: str = "clip",
         encoder: Any = None,
         freeze_encoder: bool = False,
         n_hidden: int = 256,
@@ -651,6 +664,7 @@ class SupervisedRoomClassifier(ClassifierMixin, _SupervisedRoomEstimator):
         verbose: int = 0,
     ) -> None:
         self.network = network
+        self.standardise = standardise
         self.encoder = encoder
         self.freeze_encoder = freeze_encoder
         self.n_hidden = n_hidden

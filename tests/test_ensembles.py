@@ -13,8 +13,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 from skorch.callbacks import Callback
 
-from roomacoustic_sk import ContrastiveRoomEncoder, RoomRegressor, load, save
-from roomacoustic_sk.heads import RoomRegressorEnsemble
+from roomacoustic_sk import ContrastiveRoomEncoder, RoomRegressor, RoomRegressorEnsemble, load, save
 
 HEAD = {"target_transform": {"rt60": "log"}, "batch_size": 64, "lr": 4e-3, "max_epochs": 8}
 

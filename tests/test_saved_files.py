@@ -34,9 +34,16 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from toys import ENCODER, SUPERVISED, decaying_noise, outputs
 
-from roomacoustic_sk import ContrastiveRoomEncoder, RoomClassifier, RoomRegressor, SupervisedRoomRegressor, load, save
+from roomacoustic_sk import (
+    ContrastiveRoomEncoder,
+    RoomClassifier,
+    RoomRegressor,
+    RoomRegressorEnsemble,
+    SupervisedRoomRegressor,
+    load,
+    save,
+)
 from roomacoustic_sk.features import DecaySlopeFeatures
-from roomacoustic_sk.heads import RoomRegressorEnsemble
 from roomacoustic_sk.networks import RoomCNN
 from roomacoustic_sk.persistence._file import FORMAT, Content, from_bytes, to_bytes
 

@@ -52,11 +52,11 @@ from roomacoustic_sk import (
     ContrastiveRoomEncoder,
     RoomClassifier,
     RoomRegressor,
+    RoomRegressorEnsemble,
     SupervisedRoomClassifier,
     SupervisedRoomRegressor,
 )
 from roomacoustic_sk.features import DecaySlopeFeatures
-from roomacoustic_sk.heads import RoomRegressorEnsemble
 
 HEAD = {"validation_fraction": 0, "max_epochs": 2, "n_hidden": 16, "random_state": 0}
 SILENCE = {

@@ -220,6 +220,7 @@ TESTS_OF_MORE_THAN_A_MODULE = {
     "hostile_values": "values that other libraries take without a word, wherever they are passed",
     "imports": "all modules",
     "interrupted_downloads": "_download and datasets/_librispeech",
+    "levels": "`standardise`, in spectrograms, networks and estimators",
     "odd_files": "datasets/_audio and the readers of streams",
     "parameter_sweep": "all public functions and estimators",
     "quickstart": "examples/quickstart.py",

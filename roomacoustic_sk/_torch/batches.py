@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from roomacoustic_sk._recordings import Recordings, RecordingsInMemory, Segmentation
 from roomacoustic_sk._sound import has_sound, levels, sounding
 from roomacoustic_sk._torch.runtime import device_of, isolated
+from roomacoustic_sk._torch.spectrograms import Spectrogram
 from roomacoustic_sk._torch.time_blocks import scratch
 from roomacoustic_sk._validation import ArgumentValueError, check_random_state
 
@@ -26,6 +27,9 @@ SPECTROGRAM_BYTES = 11 << 27
 STORED_SPECTROGRAM_BYTES = 1 << 30
 """The same for recordings that are not in memory: 1.1 GB, so that training on a store takes less than 2 GB in total."""
 
+
+LEVEL_SEGMENTS = 512
+"""Largest number of segments from which the level of the training set is learned."""
 
 MAX_DRAWS = 20
 """Number of draws of another segment in place of a silent one."""
@@ -172,6 +176,17 @@ class SpectrogramCache:
         result[fresh] = computed[np.searchsorted(new, indices[fresh])]
         result[~fresh] = self.kept[self.place[indices[~fresh]]]
         return result
+
+
+def learn_level(front_end: nn.Module | None, source: SegmentSource, items: NDArray[np.intp]) -> None:
+    """Let a front end that keeps levels learn them from segments of some items, evenly chosen."""
+    if not isinstance(front_end, Spectrogram) or front_end.training_level is None:
+        return
+    chosen = items[np.linspace(0, len(items) - 1, min(len(items), LEVEL_SEGMENTS)).astype(int)]
+    random_state = np.random.RandomState(0)
+    segments, _ = source.of_pass(random_state).gather(chosen, random_state)
+    with torch.no_grad():
+        front_end.learn_level(segments)
 
 
 def spectrogram_cache(

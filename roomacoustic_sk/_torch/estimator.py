@@ -333,7 +333,11 @@ class RecordingEstimator(RoomEstimator, TrainedEstimator):
 
     def _restore(self, state: State) -> None:
         built_with = state.part("built_with")
-        self._built_with = {name: built_with.value(name) for name in self._BUILT_WITH}
+        # Files of before a parameter existed were written with its default, which it now has.
+        parameters = self.get_params(deep=False)
+        self._built_with = {
+            name: built_with.value(name) if name in built_with else parameters[name] for name in self._BUILT_WITH
+        }
         first = type(self)(**self.get_params(deep=False) | self._built_with)  # has the parameters of the first fit
         first._check_parameters()
         longest = min(first._samples_in(LONGEST_SEGMENT), LONGEST_RESTORED)

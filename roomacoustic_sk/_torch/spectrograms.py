@@ -30,12 +30,6 @@ def _check_window(window: int, hop: int) -> None:
     check_number(hop, name="hop", unit="samples", low=1, limit=1 << 20, integer=True)
 
 
-def _at_unit_power(waveforms: Tensor) -> Tensor:
-    """Scale each clip to a mean power of 1."""
-    mean_power = waveforms.square().mean(dim=1, keepdim=True)
-    return waveforms * mean_power.clamp_min(torch.finfo(waveforms.dtype).tiny).rsqrt()
-
-
 def _floor(window: int) -> float:
     """Return the power below which cells of a unit-power clip's spectrogram are floored.
 
@@ -64,10 +58,61 @@ def _few_at_once(transform: Callable[[Tensor], Tensor], waveforms: Tensor) -> Te
     return torch.cat([transform(part) for part in waveforms.split(CLIPS_AT_ONCE)])
 
 
-class LogSpectrogram(nn.Module):
+class Spectrogram(nn.Module):
+    """Base class of both front ends: whether each clip is standardised on its own, or all by the training set.
+
+    Attributes
+    ----------
+    training_level : Tensor or None
+        Mean power of the training clips, and mean and standard deviation of the logarithms of their spectrograms; None
+        if each clip is standardised on its own.
+    """
+
+    training_level: Tensor | None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("training_level", None)
+
+    def keep_level(self) -> None:
+        """Standardise all clips alike from now on, as `learn_level` will learn, so that a clip's level shows."""
+        self.register_buffer("training_level", torch.tensor([1.0, 0.0, 1.0]))
+
+    def learn_level(self, waveforms: Tensor) -> None:
+        """Learn the level of training clips, shape (n, n_times)."""
+        power = waveforms.double().square().mean().clamp_min(torch.finfo(torch.float32).tiny)
+        self.training_level = torch.tensor([float(power), 0.0, 1.0], device=waveforms.device)
+        mean, deviation = _mean_and_deviation(self(waveforms))
+        self.training_level = torch.tensor([float(power), mean, deviation], device=waveforms.device)
+
+    def _scaled(self, waveforms: Tensor) -> Tensor:
+        """Scale each clip, or the clips of the training set, to a mean power of 1."""
+        if self.training_level is not None:
+            return waveforms * self.training_level[0].rsqrt()
+        mean_power = waveforms.square().mean(dim=1, keepdim=True)
+        return waveforms * mean_power.clamp_min(torch.finfo(waveforms.dtype).tiny).rsqrt()
+
+    def _standardised(self, level: Tensor) -> Tensor:
+        """Standardise logarithms of power (n, n_bands, n_frames) by the training set, or each clip on its own."""
+        if self.training_level is not None:
+            return (level - self.training_level[1]) / self.training_level[2]
+        return self._standardised_alone(level)
+
+    def _standardised_alone(self, level: Tensor) -> Tensor:
+        raise NotImplementedError
+
+
+def _mean_and_deviation(spectrograms: Tensor) -> tuple[float, float]:
+    """Return the mean and the standard deviation of all cells of some spectrograms."""
+    cells = spectrograms.double()
+    return float(cells.mean()), max(float(cells.std()), 1e-6)
+
+
+class LogSpectrogram(Spectrogram):
     r"""Standardised log-magnitude spectrogram of waveforms (Sec. 3.3 of the paper).
 
-    Each clip's spectrogram is scaled to zero mean and unit variance, so it does not depend on the clip's level.
+    Each clip's spectrogram is scaled to zero mean and unit variance, so it does not depend on the clip's level, unless
+    an estimator was told to standardise by the training set.
 
     Parameters
     ----------
@@ -120,7 +165,7 @@ class LogSpectrogram(nn.Module):
     def _transform(self, waveforms: Tensor) -> Tensor:
         n, n_frames = len(waveforms), self.n_frames(waveforms.shape[1])
         n_needed = (n_frames + len(self.basis) - 1) * self.hop
-        waveforms = _at_unit_power(waveforms)[:, :n_needed]
+        waveforms = self._scaled(waveforms)[:, :n_needed]
         if waveforms.shape[1] < n_needed:  # the last frame's last piece extends beyond the end; the basis is 0 there
             waveforms = nn.functional.pad(waveforms, (0, n_needed - waveforms.shape[1]))
         # Frames are assembled from pieces of one hop each, so that overlapping frames need no copy.
@@ -132,16 +177,19 @@ class LogSpectrogram(nn.Module):
         real, imaginary = spectrum.chunk(2, dim=1)
         # The logarithm of the magnitude up to a factor of 2, which the standardisation removes.
         level = real.square().addcmul_(imaginary, imaginary).clamp_min_(_floor(self.window)).log_()
+        return self._standardised(level)[:, None]
+
+    def _standardised_alone(self, level: Tensor) -> Tensor:
         level = _centred(level)
-        return (level / _deviation(level))[:, None]
+        return level / _deviation(level)
 
 
-class BandSpectrogram(nn.Module):
+class BandSpectrogram(Spectrogram):
     r"""Standardised log-power spectrogram in bands that narrow towards low frequencies, with each band's mean removed.
 
     Each clip's spectrogram is scaled to unit variance, so it does not depend on the clip's level. A band's mean over
     time reflects the coloration of the voice and the microphone. The room shows in how levels rise and fall, so the
-    mean is removed.
+    mean is removed. Both are left in if an estimator was told to standardise by the training set.
 
     Parameters
     ----------
@@ -232,11 +280,14 @@ class BandSpectrogram(nn.Module):
             return _few_at_once(self._transform, waveforms)
 
     def _transform(self, waveforms: Tensor) -> Tensor:
-        waveforms = _at_unit_power(waveforms)
+        waveforms = self._scaled(waveforms)
         # torch.stft puts frames along the last axis, so that every later step would read memory with large strides.
         frames = waveforms.unfold(1, self.window, self.hop) * self.hann
         real, imaginary = torch.view_as_real(torch.fft.rfft(frames, self.n_fft)).unbind(-1)
         power = real.square().addcmul_(imaginary, imaginary) @ self.weights.T
         level = power.transpose(1, 2).clamp_min(_floor(self.window)).log()
+        return self._standardised(level)[:, None]
+
+    def _standardised_alone(self, level: Tensor) -> Tensor:
         deviation = _deviation(_centred(level))
-        return ((level - level.mean(dim=2, keepdim=True)) / deviation)[:, None]
+        return (level - level.mean(dim=2, keepdim=True)) / deviation
