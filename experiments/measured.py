@@ -33,6 +33,7 @@ SECONDS = 8.0
 COVERAGE = 0.9
 TARGETS = ("rt60_mid", "c50", "drr")
 SLOPE_CLIPS = 4000  # from which trees learn
+BLIND_CLIPS = 4  # of each batch: blind-rt60 takes 20 s for one of 8 s
 
 Estimate = Callable[[list[np.ndarray]], pd.DataFrame]
 """Estimates of waveforms: a column for each target, and perhaps its bounds, as in "c50", "c50_low" and "c50_high"."""
@@ -198,6 +199,7 @@ def blind_rt60() -> Estimate:
         raise RefusedError("blind-rt60 must be installed: pip install blind-rt60") from error
 
     def estimate(sounds: list[np.ndarray]) -> pd.DataFrame:
-        return pd.DataFrame({"rt60_mid": [float(BlindRT60()(sound, SAMPLE_RATE)) for sound in sounds]})
+        found = [float(BlindRT60()(sound, SAMPLE_RATE)) for sound in sounds[:BLIND_CLIPS]]
+        return pd.DataFrame({"rt60_mid": found}).reindex(range(len(sounds)))
 
     return estimate
