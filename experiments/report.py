@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from experiments import table2_page
+from experiments.measured_page import measured_section
 from experiments.pictures import draw_all
 from experiments.results import COMMITTED, REPOSITORY, RefusedError, Result, load_all
 from experiments.studies import STUDIES
@@ -35,8 +36,8 @@ TRIAL = prose("""
 """)
 LIMITATIONS = prose("""
     Seeds set the initial weights, the batches and the heads. Rooms and talkers are the same in all cells of Table 2,
-    so the spread over seeds understates the uncertainty. Not all of its cells have three seeds. All rooms are
-    simulated shoeboxes. Results are repeatable to the last bit only on the same machine with the same number of
+    so the spread over seeds understates the uncertainty. Not all of its cells have three seeds. Rooms are
+    simulated shoeboxes, but for those of the last section. Results are repeatable to the last bit only on the same machine with the same number of
     threads; rounding differences can change a result as much as a different seed.
 """)
 
@@ -47,8 +48,8 @@ def read(folder: Path) -> dict[str, list[Result]]:
     return {name: results for name, results in found.items() if results}
 
 
-def results_page(results: dict[str, list[Result]], *, trial: bool) -> str:
-    """Return the page with a section for each study; in that of a trial, sections may be missing."""
+def results_page(results: dict[str, list[Result]], measured: str, *, trial: bool) -> str:
+    """Return the page with a section for each study, then measured rooms; of a trial, sections may be missing."""
     parts = ["# Results", TRIAL if trial else HEAD]
     for name, of_study in results.items():
         try:
@@ -61,6 +62,7 @@ def results_page(results: dict[str, list[Result]], *, trial: bool) -> str:
                 raise RefusedError(problem) from error
             text = f"*{problem}*"
         parts.append(text)
+    parts += [measured] if measured else []
     return "\n\n".join([*parts, "## Limitations", LIMITATIONS]) + "\n"
 
 
@@ -68,7 +70,8 @@ def pages(folder: Path) -> dict[str, str]:
     """Return the text of each page by its name."""
     results = read(folder)
     trial = folder.resolve() != COMMITTED
-    return {"table2.md": table2_page.page(results.get("table2", [])), "results.md": results_page(results, trial=trial)}
+    text = results_page(results, measured_section(folder), trial=trial)
+    return {"table2.md": table2_page.page(results.get("table2", [])), "results.md": text}
 
 
 def write_report(folder: Path, *, check: bool) -> int:

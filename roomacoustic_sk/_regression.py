@@ -27,6 +27,9 @@ from roomacoustic_sk.intervals import (
     rooms_needed,
 )
 
+FARTHEST_TARGET = 6.0
+"""Distance of a target from those of the fit, in standard deviations, from which on its unit is doubted."""
+
 MOST_EMBEDDINGS = 4096
 """Largest number of embeddings of the training data from which their spread is learned."""
 
@@ -155,7 +158,8 @@ class RoomRegressorMixin(RegressorMixin):
         X : array-like
             Embeddings or waveforms, as for `fit`. Several clips of a room are welcome: every room counts the same.
         y : array-like of shape (n_recordings,) or (n_recordings, n_targets)
-            True targets, NaN where unknown. Columns of a frame are found by the names in `target_names_`.
+            True targets, NaN where unknown. Columns of a frame are found by the names in `target_names_`; intervals of
+            targets that a frame lacks will be NaN.
         room_groups : array-like of shape (n_recordings,)
             The room of each recording. At least 9 rooms are needed for intervals of up to 90 %, 19 for 95 %; with 100
             and more, the coverage comes close to what is asked for, and the width adapts well.
@@ -172,16 +176,19 @@ class RoomRegressorMixin(RegressorMixin):
         Warns
         -----
         UserWarning
-            If a target is known in fewer than 9 rooms: its intervals will be NaN.
+            If a target is known in some rooms, but fewer than 9: its intervals will be NaN. If targets lie so far from
+            those of the fit that they may have another unit.
         """
         target = self._target_of_fit()
-        true = target.select(y, self)
+        true = target.select(y, self, some=True)
         evidence, outputs = self._evidence(X, quality)
         _check_length(true, len(outputs))
         rooms = GroupLabels.checked(len(true), room_groups=room_groups).room
         if rooms is None:
             raise ArgumentValueError("room_groups must be given: intervals are calibrated over rooms, got None.")
-        errors = np.abs(target.standardised(true) - evidence.estimates)
+        standardised = target.standardised(true)
+        self._warn_of_other_units(true, standardised)
+        errors = np.abs(standardised - evidence.estimates)
         self.intervals_ = RoomIntervals.calibrated(evidence, errors, rooms, quality_names(quality))
         self._warn_of_few_rooms(self.intervals_, 0.9)
         return self
@@ -281,9 +288,20 @@ class RoomRegressorMixin(RegressorMixin):
         coordinates, distances = self._spread.coordinates(embeddings), self._spread.distances(embeddings)
         return Evidence(self._target.centred(outputs), coordinates, distances, checked), outputs
 
+    def _warn_of_other_units(self, true: NDArray[np.float64], standardised: NDArray[np.float64]) -> None:
+        distance = np.where(np.isnan(standardised), 0.0, np.abs(standardised))
+        row, column = np.unravel_index(int(distance.argmax()), distance.shape)
+        if distance[row, column] > FARTHEST_TARGET:
+            warn(
+                f"y should have the units of the fit, got {true[row, column]:.4g} for "
+                f"{self.target_names_[int(column)]!r}, {distance[row, column]:.0f} standard deviations from the mean "
+                "of the training. Is that ms, or per cent?"
+            )
+
     def _warn_of_few_rooms(self, intervals: RoomIntervals, coverage: float) -> None:
         needed = rooms_needed(coverage)
-        few = {name: int(n) for name, n in zip(self.target_names_, intervals.n_rooms(), strict=True) if n < needed}
+        counts = zip(self.target_names_, intervals.n_rooms(), strict=True)
+        few = {name: int(n) for name, n in counts if 0 < n < needed}  # those without any were left out on purpose
         if few:
             known = ", ".join(f"{name!r} in {n}" for name, n in few.items())
             warn(

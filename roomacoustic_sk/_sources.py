@@ -141,6 +141,8 @@ def _by_ffmpeg(path: Path, target: Path) -> Path:
 def sources_of(recordings: Any, sample_rate: Any) -> tuple[list[Source], bool]:
     """Return all recordings, and whether there is but one that was passed as such."""
     if isinstance(recordings, (str, os.PathLike)):
+        if not os.fspath(recordings):
+            raise ArgumentValueError("recordings must be the path of a file or folder, got an empty one.")
         path = Path(recordings)
         if path.is_dir():
             return _in_folder(path, str), False

@@ -46,6 +46,14 @@ NOTHING = -25.0
 """Level in dB above that edge, relative to the band below it, that counts as nothing; speech has -20 dB and more."""
 
 
+VOICE_BAND = (250.0, 1000.0)
+"""Frequencies in Hz in which speech is strongest."""
+
+NARROWER = -48.0
+"""Level in dB of the upper end of a telephone's band, relative to the voice's, below which not even a telephone's band
+was transmitted; speech in measured rooms has -41 dB and more, low-passed at 1.5 kHz it has -56 dB and less."""
+
+
 class Activity(NamedTuple):
     """Where a recording holds speech, and how far it stands out."""
 
@@ -138,18 +146,21 @@ def _runs(frames: NDArray[np.bool_]) -> list[tuple[int, int]]:
 
 
 def is_narrow_band(waveform: Array, sample_rate: int) -> bool:
-    """Return whether nothing lies above the band of a telephone, although the sampling rate would allow it."""
-    if sample_rate < 2.5 * TELEPHONE_EDGE:
+    """Return whether nothing lies above the band of a telephone, or not even that band is filled."""
+    if sample_rate < 2.5 * TELEPHONE_EDGE:  # it allows no more
         return False
     size = min(2048, len(waveform))
     frames = waveform[: len(waveform) // size * size].reshape(-1, size)
     frames = frames[:: max(len(frames) // 256, 1)] * np.hanning(size)
     power = np.mean(np.abs(np.fft.rfft(frames, axis=1)) ** 2, axis=0)
     frequencies = np.fft.rfftfreq(size, 1 / sample_rate)
-    below, above = TELEPHONE_BAND
-    low = power[(frequencies > below) & (frequencies < above)].mean()
+    voice, low = (_mean_within(power, frequencies, band) for band in (VOICE_BAND, TELEPHONE_BAND))
     high = np.median(power[(frequencies > 1.1 * TELEPHONE_EDGE) & (frequencies < 0.45 * sample_rate)])
-    return bool(high < low * 10 ** (NOTHING / 10))
+    return bool(high < low * 10 ** (NOTHING / 10) or low < voice * 10 ** (NARROWER / 10))
+
+
+def _mean_within(power: Array, frequencies: Array, band: tuple[float, float]) -> float:
+    return float(power[(frequencies > band[0]) & (frequencies < band[1])].mean())
 
 
 def looks_like_response(waveform: Array, sample_rate: int) -> bool:

@@ -376,6 +376,7 @@ def hear_waveforms(encoder: Any, waveforms: list[NDArray[np.float32]]) -> Heard:
     parts, owners, quality = [], [], []
     rate, shortest = encoder.sample_rate, encoder.module_.min_times
     for i, waveform in enumerate(waveforms):
+        waveform = waveform - waveform.mean(dtype=np.float64).astype(np.float32)  # an offset hides what is soft
         activity = find_speech(waveform, rate)
         found = stretches(activity, len(waveform), rate, shortest)
         # Scraps between zeros tell nothing of a decay: their speech does not count.

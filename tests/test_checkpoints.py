@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pickle
 import signal
@@ -302,6 +303,26 @@ def test_a_folder_that_cannot_be_used_is_refused(clips, tmp_path):
 def test_checkpoints_need_a_seed(clips, tmp_path):
     with pytest.raises(ValueError, match=r"random_state must be given with checkpoint_dir, got None. Use an integer"):
         fitted(encoder(checkpoint_dir=tmp_path, random_state=None), clips)
+
+
+def test_ctrl_c_while_a_checkpoint_is_written_is_a_ctrl_c(clips, tmp_path, monkeypatch):
+    save, n_saved = torch.save, []
+
+    class Interrupted(io.BytesIO):
+        def write(self, data):
+            raise KeyboardInterrupt
+
+    def interrupted(state, file):
+        n_saved.append(1)
+        save(state, file if len(n_saved) < 3 else Interrupted())
+
+    monkeypatch.setattr(torch, "save", interrupted)
+    estimator = encoder(checkpoint_dir=tmp_path)
+    with pytest.raises(KeyboardInterrupt), pytest.warns(UserWarning, match="interrupted"):
+        fitted(estimator, clips)
+    assert estimator.n_iter_ >= 2
+    monkeypatch.undo()
+    assert_same_fit(fitted(encoder(), clips), fitted(encoder(checkpoint_dir=tmp_path), clips))
 
 
 def test_a_full_disk_keeps_the_last_checkpoint(clips, tmp_path, monkeypatch):

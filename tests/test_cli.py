@@ -253,6 +253,13 @@ def responses(tmp_path):
     return [write_audio(tmp_path / f"{rt60}.wav", 0.5 * diffuse(rt60, 1.5), subtype="FLOAT") for rt60 in (0.5, 0.7)]
 
 
+def test_audio_on_stdin_is_no_list_of_names(responses, monkeypatch, capsys):
+    with responses[0].open("rb") as audio:
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(audio))
+        assert run("acoustics", "-") == 1
+        assert "stdin must hold names of files, one a line, got binary data" in capsys.readouterr().err
+
+
 def test_acoustics_gives_known_decays_with_their_clauses(responses, capsys):
     assert run("acoustics", responses[0], "--format", "jsonl") == 0
     rows = pd.DataFrame([json.loads(line) for line in capsys.readouterr().out.splitlines()])
@@ -312,6 +319,18 @@ def test_simulated_responses_are_read_back_to_the_last_bit(simulated):
     assert read.room.tolist() == rooms.room.astype(str).tolist()
     geometry = ["volume", "length", "width", "height", "distance"]
     pd.testing.assert_frame_equal(read.target[geometry], rooms.target[geometry], check_exact=True)
+
+
+@pytest.mark.slow
+def test_nothing_of_a_simulated_decay_is_taken_for_noise(simulated, capsys):
+    written = pd.read_csv(simulated / "rirs.csv")
+    read = load_measured_rirs(simulated / "rirs.csv")
+    for label in ("rt60", "rt60_mid", "edt", "c50", "drr"):
+        np.testing.assert_array_equal(read.target[label], written[label])
+    files = [simulated / name for name in written["file"]]
+    assert run("acoustics", *files, "--noise-free", "--bands", "none", "--format", "csv") == 0
+    found = pd.read_csv(io.StringIO(capsys.readouterr().out))
+    np.testing.assert_allclose(found["C50"], written["c50"], atol=0.01)
 
 
 @pytest.mark.slow

@@ -123,6 +123,12 @@ def test_a_dead_channel_leaves_the_others(model, speech, tmp_path: Path, constan
     assert frame["flags"].iloc[1] == "no_speech"
 
 
+def test_an_offset_changes_nothing(model, speech) -> None:
+    alone, moved = (only(estimate_room(0.02 * speech + offset, RATE, model=model)) for offset in (0.0, 0.9))
+    assert_allclose(moved["rt60"], alone["rt60"], rtol=0.01)
+    assert_allclose(moved["snr"], alone["snr"], atol=0.5)
+
+
 def test_zeros_after_a_cut_are_no_decay(model, speech) -> None:
     cut = speech[: 4 * RATE]
     padded = np.concatenate([cut, np.zeros(2 * RATE, dtype=np.float32)])
@@ -243,6 +249,11 @@ def test_a_model_is_a_name_a_path_or_an_object(model, speech, tmp_path: Path) ->
 def test_other_recordings_are_refused(model, recordings, error, message: str) -> None:
     with pytest.raises(error, match=message):
         estimate_room(recordings, model=model)
+
+
+def test_an_empty_path_is_no_folder(model) -> None:
+    with pytest.raises(ValueError, match="recordings must be the path of a file or folder, got an empty one"):
+        estimate_room("", model=model)
 
 
 def test_nan_samples_are_refused(model) -> None:

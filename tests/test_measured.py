@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from toys import RATE as SAMPLE_RATE
 from toys import exponential, write_audio
 from toys import noise as white_noise
 
-from roomacoustic_sk.acoustics import DecayRangeWarning
+from roomacoustic_sk.acoustics import DecayRangeWarning, room_labels
 from roomacoustic_sk.datasets._measured import load_measured_rirs
 
 
@@ -295,3 +296,21 @@ def test_the_documented_rooms_load_with_their_labels(shared_data: Path) -> None:
     by_state = rooms.target["rt60"].groupby(rooms.table["condition"]).median()
     absorbing = by_state[["abs_000", "abs_025", "abs_050", "abs_075", "abs_100"]]
     assert (absorbing.diff().dropna() < 0).all()  # more absorption, shorter reverberation
+
+
+@pytest.mark.parametrize("said", ["true", "True", "1"])
+def test_responses_without_noise_are_read_to_their_end(tmp_path, said):
+    fast, slow = (10 ** (-3 * np.arange(12_000) / SAMPLE_RATE / rt60) for rt60 in (0.2, 1.0))
+    response = (fast + 0.01 * slow) * np.random.default_rng(0).standard_normal(12_000)  # cut off while it decays
+    write_audio(tmp_path / "rir.wav", response / np.abs(response).max(), subtype="FLOAT")
+    table = pd.DataFrame({"file": ["rir.wav"] * 2, "room": ["a", "a"], "noise_free": [said, ""]})
+    table.to_csv(tmp_path / "rirs.csv", index=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DecayRangeWarning)
+        labels = load_measured_rirs(tmp_path / "rirs.csv").target
+        for row, truncation in enumerate([None, "lundeby"]):
+            [expected] = room_labels(response, SAMPLE_RATE, truncation=truncation)["c50"]
+            assert labels["c50"][row] == pytest.approx(expected, abs=1e-3, nan_ok=True)
+    table["noise_free"] = "perhaps"
+    with pytest.raises(ValueError, match="source must have true or false in its column 'noise_free', got 'perhaps'"):
+        load_measured_rirs(table, root=tmp_path)

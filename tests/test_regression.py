@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 
 import numpy as np
@@ -235,11 +236,28 @@ def test_calibrating_again_replaces_the_intervals_alone(data):
     X, _, y, _ = data
     fitted = RoomRegressor(**LEARNING).fit(X, y)
     widths = []
-    for factor in (1, 3):
+    for factor in (1, 2):
         own, rooms, truth, _ = embedded_rooms(40, seed=6)
         truth["c50"] = fitted.predict(own)[:, 1] + factor * (truth["c50"] - fitted.predict(own)[:, 1])
         widths.append(np.diff(fitted.calibrate(own, truth, rooms).predict_interval(X)).mean(axis=0)[:, 0])
-    assert widths[1] / widths[0] == pytest.approx([1, 3], rel=1e-6)
+    assert widths[1] / widths[0] == pytest.approx([1, 2], rel=1e-6)
+
+
+def test_some_targets_are_enough_to_calibrate(head, data):
+    own, rooms, y, snr = embedded_rooms(40, seed=6)
+    both = copy.copy(head).calibrate(own, y, rooms, quality=snr).predict_interval(data[0], quality=data[3])
+    for known in (y[["c50"]], y["c50"], y[["c50"]].assign(temperature=20.0)):
+        some = copy.copy(head).calibrate(own, known, rooms, quality=snr).predict_interval(data[0], quality=data[3])
+        assert np.isnan(some[:, 0]).all()
+        assert np.array_equal(some[:, 1], both[:, 1])
+    with pytest.raises(ValueError, match=r"y must have the columns of the fit, \['rt60', 'c50'\], got none"):
+        head.calibrate(own, y[["c50"]].set_axis(["C50"], axis=1), rooms, quality=snr)
+
+
+def test_targets_in_another_unit_are_doubted_in_calibrate(head):
+    own, rooms, y, snr = embedded_rooms(40, seed=6)
+    with pytest.warns(UserWarning, match=r"y should have the units of the fit, got .* for 'rt60'.*Is that ms"):
+        copy.copy(head).calibrate(own, y.assign(rt60=1000 * y["rt60"]), rooms, quality=snr)
 
 
 def test_without_calibration_an_error_names_calibrate(data):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 from numpy.testing import assert_allclose
+from scipy.signal import butter, lfilter, sosfilt
 from toys import RATE, diffuse
 
 from roomacoustic_sk._speech_activity import (
@@ -88,6 +89,13 @@ def test_only_a_telephone_is_narrow_band(edge: float, noise: float) -> None:
     assert is_narrow_band(narrow, RATE)
     assert not is_narrow_band(wide, RATE)
     assert not is_narrow_band(wide, 8_000)  # which cannot hold more
+
+
+@pytest.mark.parametrize("edge", [500, 1_000, 1_500])
+def test_what_is_narrower_than_a_telephone_is_narrow_band(edge: float) -> None:
+    voice = lfilter([1], [1, -0.9], swinging_noise((0.0, 2.0), seconds=3.0))  # falls by 6 dB an octave
+    assert not is_narrow_band(voice, RATE)
+    assert is_narrow_band(sosfilt(butter(8, edge, fs=RATE, output="sos"), voice), RATE)
 
 
 @pytest.mark.parametrize("rt60", [0.1, 0.4, 1.5, 5.0])

@@ -166,6 +166,10 @@ class FitCheckpoint(Checkpoint):
                 file.flush()
                 os.fsync(file.fileno())
             unfinished.replace(self.path)
+        except RuntimeError as error:
+            if isinstance(error.__context__, KeyboardInterrupt):  # torch's writer raises it when it is interrupted
+                raise KeyboardInterrupt from error
+            raise
         except OSError as error:
             raise ArgumentValueError(
                 f"checkpoint_dir must be a folder that can be written to, got {str(self.path.parent)!r}: "

@@ -251,20 +251,26 @@ class Regression:
         # Rounding may put a clamped output slightly below 0, and an interval may reach below.
         return np.where(self.non_negative, np.maximum(values, 0.0), values)
 
-    def select(self, y: Any, estimator: Any) -> NDArray[np.float64]:
+    def select(self, y: Any, estimator: Any, *, some: bool = False) -> NDArray[np.float64]:
         """Return targets (n_recordings, n_outputs) that estimates are compared with; those unknown are NaN.
 
-        If the targets of the fit had names, columns of a frame are found by name, whatever their order.
+        If the targets of the fit had names, columns of a frame are found by name, whatever their order. With `some`,
+        those that the frame lacks, or a series, are unknown.
 
         Raises
         ------
         ValueError
             If a column is missing, or their number is not that of the fit.
         """
+        if some and getattr(y, "name", None) in self.names:
+            y = y.to_frame()
         columns = getattr(y, "columns", None)
         if columns is not None and self._named:
             labels = {str(label): label for label in columns}
             missing = [name for name in self.names if name not in labels]
+            if some and len(missing) < len(self.names):
+                y, labels = y.reindex(columns=[*columns, *missing]), labels | {name: name for name in missing}
+                missing = []
             if missing:
                 raise ArgumentValueError(
                     f"y must have the columns of the fit, {self.names}, got none that is named {missing[0]!r}."

@@ -41,6 +41,11 @@ def add(commands: Any) -> None:
         help=f"short names joined by commas, such as EDT,T20,C80 (default: {','.join(DEFAULT)})",
     )
     parser.add_argument("--bands", choices=["octave", "third-octave", "none"], default="octave")
+    parser.add_argument(
+        "--noise-free",
+        action="store_true",
+        help="the responses have no noise, as simulated ones: nothing of their decay is taken for it",
+    )
     parser.set_defaults(run=run)
 
 
@@ -71,7 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
         for file in tqdm(files, unit="file", disable=not sys.stderr.isatty()):
             try:
                 with warnings_as_lines(file.name, known=(DecayRangeWarning,)):  # the column `reason` says so
-                    table = _evaluated(file, arguments.parameters, bands)
+                    table = _evaluated(file, arguments.parameters, bands, arguments.noise_free)
             except (ArgumentValueError, OSError) as error:
                 say(f"{file.name}: {reason(error)}")
                 writer.failure(file.name, reason(error))
@@ -83,7 +88,7 @@ def run(arguments: argparse.Namespace) -> int:
     return status
 
 
-def _evaluated(file: Listed, parameters: list[str], bands: str | None) -> pd.DataFrame:
+def _evaluated(file: Listed, parameters: list[str], bands: str | None, noise_free: bool) -> pd.DataFrame:
     """Return a row for each channel of a file and band; that of the whole spectrum has no number."""
     import numpy as np
     import pandas as pd
@@ -97,14 +102,14 @@ def _evaluated(file: Listed, parameters: list[str], bands: str | None) -> pd.Dat
     if file.error is not None:
         raise ArgumentValueError(file.error)
     rate = audio_info(file.name).sample_rate
-    rirs = read_audio(file.name, rate)
-    whole = evaluate(rirs, rate, parameters, diagnostics=True, output="pandas").reset_index().assign(band=np.nan)
+    rirs, truncation = read_audio(file.name, rate), None if noise_free else "lundeby"
+    how: dict[str, Any] = {"truncation": truncation, "diagnostics": True, "output": "pandas"}
+    whole = evaluate(rirs, rate, parameters, **how).reset_index().assign(band=np.nan)
     if (whole["reason"] == NO_RESPONSE).all():
         raise ArgumentValueError(f"{NO_RESPONSE}. {DECONVOLVE}.")
     tables = [whole]
     if bands is not None:
-        in_bands = evaluate(rirs, rate, parameters, bands=bands, diagnostics=True, output="pandas")
-        tables.append(in_bands.reset_index())
+        tables.append(evaluate(rirs, rate, parameters, bands=bands, **how).reset_index())
     table = pd.concat(tables).rename(columns={"response": "channel"}).sort_values("channel", kind="stable")
     if table[parameters].isna().all(axis=None):
         raise ArgumentValueError(f"{whole['reason'].iloc[0]}. {DECONVOLVE}.")

@@ -90,6 +90,8 @@ def _with_names_from_stdin(names: Sequence[str]) -> Iterator[str]:
             yield name
             continue
         for line in sys.stdin.buffer:
+            if b"\0" in line:
+                raise ValueError("stdin must hold names of files, one a line, got binary data.")
             if (line := line.rstrip(b"\r\n")).strip():
                 yield os.fsdecode(line)
 

@@ -74,5 +74,6 @@ def _write(rooms: Any, folder: Path) -> None:
     described = rooms.target.copy()
     described.insert(0, "file", names)
     described.insert(1, "room", rooms.room)
+    described.insert(2, "noise_free", True)  # else the end of a slow decay may be taken for noise
     with written(table) as path:
         described.to_csv(path, index=False)

@@ -53,6 +53,8 @@ from roomacoustic_sk.datasets._tables import (
 )
 
 LABELS = ("rt60", "edt", "c50", "d50", "drr")
+NOISE_FREE = "noise_free"
+"""Column of a table that says which responses have no noise."""
 
 DESCRIPTION = """\
 Measured room impulse responses
@@ -303,6 +305,35 @@ def _warn_of_missing(target: pd.DataFrame, files: NDArray[Any], reasons: pd.Seri
         )
 
 
+TRUTHS = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False, "": False, "nan": False}
+
+
+def _noise_free(table: pd.DataFrame) -> NDArray[np.bool_]:
+    """Return which responses of a table have no noise."""
+    if NOISE_FREE not in table.columns:
+        return np.zeros(len(table), dtype=bool)
+    said = table[NOISE_FREE].astype(object).map(lambda cell: TRUTHS.get(str(cell).strip().lower()))
+    if said.isna().any():
+        wrong = table[NOISE_FREE][said.isna()].iloc[0]
+        raise ArgumentValueError(f"source must have true or false in its column {NOISE_FREE!r}, got {wrong!r}.")
+    return said.to_numpy(dtype=bool)
+
+
+def _labels_of(
+    rirs: list[NDArray[np.float32]], sample_rate: int, decay_ranges: Sequence[str], noise_free: NDArray[np.bool_]
+) -> pd.DataFrame:
+    """Return the labels of all responses; the noise of those that have none is not looked for."""
+    parts = []
+    for truncation, chosen in (("lundeby", ~noise_free), (None, noise_free)):
+        if chosen.any():
+            some = [rir for rir, is_chosen in zip(rirs, chosen, strict=True) if is_chosen]
+            found = acoustics.room_labels(
+                some, sample_rate, decay_ranges=decay_ranges, truncation=truncation, diagnostics=True
+            )
+            parts.append(found.set_index(np.flatnonzero(chosen)))
+    return pd.concat(parts).sort_index()
+
+
 @door
 def load_measured_rirs(
     source: str | Path | pd.DataFrame | Sequence[str | Path],
@@ -322,9 +353,10 @@ def load_measured_rirs(
         A folder of audio and SOFA files (sub-folders and links to folders too), a CSV file, a DataFrame, a SOFA file,
         or a list of audio and SOFA files. A table has a column ``file`` with one path a row, and may have ``room``,
         ``volume`` [m3], ``length``, ``width``, ``height`` and ``distance`` (of source and microphone) [m], also spelt
-        with their unit (``volume_m3``, ``Length [m]``). Cells of a CSV file are strings as they stand: 007, 1.0 and NA
-        are names of rooms. Of a SOFA file (AES69, suffix ``.sofa``), each measurement, receiver and emitter is a
-        response; this needs the extra ``sofa`` of this package.
+        with their unit (``volume_m3``, ``Length [m]``), and ``noise_free``, true for responses that have no noise, such
+        as simulated ones, so that nothing of their decay is taken for noise. Cells of a CSV file are strings as they
+        stand: 007, 1.0 and NA are names of rooms. Of a SOFA file (AES69, suffix ``.sofa``), each measurement, receiver
+        and emitter is a response; this needs the extra ``sofa`` of this package.
     root : str or Path, default=None
         Folder to which the paths of a table or list are relative. None for the folder of the CSV file, or the current
         one.
@@ -443,7 +475,7 @@ def load_measured_rirs(
 
     rirs = [rir for one in read for rir in one.rirs]
     files = table["file"].to_numpy(dtype=str)
-    labels = acoustics.room_labels(rirs, sample_rate, decay_ranges=decay_ranges, diagnostics=True)
+    labels = _labels_of(rirs, sample_rate, decay_ranges, _noise_free(table))
     diagnostics = labels.loc[:, "nonlinearity":]
     target = pd.concat([labels.loc[:, :"drr"], documented], axis=1)
     complete = target[list(LABELS)].notna().all(axis=1).to_numpy()
