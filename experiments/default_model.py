@@ -27,6 +27,7 @@ from experiments.recipe import (
     AMOUNTS,
     BANDS,
     HEADS,
+    LOWEST_SNR_TOLD,
     PARTS,
     SAMPLE_RATE,
     SELECTING_ROOMS,
@@ -202,7 +203,7 @@ def page(card: dict[str, Any]) -> str:
         for the encoder. Noise: 16 of 24 recordings (CC0, CC BY 4.0, Pixabay Content Licence), at 0 to 40 dB for the
         encoder, at {SNR[0]:g} to {SNR[1]:g} dB and alone for the heads. Encoder: `network="compact"`, {amount.epochs}
         epochs of {amount.steps} steps. Head: the average of {HEADS}, each for all targets, on {amount.head_clips} clips
-        of 1 to 12 s; scales:
+        of 1 to 12 s, below {LOWEST_SNR_TOLD:g} dB of the SNR alone; scales:
         {"; ".join(scales)}. Intervals: {amount.calibration_clips} clips in {amount.rooms[2]} rooms. The weights have
         the licence of the package, MIT.
     """)

@@ -65,6 +65,7 @@ SNR = (-10.0, 40.0)  # dB, of the clips for heads and calibration
 CLEAN = 0.2  # share of the clips without noise
 NO_SPEECH = 0.05  # further clips for the heads, of noise alone
 LOWEST_SNR = -20.0  # dB, as which noise alone counts
+LOWEST_SNR_TOLD = 0.0  # dB; in more noise, heads learn the SNR alone
 LIMITED = Sometimes(LimitBand(low=(20.0, 300.0), high=(3400.0, 7900.0)), 0.3)
 
 
@@ -285,7 +286,7 @@ class Recipe:
         from roomacoustic_sk import RoomRegressor, RoomRegressorEnsemble
 
         heard, clips = self.heard("heads", encoder, self.amount.head_clips)
-        targets = targets_of(clips)
+        targets = told(targets_of(clips))
         known = targets.notna().any(axis=1).to_numpy()
         groups = {f"{name}_groups": clips[name][known] for name in ("rir", "source", "room")}
         head = RoomRegressor(
@@ -294,7 +295,7 @@ class Recipe:
         heads = RoomRegressorEnsemble(head, HEADS, random_state=0)
         heads.fit(heard.embeddings[known], targets[known], **groups)
         heard, clips = self.heard("calibration", encoder, self.amount.calibration_clips)
-        return heads.calibrate(heard.embeddings, targets_of(clips), clips.room, quality=heard.quality)
+        return heads.calibrate(heard.embeddings, told(targets_of(clips)), clips.room, quality=heard.quality)
 
     def heard(self, part: str, encoder: ContrastiveRoomEncoder, n_clips: int) -> tuple[Heard, Bunch]:
         """Return what the encoder makes of the clips of a part, kept so that training resumes."""
@@ -333,6 +334,13 @@ def with_bands(rooms: Bunch, kind: str) -> Bunch:
 def targets_of(clips: Bunch) -> pd.DataFrame:
     """Return the targets, NaN where they are infinite, as the ratio of direct to no reverberant sound."""
     return clips.target.reindex(columns=list(TRANSFORMS)).replace([np.inf, -np.inf], np.nan)
+
+
+def told(targets: pd.DataFrame) -> pd.DataFrame:
+    """Return targets without those of clips in so much noise that `estimate_room` gives no numbers but the SNR."""
+    return targets.assign(
+        **{name: targets[name].mask(targets["snr"] < LOWEST_SNR_TOLD) for name in targets if name != "snr"}
+    )
 
 
 def room_names(table: Path) -> np.ndarray:

@@ -87,6 +87,21 @@ def test_ism_response_agrees_with_pyroomacoustics():
     assert_allclose(label, reference, rtol=0.05)
 
 
+@pytest.mark.parametrize("order", [8, 15])
+def test_responses_cut_at_an_order_agree_with_pyroomacoustics(order):
+    path = many_materials_path(2)
+    response = ImageSources(order=order).simulate(path, spec(air_absorption=True), RNG)
+    assert response.image_order == order
+    assert not response.complete
+    room = shoebox_of(path, order, air_absorption=True)
+    room.compute_rir()
+    expected = room.rir[0][0]
+    n = min(len(expected), len(response.rir))
+    assert np.linalg.norm(response.rir[:n] - expected[:n]) < 0.02 * np.linalg.norm(expected)
+    label = pra.experimental.measure_rt60(expected[np.argmax(np.abs(expected)) :], fs=16000, decay_db=30)
+    assert_allclose(response.rt60, label, rtol=0.1)
+
+
 # --- Convergence ----------------------------------------------------------------------------------------------------
 
 
@@ -190,6 +205,6 @@ def test_methods_check_their_own_arguments(method, arguments, message):
 
 def test_methods_are_values_that_do_not_change():
     assert Hybrid(n_rays=500) == Hybrid(n_rays=500) != Hybrid()
-    assert repr(ImageSources(max_images=7)) == "ImageSources(max_images=7)"
+    assert repr(ImageSources(max_images=7)) == "ImageSources(max_images=7, order=None)"
     with pytest.raises(AttributeError, match="n_rays"):
         Hybrid().n_rays = 3

@@ -273,6 +273,20 @@ def test_incomplete_responses_are_flagged(name):
     assert "kept" in rooms.DESCR
 
 
+def test_a_fixed_order_ties_the_label_to_the_cut():
+    options = {"materials": 0.1, "random_state": 0}
+    times = [
+        simulate_rooms(6, 1, method=ImageSources(order=order), **options).target["rt60"].mean() for order in (5, 10, 20)
+    ]
+    converged = simulate_rooms(6, 1, **options).target["rt60"].mean()
+    assert 1.2 * times[0] < times[1] < times[2] / 1.2 < converged
+    rooms = simulate_rooms(6, 1, method=ImageSources(order=10), **options)
+    assert not rooms.complete.any()
+    assert rooms.counts["rooms_redrawn"] == 0
+    assert "cut at order 10: the labels measure that cut" in rooms.DESCR
+    assert "not sought, and `complete` is False" in rooms.DESCR
+
+
 def test_incomplete_rooms_are_redrawn_and_counted():
     options = {"method": "ism", "max_images": 100_000, "random_state": 0, "materials": [0.1, 0.5, 0.7]}
     rooms = simulate_rooms(4, 1, **options)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from roomacoustic_sk._decay import WHOLE_SPECTRUM, cut_at_onset, decay_time, integrate
-from roomacoustic_sk._shoebox.bands import octave_bands
+from roomacoustic_sk._shoebox.bands import OctaveBands, octave_bands
 from roomacoustic_sk._shoebox.images import HALF_FILTER, image_sources, specular_sound, sum_pulses
 from roomacoustic_sk._shoebox.rays import BIN_SECONDS, diffuse_sound, mean_histogram, trace_rays
 from roomacoustic_sk._shoebox.rooms import TransmissionPath
@@ -73,6 +73,18 @@ def _decay_time(rir: Array, spec: ResponseSpec, seconds: float) -> float:
     curve = integrate(cut_at_onset(rir, spec.sample_rate), WHOLE_SPECTRUM, spec.sample_rate, None)
     time = float(decay_time(curve, upper, lower) / spec.sample_rate)
     return time if (10 - lower) / 60 * time <= seconds else np.nan
+
+
+def _time_to_the_cut(rir: Array, spec: ResponseSpec) -> float:
+    """Reverberation time by plain Schroeder integration, which takes the sudden end of a response for its decay."""
+    upper, lower = DECAY_RANGES[spec.decay_range]
+    energy = np.cumsum(cut_at_onset(rir, spec.sample_rate)[::-1] ** 2)[::-1]
+    levels = 10 * np.log10(energy / energy[0])
+    chosen = np.flatnonzero((levels <= upper) & (levels >= lower))
+    if len(chosen) < 2:
+        return np.nan
+    slope = float(np.polyfit(chosen / spec.sample_rate, levels[chosen], 1)[0])
+    return -60 / slope
 
 
 def _change(decay_times: list[float], n_compared: int) -> float:
@@ -147,6 +159,7 @@ class Hybrid:
 
     name: ClassVar[str] = "hybrid"
     scatters: ClassVar[bool] = True
+    converges: ClassVar[bool] = True
     raised: ClassVar[str] = "twice and four times the rays"
 
     @door
@@ -216,6 +229,11 @@ class ImageSources:
     ----------
     max_images : int, default=20_000_000
         Largest number of image sources in a response.
+    order : int, optional
+        Order at which all responses are cut, as in much published work and probably in the paper; `max_images` then
+        does not matter. The cut comes before the sound has decayed, and earlier in small rooms: ``rt60``, which plain
+        Schroeder integration gives here, measures the cut, other labels may be NaN, `complete` is False, and an
+        estimator that is trained on them is wrong in rooms.
 
     Raises
     ------
@@ -236,22 +254,33 @@ class ImageSources:
     """
 
     max_images: int = 20_000_000
+    order: int | None = None
 
     name: ClassVar[str] = "ism"
     scatters: ClassVar[bool] = False
     raised: ClassVar[str] = "a duration longer by a quarter"
 
+    @property
+    def converges(self) -> bool:
+        """Whether sound is added until the reverberation time no longer changes."""
+        return self.order is None
+
     @door
     def __post_init__(self) -> None:
         check_number(self.max_images, name="max_images", low=1, limit=MOST_IMAGES, integer=True)
+        if self.order is not None:
+            check_number(self.order, name="order", low=1, limit=MOST_REFLECTIONS, integer=True)
 
     def describe(self) -> str:
         """Return a one-line description of the simulation."""
-        return "image sources alone, no scattering"
+        cut = "" if self.order is None else f", cut at order {self.order}: the labels measure that cut"
+        return f"image sources alone, no scattering{cut}"
 
     def simulate(self, path: TransmissionPath, spec: ResponseSpec, rng: np.random.Generator) -> Response:
         """Simulate one response; nothing is drawn from `rng`."""
         bands, rate = octave_bands(spec.sample_rate, air_absorption=spec.air_absorption), spec.sample_rate
+        if self.order is not None:
+            return self._cut(path, self.order, spec, bands)
         # There is one image source per room volume.
         farthest = np.cbrt(3 * self.max_images * path.size.prod() / (4 * np.pi))
         max_seconds = min(farthest / bands.speed, spec.max_duration)
@@ -268,3 +297,12 @@ class ImageSources:
             decay_times.append(_decay_time(rir, spec, seconds))
             change = _change(decay_times, 2)
         return Response(rir, decay_times[-1], change <= spec.tolerance, 0, order, len(decay_times) - 2, change)
+
+    def _cut(self, path: TransmissionPath, order: int, spec: ResponseSpec, bands: OctaveBands) -> Response:
+        """Sum the image sources up to an order; the reverberation time is that of the cut response."""
+        rate = spec.sample_rate
+        farthest = min((order + 1) * float(np.linalg.norm(path.size)), spec.max_duration * bands.speed)
+        images = image_sources(path, farthest=farthest, max_order=order)
+        pulses, highest = sum_pulses(images, int(farthest / bands.speed * rate) + 2, bands, rate)
+        rir = _trimmed(_without_offset(specular_sound(pulses, bands, rate), rate), spec.depth)
+        return Response(rir, _time_to_the_cut(rir, spec), False, 0, highest, 0, np.nan)

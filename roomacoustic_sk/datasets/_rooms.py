@@ -165,9 +165,8 @@ Method: {method}
 Labels: from each response itself, broadband, after ISO 3382-1: rt60 [s] ({decay_range}), rt60_mid [s] (mean of
 the 500 Hz and 1 kHz octave bands), edt [s], c50 [dB],
 d50 (0 to 1), drr [dB]. Geometry in m, volume in m3, speed of sound 343 m/s, air absorption {air}.
-Convergence: `complete` is True for each response whose rt60 {raised} changed by at most {tolerance:.3g}.
+Convergence: {convergence}
 Counts: {counts}
-Rooms with a response that does not converge are {redrawn}.
 Seed: {seed}. {versions}.
 """
 
@@ -183,12 +182,20 @@ def _describe(plan: _Plan, counts: dict[str, int], n_rooms: int, seed: tuple[int
         method=plan.method.describe(),
         decay_range=spec.decay_range,
         air="included" if spec.air_absorption else "left out",
-        raised=plan.method.raised,
-        tolerance=spec.tolerance,
+        convergence=_describe_convergence(plan),
         counts=", ".join(f"{name} {count}" for name, count in counts.items()),
-        redrawn="redrawn" if plan.redraw else "kept",
         seed=seed,
         versions=plan.versions,
+    )
+
+
+def _describe_convergence(plan: _Plan) -> str:
+    if not plan.method.converges:
+        return "not sought, and `complete` is False: all responses end at the same order of reflection."
+    return (
+        f"`complete` is True for each response whose rt60 {plan.method.raised} changed by at most "
+        f"{plan.spec.tolerance:.3g}.\nRooms with a response that does not converge are "
+        f"{'redrawn' if plan.redraw else 'kept'}."
     )
 
 
@@ -455,6 +462,7 @@ def simulate_rooms(
         scattering=scattering,
         sample_rate=sample_rate,
     )
+    redraw = bool(redraw) and chosen.converges
     if redraw:
         _check_absorption(ranges, decay_range, max_duration)
     plan = _Plan(
@@ -462,7 +470,7 @@ def simulate_rooms(
         ranges=ranges if chosen.scatters else ranges._replace(scattering=(0.0, 0.0)),
         method=chosen,
         spec=ResponseSpec(sample_rate, bool(air_absorption), float(max_duration), decay_range, float(tolerance)),
-        redraw=bool(redraw),
+        redraw=redraw,
         versions=_versions(),
     )
     seed = tuple(int(word) for word in check_random_state(random_state).randint(0, 2**31 - 1, size=4))
