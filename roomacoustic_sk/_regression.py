@@ -188,6 +188,8 @@ class RoomRegressorMixin(RegressorMixin):
             raise ArgumentValueError("room_groups must be given: intervals are calibrated over rooms, got None.")
         standardised = target.standardised(true)
         self._warn_of_other_units(true, standardised)
+        if np.isnan(standardised).all():
+            raise ArgumentValueError(f"y must have known values of a target, {self.target_names_}, got only NaN.")
         errors = np.abs(standardised - evidence.estimates)
         self.intervals_ = RoomIntervals.calibrated(evidence, errors, rooms, quality_names(quality))
         self._warn_of_few_rooms(self.intervals_, 0.9)

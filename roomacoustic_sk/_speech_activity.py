@@ -46,6 +46,10 @@ NOTHING = -25.0
 """Level in dB above that edge, relative to the band below it, that counts as nothing; speech has -20 dB and more."""
 
 
+LEAST_FALL = 22.0
+"""Fall in dB of the line through the levels of a response, while its energy falls by 30 dB: measured responses have
+29 dB and more, speech whose first word is the loudest up to 16 dB."""
+
 VOICE_BAND = (250.0, 1000.0)
 """Frequencies in Hz in which speech is strongest."""
 
@@ -176,4 +180,4 @@ def looks_like_response(waveform: Array, sample_rate: int) -> bool:
         return len(decay) > 3 and bool((decay[3:] < -20).all())
     slope = np.polyfit(np.arange(end), decay[:end], 1)
     residual = decay[:end] - np.polyval(slope, np.arange(end))
-    return bool(slope[0] < 0 and decay[:end].min() < -15 and residual.std() < 6)
+    return bool(-slope[0] * end > LEAST_FALL and residual.std() < 6)

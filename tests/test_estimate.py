@@ -251,6 +251,13 @@ def test_other_recordings_are_refused(model, recordings, error, message: str) ->
         estimate_room(recordings, model=model)
 
 
+def test_a_column_of_paths_is_a_list_of_files(model, speech, tmp_path: Path) -> None:
+    paths = pd.Series([str(write_audio(tmp_path / f"{name}.wav", speech)) for name in "ab"])
+    listed = estimate_room(paths.tolist(), model=model)
+    for column in (paths, paths.to_numpy(), paths.to_numpy(dtype=str)):
+        pd.testing.assert_frame_equal(estimate_room(column, model=model), listed)
+
+
 def test_an_empty_path_is_no_folder(model) -> None:
     with pytest.raises(ValueError, match="recordings must be the path of a file or folder, got an empty one"):
         estimate_room("", model=model)

@@ -250,8 +250,13 @@ def test_some_targets_are_enough_to_calibrate(head, data):
         some = copy.copy(head).calibrate(own, known, rooms, quality=snr).predict_interval(data[0], quality=data[3])
         assert np.isnan(some[:, 0]).all()
         assert np.array_equal(some[:, 1], both[:, 1])
-    with pytest.raises(ValueError, match=r"y must have the columns of the fit, \['rt60', 'c50'\], got none"):
-        head.calibrate(own, y[["c50"]].set_axis(["C50"], axis=1), rooms, quality=snr)
+    for wrong, message in (
+        (y[["c50"]].set_axis(["C50"], axis=1), r"y must have the columns of the fit, \['rt60', 'c50'\], got none"),
+        (y.rename(columns={"c50": "C 50"}), "y must name targets as the fit did, .*got 'C 50'. Rename it to 'c50'"),
+        (y * np.nan, "y must have known values of a target, .*got only NaN"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            head.calibrate(own, wrong, rooms, quality=snr)
 
 
 def test_targets_in_another_unit_are_doubted_in_calibrate(head):

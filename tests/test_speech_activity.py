@@ -106,6 +106,13 @@ def test_a_response_looks_like_one(rt60: float) -> None:
     assert not looks_like_response(RNG.standard_normal(RATE), RATE)
 
 
+def test_speech_that_begins_with_its_loudest_word_is_no_response() -> None:
+    # The first word is 10 dB louder, and the syllables after it fall slowly.
+    waveform = swinging_noise((0.1, 3.0), seconds=3.2) * np.interp(np.arange(round(3.2 * RATE)), [0, RATE], [3, 1])
+    waveform[: round(0.12 * RATE)] = 0
+    assert not looks_like_response(waveform, RATE)
+
+
 def test_real_speech_is_speech_and_responses_are_responses(shared_data) -> None:
     files = sorted((shared_data / "LibriSpeech").rglob("*.flac"))[::5]
     heard = [soundfile.read(file, dtype="float32") for file in files]

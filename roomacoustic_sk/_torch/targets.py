@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
@@ -84,6 +85,11 @@ def _labels_of(y: Any) -> list[Any] | None:
         return list(columns)
     name = getattr(y, "name", None)
     return [name] if isinstance(name, str) and getattr(y, "ndim", 0) == 1 else None
+
+
+def _plain(name: str) -> str:
+    """Return a name without punctuation, in lower case."""
+    return re.sub(r"[\W_]+", "", name).casefold()
 
 
 def _as_floats(y: Any, estimator: Any) -> NDArray[np.float64]:
@@ -269,6 +275,7 @@ class Regression:
             labels = {str(label): label for label in columns}
             missing = [name for name in self.names if name not in labels]
             if some and len(missing) < len(self.names):
+                self._check_spelling(labels, missing)
                 y, labels = y.reindex(columns=[*columns, *missing]), labels | {name: name for name in missing}
                 missing = []
             if missing:
@@ -284,6 +291,15 @@ class Regression:
                 f"y must have one column for each target of the fit, {self.names}, got {values.shape[1]}."
             )
         return values
+
+    def _check_spelling(self, given: Mapping[str, Any], missing: list[str]) -> None:
+        """Refuse columns that differ from missing targets in nothing but upper and lower case or punctuation."""
+        plain = {_plain(name): name for name in given if name not in self.names}
+        for name in missing:
+            if (like := plain.get(_plain(name))) is not None:
+                raise ArgumentValueError(
+                    f"y must name targets as the fit did, {self.names}, got {like!r}. Rename it to {name!r}."
+                )
 
     def standardised(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return targets (n_recordings, n_outputs) on the scale of the network's outputs, NaN where unknown."""
