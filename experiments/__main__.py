@@ -111,9 +111,8 @@ def _add_measured(command: argparse.ArgumentParser) -> None:
     command.add_argument("--noise", type=Path, help="folder of recordings of noise; Gaussian noise if not given")
     command.add_argument("--snr", type=float, nargs="+", help="levels of noise in dB, beside none")
     command.add_argument("--model", type=Path, help="a saved RoomParameterEstimator, instead of training one")
-    command.add_argument(
-        "--beside", nargs="+", choices=("slopes", "blind-rt60"), default=[], help="others, on the same clips"
-    )
+    others = ("slopes", "supervised", "blind-rt60")
+    command.add_argument("--beside", nargs="+", choices=others, default=[], help="others, on the same clips")
     command.add_argument(
         "--without",
         nargs="+",

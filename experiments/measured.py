@@ -4,7 +4,7 @@
 
 It trains encoder and heads by the default recipe, and resumes where it was stopped; with `--model FILE` it scores a
 saved estimator instead. `--without` leaves steps out of the heads' training. `--beside` adds decay slopes with trees,
-and blind-rt60 (pip install blind-rt60).
+the supervised baseline, and blind-rt60 (pip install blind-rt60).
 """
 
 from __future__ import annotations
@@ -19,8 +19,11 @@ import pandas as pd
 
 from experiments.recipe import (
     AMOUNTS,
+    CLEAN,
     SAMPLE_RATE,
+    SNR,
     TRAINING_ROOMS,
+    TRANSFORMS,
     Recipe,
     room_names,
     targets_of,
@@ -32,6 +35,7 @@ CLIPS = (20, 300)  # of a set: at least, and at most
 SECONDS = 8.0
 COVERAGE = 0.9
 TARGETS = ("rt60_mid", "c50", "drr")
+SUPERVISED_CLIPS, SUPERVISED_EPOCHS = 8000, 16
 SLOPE_CLIPS = 4000  # from which trees learn
 BLIND_CLIPS = 4  # of each batch: blind-rt60 takes 20 s for one of 8 s
 
@@ -53,10 +57,8 @@ def run(args: argparse.Namespace, arguments: Sequence[str]) -> int:
     if not model.exists():
         train(recipe, args.cache, model)
     estimators = {name if args.model is None else model.name: estimates_of(load(model))}
-    if "slopes" in args.beside:
-        estimators["slopes"] = slopes(recipe)
-    if "blind-rt60" in args.beside:
-        estimators["blind-rt60"] = blind_rt60()
+    for other in args.beside:
+        estimators[other] = BESIDE[other](recipe)
     rows = list(score(estimators, recipe, [None, *(args.snr or [])]))
     print(table_of(rows))
     if args.output is not None:
@@ -191,7 +193,37 @@ def slopes(recipe: Recipe) -> Estimate:
     return estimate
 
 
-def blind_rt60() -> Estimate:
+def supervised(recipe: Recipe) -> Estimate:
+    """Return the default network, trained end to end on clips like those of the heads, of 4 s, and kept."""
+    from roomacoustic_sk import SupervisedRoomRegressor, load, save
+
+    n_clips = min(SUPERVISED_CLIPS, recipe.amount.head_clips)
+    kept = recipe.cache / f"supervised-{n_clips}.rsk"
+    if not kept.exists():
+        learned, parts = [], []
+        cut = recipe.cut(recipe.rooms("heads"), "heads", n_clips, (0.0, SNR[1]), clean=CLEAN, seconds=(4.0, 4.0))
+        for sounds, some in cut:
+            learned += sounds
+            parts.append(some)
+        targets = pd.concat([targets_of(some) for some in parts], ignore_index=True)[list(TARGETS)]
+        known = np.flatnonzero(targets.notna().any(axis=1))
+        model = SupervisedRoomRegressor(
+            network="compact",
+            target_transform={target: TRANSFORMS[target] for target in TARGETS},
+            hold_out="rir",
+            max_epochs=SUPERVISED_EPOCHS,
+            checkpoint_dir=recipe.cache / "supervised.checkpoints",
+            random_state=0,
+            verbose=1,
+        )
+        rir = np.concatenate([some.rir for some in parts])
+        model.fit(np.array(learned)[known], targets.iloc[known], rir_groups=rir[known])
+        save(model.set_params(checkpoint_dir=None), kept)
+    fitted: Any = load(kept)
+    return lambda sounds: pd.DataFrame(fitted.predict(list(sounds)), columns=list(TARGETS))
+
+
+def blind_rt60(recipe: Recipe) -> Estimate:
     """Return the maximum-likelihood estimator of the package blind-rt60 (after Ratnam et al., 2003)."""
     try:
         from blind_rt60 import BlindRT60
@@ -203,3 +235,10 @@ def blind_rt60() -> Estimate:
         return pd.DataFrame({"rt60_mid": found}).reindex(range(len(sounds)))
 
     return estimate
+
+
+BESIDE: dict[str, Callable[[Recipe], Estimate]] = {
+    "slopes": slopes,
+    "supervised": supervised,
+    "blind-rt60": blind_rt60,
+}

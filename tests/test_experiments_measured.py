@@ -12,6 +12,7 @@ from toys import RATE, diffuse, write_audio
 
 from experiments import __main__ as command
 from experiments import measured
+from experiments.measured_page import measured_section
 from experiments.recipe import AMOUNTS, LOWEST_SNR, MEASURED_COPIES, SNR, Amount, Recipe
 from roomacoustic_sk.datasets import simulate_rooms
 
@@ -171,3 +172,28 @@ def test_an_unknown_ablation_is_refused(table, tmp_path, capsys):
     options = ["measured", "--rirs", str(table), "--cache", str(tmp_path), "--without", "hope"]
     assert command.main(options) == 1
     assert "--without must name some of measured, direct, decay, noise, band, got 'hope'" in capsys.readouterr().err
+
+
+def test_the_supervised_baseline_is_trained_once_and_estimates_all_targets(without, monkeypatch):
+    monkeypatch.setattr(measured, "SUPERVISED_EPOCHS", 1)
+    recipe = without()
+    sounds = [np.random.default_rng(i).standard_normal(round(measured.SECONDS * RATE)).astype("f4") for i in range(2)]
+    found = measured.supervised(recipe)(sounds)
+    assert list(found) == list(measured.TARGETS)
+    assert np.isfinite(found).all(axis=None)
+    monkeypatch.setattr("roomacoustic_sk.SupervisedRoomRegressor", None)  # it was kept
+    pd.testing.assert_frame_equal(measured.supervised(recipe)(sounds), found)
+
+
+def test_the_page_shows_each_estimator_beside_the_others(tmp_path):
+    assert measured_section(tmp_path) == ""
+    (tmp_path / "measured").mkdir()
+    for estimator, rmse in (("slopes", 0.25), ("default.rsk", 0.125)):
+        rows = [
+            {"estimator": estimator, "set": "office", "target": "rt60_mid", "n": 5, "true": 0.5, "rmse": rmse * factor}
+            for factor in (1, 2)
+        ]
+        (tmp_path / "measured" / f"{estimator}.json").write_text(json.dumps({"rows": [*rows, rows[0] | {"n": 0}]}))
+    lines = measured_section(tmp_path).splitlines()
+    assert "| RT60 at mid frequencies [s] | office (0.5) |" in lines
+    assert lines[-2:] == ["| the estimator in the package | 0.12 / 0.25 |", "| decay slopes, trees | 0.25 / 0.50 |"]
