@@ -15,6 +15,8 @@ import pytest
 
 from experiments import __main__ as command
 from experiments import report, table2_page
+from experiments.measured_page import FOLDER as MEASURED
+from experiments.measured_page import NAMES
 from experiments.results import COMMITTED, REPOSITORY, TRIALS, RefusedError, Result, command_line, load, save
 from experiments.studies import STUDIES
 from experiments.study import Outcome, Study
@@ -87,13 +89,24 @@ def test_committed_pages_are_what_the_committed_results_give():
 
 
 def test_every_committed_result_follows_the_schema():
-    results = [load(path) for path in COMMITTED.rglob("*.json")]  # which checks names and types
+    of_studies = [path for path in COMMITTED.rglob("*.json") if path.parent.name != MEASURED]
+    results = [load(path) for path in of_studies]  # which checks names and types
     assert {result.study for result in results} == set(STUDIES)
     for result in results:
         study = STUDIES[result.study]
         speech = {"given": "real"}.get(study.speech, study.speech)
         assert result.data == {"size": "paper", "speech": speech}, result.name
         assert set(result.key) == set(study.keys()[0].settings), result.name
+
+
+def test_committed_errors_in_measured_rooms_say_where_they_come_from():
+    files = sorted((COMMITTED / MEASURED).glob("*.json"))
+    assert len(files) > 5
+    for file in files:
+        errors = json.loads(file.read_text())
+        assert errors.keys() == {"rows", "command", "commit", "machine", "processor_features", "versions"}, file
+        assert errors["command"].startswith("python -m experiments measured"), file
+        assert {row["estimator"] for row in errors["rows"]} <= NAMES.keys(), file
 
 
 def test_committed_arrays_are_those_of_figures():
