@@ -16,9 +16,10 @@ from collections import namedtuple
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from toys import RATE, diffuse, fit_encoder, noise, write_audio
 
-from roomacoustic_sk import load, save
+from roomacoustic_sk import ContrastiveRoomEncoder, load, save
 from roomacoustic_sk.cli import main
 from roomacoustic_sk.datasets import load_measured_rirs, simulate_rooms
 
@@ -242,6 +243,25 @@ def test_ctrl_c_ends_it_quietly(busy):
     busy.send_signal(signal.SIGINT)
     assert busy.communicate(timeout=60)[1] == b""
     assert busy.returncode == 130
+
+
+def test_recordings_are_heard_in_one_thread_and_torch_is_left_as_it_was(monkeypatch, tmp_path):
+    seen, before, transform = [], torch.get_num_threads(), ContrastiveRoomEncoder.transform
+
+    def watched(self, X):
+        seen.append(torch.get_num_threads())
+        return transform(self, X)
+
+    monkeypatch.setattr(ContrastiveRoomEncoder, "transform", watched)
+    torch.set_num_threads(2)
+    try:
+        file = write_audio(tmp_path / "speech.wav", 0.1 * noise(3 * RATE, seed=1) * np.hanning(3 * RATE))
+        assert run("estimate", file, "--format", "csv") == 0
+        assert run("embed", file, "--output", tmp_path / "e.csv") == 0
+        assert set(seen) == {1}
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
 
 
 # --- acoustics ------------------------------------------------------------------------------------------------------

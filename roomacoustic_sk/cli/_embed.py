@@ -56,11 +56,11 @@ def run(arguments: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from roomacoustic_sk._validation import ArgumentValueError
-    from roomacoustic_sk.cli._models import load_encoder
+    from roomacoustic_sk.cli._models import load_encoder, one_thread
 
     files = listed(arguments.files)
     status = SUCCESS
-    with written(arguments.output) as output:
+    with written(arguments.output) as output, one_thread():
         encoder = load_encoder(arguments.model)
         tables = []
         for file in tqdm(files, unit="file", disable=not sys.stderr.isatty()):

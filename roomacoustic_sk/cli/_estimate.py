@@ -72,6 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _estimates(files: list[Listed], arguments: argparse.Namespace) -> Iterator[FileEstimates]:
     """Yield the results of all files in their order, those of folders without recordings among them."""
+    from roomacoustic_sk.cli._models import one_thread
     from roomacoustic_sk.estimate import FileEstimates, iterate_estimates
 
     names = [file.name for file in files if file.error is None]
@@ -87,8 +88,9 @@ def _estimates(files: list[Listed], arguments: argparse.Namespace) -> Iterator[F
         if names
         else ()
     )
-    for name, error in files:
-        yield next(estimates) if error is None else FileEstimates(name, None, error)
+    with one_thread():
+        for name, error in files:
+            yield next(estimates) if error is None else FileEstimates(name, None, error)
 
 
 # --- The table ------------------------------------------------------------------------------------------------------

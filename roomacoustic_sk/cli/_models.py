@@ -1,7 +1,9 @@
-"""Estimators by name or path."""
+"""Estimators by name or path, and how they compute."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,6 +13,23 @@ class Encoder(NamedTuple):
 
     transformer: Any
     sample_rate: int
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch compute in one thread in the block; `--n-jobs` asks for more processes.
+
+    A recording is so little work that a second thread gains nothing; where another process keeps a core busy, the two
+    wait for each other, and estimates take seven times as long.
+    """
+    import torch
+
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(n_threads)
 
 
 def load_encoder(model: str) -> Encoder:
