@@ -198,10 +198,10 @@ def page(card: dict[str, Any]) -> str:
         Simulated rooms of the preset "wide", two responses each: {rooms}. Training responses also have a copy with
         another direct sound and decay. Measured rooms train the heads, but not the encoder:
         {", ".join(TRAINING_ROOMS)}; recipes were compared in others: {", ".join(SELECTING_ROOMS)}. Speech: LibriSpeech
-        train-clean-100
-        (CC BY 4.0), one utterance of each of 251 speakers, split by speaker; at speeds of {SPEEDS[0]} to {SPEEDS[1]}
-        for the encoder. Noise: 16 of 24 recordings (CC0, CC BY 4.0, Pixabay Content Licence), at 0 to 40 dB for the
-        encoder, at {SNR[0]:g} to {SNR[1]:g} dB and alone for the heads. Encoder: `network="compact"`, {amount.epochs}
+        train-clean-100 (CC BY 4.0), one utterance of each of 251 speakers, split by speaker; at speeds of {SPEEDS[0]}
+        to {SPEEDS[1]} for the encoder. Noise: 16 of 24 recordings (CC0, CC BY 4.0, Pixabay Content Licence), at 0 to 40
+        dB for the encoder, at {SNR[0]:g} to {SNR[1]:g} dB and alone for the heads. Encoder: `network="compact"`,
+        {amount.epochs}
         epochs of {amount.steps} steps. Head: the average of {HEADS}, each for all targets, on {amount.head_clips} clips
         of 1 to 12 s, below {LOWEST_SNR_TOLD:g} dB of the SNR alone; scales:
         {"; ".join(scales)}. Intervals: {amount.calibration_clips} clips in {amount.rooms[2]} rooms. The weights have
@@ -224,9 +224,7 @@ def page(card: dict[str, Any]) -> str:
         what,
         "## What it was trained on",
         learned,
-        markdown(
-            ["data", "SHA-256 (of a folder: of names and sizes)"], [[k, f"`{v}`"] for k, v in card["data"].items()]
-        ),
+        _of_data(card["data"]),
         "## How wrong it is",
         judged,
         *(part for target in UNITS for part in (f"### {target} [{UNITS[target]}]", _by_set(table, target))),

@@ -155,8 +155,8 @@ def sources_of(recordings: Any, sample_rate: Any) -> tuple[list[Source], bool]:
         return _waveforms(recordings), False
     if isinstance(recordings, np.ndarray) or hasattr(recordings, "shape"):
         array = np.asarray(recordings) if np.ndim(recordings) == 1 else recordings
-        if array.ndim == 1 and all(isinstance(item, (str, os.PathLike)) for item in array.tolist()[:1]):
-            return sources_of(array.tolist(), sample_rate)
+        if array.ndim == 1 and array.dtype.kind in "OU" and len(array) and isinstance(array[0], (str, os.PathLike)):
+            return sources_of(list(array), sample_rate)
         single = array.ndim == 1 and array.dtype.kind != "O"
         if array.ndim == 2 and array.shape[1] <= MOST_CHANNELS < array.shape[0]:
             raise ArgumentValueError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import pickle
 
 import numpy as np
 import pytest
@@ -263,6 +264,15 @@ def test_a_soft_warm_up_lasts_until_the_loss_is_below_chance(room_grid, monkeypa
     plain = losses_of(room_grid, sampling=sampling)
     assert plain[0] != soft[0]
     assert losses_of(room_grid, sampling="soft", soft_warm_up=True) == soft
+
+
+def test_an_encoder_that_warmed_up_holds_no_recordings(room_grid):
+    X, _, groups = room_grid
+    sizes = [
+        len(pickle.dumps(fit_encoder(X, groups, sampling="hard", soft_warm_up=warm, max_epochs=1)))
+        for warm in (False, True)
+    ]
+    assert sizes[1] - sizes[0] < 0.1 * X.nbytes
 
 
 def test_a_soft_warm_up_needs_labels_for_soft_batches():

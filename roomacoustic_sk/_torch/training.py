@@ -242,13 +242,20 @@ class PatientEarlyStopping(EarlyStopping):
 class WarmUp(Callback):
     """Ends the warm-up of a loader after the first epoch whose training loss is below the plateau."""
 
+    loader: WarmUpLoader | None
+
     def __init__(self, loader: WarmUpLoader, plateau: float) -> None:
         self.loader, self.plateau = loader, plateau
 
     def on_epoch_begin(self, net: NeuralNet, **kwargs: Any) -> None:
         """Look at the epochs so far, which may be those of an earlier fit or of a checkpoint."""
         losses = (epoch.get("train_loss", np.inf) for epoch in net.history.to_list())
-        self.loader.is_over = any(loss < self.plateau for loss in losses)
+        if self.loader is not None:
+            self.loader.is_over = any(loss < self.plateau for loss in losses)
+
+    def on_train_end(self, net: NeuralNet, **kwargs: Any) -> None:
+        """Let go of the loader, which holds the recordings: the net keeps its callbacks, and pickles hold them."""
+        self.loader = None
 
 
 def is_finite(module: nn.Module, *losses: float) -> bool:
