@@ -1,18 +1,19 @@
 """Rooms, speech and clips of the studies.
 
-The *upstream* grid trains encoders: 64 rooms, speech of half of the speakers. Position-independent sampling has four
-responses a room, one for each (room, segment), so that it sees as many clips as the other samplings. "paper" learns
-from 160 segments, everything else from 3 000 segments at varied speed; "paper-speech" through one response a room,
-"paper-varied", "pooled-varied", "bandwise" and "compact" through all four.
+The *upstream* grid trains encoders: 64 rooms, speech of half of the speakers; `UPSTREAM` lists what each network
+learns from. Position-independent sampling has four responses a room, one for each (room, segment), so that it sees as
+many clips as the other samplings.
 
 The *downstream* clips train and test heads: 1 000 responses of 100 other rooms, a quarter of the speakers to train and
 a quarter to test, on the same responses (*seen RIRs*) and in 50 further rooms (*unseen rooms*). Clips begin when the
 direct sound arrives: with the travel time left in, encoders tell responses apart by it.
+
+All responses have converged, but for those of "paper-cut" and its heads, which probably are as the paper's: image
+sources cut at one order. Their labels measure the cut, and no estimator that learned them is shipped.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +24,8 @@ from sklearn.utils import Bunch
 
 from experiments.tables import LARGE_ROOM, TESTS
 from roomacoustic_sk.datasets import (
+    Hybrid,
+    ImageSources,
     load_speech,
     make_reverberant_speech,
     make_speech,
@@ -32,8 +35,30 @@ from roomacoustic_sk.datasets import (
 )
 
 UPSTREAM_RIRS = 4  # of a room; all samplings but the position-independent one use the first of them
-ALL_RESPONSES = ("bandwise", "compact", "paper-varied", "pooled-varied")  # learn from all four
 SPEEDS = (0.85, 1.2)
+CUT_ORDER = 35  # of image sources; the spread of RT60 is then that of the paper, about 0.5 s
+
+
+@dataclass(frozen=True)
+class Upstream:
+    """What a network's encoders learn from."""
+
+    epochs: int
+    varied_speech: bool = True  # 3 000 segments at varied speed, not the paper's 160
+    all_responses: bool = True  # of a room, not one
+    cut: bool = False  # responses at `CUT_ORDER`, and the level of clips kept
+
+
+UPSTREAM = {
+    "paper": Upstream(24, varied_speech=False, all_responses=False),
+    "paper-speech": Upstream(24, all_responses=False),
+    "paper-varied": Upstream(24),
+    "paper-cut": Upstream(24, cut=True),
+    "pooled": Upstream(28, all_responses=False),
+    "pooled-varied": Upstream(48),
+    "bandwise": Upstream(48),
+    "compact": Upstream(48),
+}
 
 
 @dataclass(frozen=True)
@@ -43,30 +68,21 @@ class Size:
     name: str
     upstream_rooms: int
     upstream_segments: int
-    varied_segments: int  # at varied speed, for all networks but the paper's
+    varied_segments: int  # at varied speed
     downstream_rooms: int
     rirs_per_room: int
     unseen_rooms: int
     other_rooms: int  # with two responses each, in no cell of Table 2
     train_clips: int  # a fifth of them stops early
     test_clips: int
-    epochs: Mapping[str, int]  # of contrastive training
+    most_epochs: int  # of contrastive training
     supervised_epochs: int
     steps: int
 
 
-EPOCHS = {
-    "paper": 24,
-    "paper-speech": 24,
-    "paper-varied": 24,
-    "pooled": 28,
-    "pooled-varied": 48,
-    "bandwise": 48,
-    "compact": 48,
-}
 SIZES = {
-    "paper": Size("paper", 64, 160, 3000, 100, 10, 50, 500, 10_240, 2048, EPOCHS, 24, 128),
-    "tiny": Size("tiny", 8, 20, 20, 6, 2, 4, 8, 100, 50, dict.fromkeys(EPOCHS, 1), 1, 2),
+    "paper": Size("paper", 64, 160, 3000, 100, 10, 50, 500, 10_240, 2048, 48, 24, 128),
+    "tiny": Size("tiny", 8, 20, 20, 6, 2, 4, 8, 100, 50, 1, 1, 2),
 }
 
 
@@ -83,16 +99,23 @@ class Lab:
         Folder of simulated rooms and trained encoders.
     results : Path
         Folder of all results, for a study that needs those of another.
+    cut : bool, default=False
+        Whether responses are cut at one order of image sources, as the paper's probably are, or have converged.
     """
 
-    def __init__(self, speech: Path | None, size: Size, cache: Path, results: Path) -> None:
-        self.folder, self.size, self.cache, self.results = speech, size, cache, results
+    def __init__(self, speech: Path | None, size: Size, cache: Path, results: Path, *, cut: bool = False) -> None:
+        self.folder, self.size, self.cache, self.results, self.cut = speech, size, cache, results, cut
         self._train: dict[tuple[int | None, int | None], Bunch] = {}
 
     def resized(self, train_clips: int, test_clips: int) -> Lab:
         """Return a lab with other numbers of clips and the same rooms and speakers."""
         size = replace(self.size, train_clips=train_clips, test_clips=test_clips)
-        return Lab(self.folder, size, self.cache, self.results)
+        return Lab(self.folder, size, self.cache, self.results, cut=self.cut)
+
+    @cached_property
+    def with_cut_responses(self) -> Lab:
+        """The lab whose responses are cut."""
+        return Lab(self.folder, self.size, self.cache, self.results, cut=True)
 
     @property
     def corpus(self) -> str:
@@ -101,7 +124,9 @@ class Lab:
 
     def rooms(self, n_rooms: int, n_rirs: int, seed: int) -> Bunch:
         """Simulate rooms, once for all studies."""
-        return simulate_rooms(n_rooms, n_rirs, random_state=seed, n_jobs=-1, memory=self.cache, verbose=1)
+        method: Hybrid | ImageSources = ImageSources(order=CUT_ORDER) if self.cut else Hybrid()
+        common: dict[str, Any] = {"n_jobs": -1, "memory": self.cache, "verbose": 1}
+        return simulate_rooms(n_rooms, n_rirs, method=method, redraw=not self.cut, random_state=seed, **common)
 
     @cached_property
     def speakers(self) -> list[Any]:
@@ -136,15 +161,20 @@ class Lab:
         """Two responses each of many rooms that are in no cell of Table 2."""
         return self.rooms(self.size.other_rooms, 2, 3)
 
+    def epochs(self, network: str) -> int:
+        """Return the number of epochs of contrastive training."""
+        return min(UPSTREAM[network].epochs, self.size.most_epochs)
+
     def upstream(self, network: str, sampling: str) -> Bunch:
-        """Return the grid for an encoder; clips are convolved on demand, except the few of "paper"."""
-        if network == "paper":
-            speech = self.speech(0, self.size.upstream_segments)
-        else:
+        """Return the grid for an encoder; clips are convolved on demand, except if they are few."""
+        recipe = UPSTREAM[network]
+        if recipe.varied_speech:
             speech = self.speech(0, self.size.varied_segments, SPEEDS)
+        else:
+            speech = self.speech(0, self.size.upstream_segments)
         grid = make_reverberant_speech(self.upstream_rooms, speech, remove_delay=True, lazy=True, random_state=0)
         rir = grid.rir % UPSTREAM_RIRS
-        if network in ALL_RESPONSES:
+        if recipe.all_responses:
             chosen = np.ones(len(rir), dtype=bool)
         elif sampling == "position_independent":  # another response of the room for each segment in turn
             source = np.unique(grid.source, return_inverse=True)[1]
@@ -152,13 +182,16 @@ class Lab:
         else:
             chosen = rir == 0
         part = Bunch(**{key: grid[key][chosen] for key in ("data", "rir", "source", "room", "speaker")})
-        if network == "paper":
+        if not recipe.varied_speech:
             part.data = np.asarray(part.data)
         return part
 
     def clips(self, rooms: Bunch, speech: Bunch, n_clips: int) -> Bunch:
-        """Return clips of segments and responses that are paired at random."""
-        return make_reverberant_speech(
+        """Return clips of segments and responses that are paired at random.
+
+        Those of cut responses have no mid-frequency RT60, which could not be determined for half of them.
+        """
+        clips = make_reverberant_speech(
             rooms,
             speech,
             pairing="random",
@@ -168,6 +201,9 @@ class Lab:
             n_jobs=-1,
             verbose=1,
         )
+        if self.cut:
+            clips.target = clips.target.drop(columns="rt60_mid")
+        return clips
 
     def train_clips(self, n_rooms: int | None = None, n_clips: int | None = None) -> Bunch:
         """Return clips for heads: of all rooms, of the first few, or, if there are not so many, of the other rooms.

@@ -11,7 +11,7 @@ import joblib
 import numpy as np
 from skorch.callbacks import Callback, LRScheduler
 
-from experiments.data import Lab, labels_of
+from experiments.data import UPSTREAM, Lab, labels_of
 from experiments.results import commit, replacing
 from experiments.tables import SAMPLINGS
 from roomacoustic_sk import ContrastiveRoomEncoder
@@ -40,10 +40,12 @@ def train_encoder(
         Epochs of soft batches to begin with, among all epochs.
     """
     network, sampling = settings["network"], settings["method"]
-    upstream, epochs = lab.upstream(network, sampling), lab.size.epochs[network]
+    upstream, epochs, cut = lab.upstream(network, sampling), lab.epochs(network), UPSTREAM[network].cut
     encoder = ContrastiveRoomEncoder(
         network=network.split("-")[0],
+        standardise="training_set" if cut else "clip",
         tau=settings["tau"],
+        soft_warm_up=cut and sampling != "soft",
         steps_per_epoch=lab.size.steps,
         patience=epochs + 1,  # the step size falls to zero over all epochs, so all of them are run
         callbacks=[*callbacks, LRScheduler("CosineAnnealingLR", T_max=epochs)],
@@ -65,14 +67,17 @@ def fit_in_stages(encoder: ContrastiveRoomEncoder, upstream: Any, stages: dict[s
 
 def untrained_encoder(network: str, seed: int, lab: Lab) -> ContrastiveRoomEncoder:
     """Return an encoder with its random initial weights."""
-    upstream = lab.upstream(network, "hard")
-    encoder = ContrastiveRoomEncoder(network=network, sampling="hard", max_epochs=0, random_state=seed)
+    upstream, standardise = lab.upstream(network, "hard"), "training_set" if UPSTREAM[network].cut else "clip"
+    base = network.split("-")[0]
+    encoder = ContrastiveRoomEncoder(
+        network=base, standardise=standardise, sampling="hard", max_epochs=0, random_state=seed
+    )
     return encoder.fit(upstream.data, **labels_of(upstream))
 
 
 def table2_encoder(settings: dict[str, Any], lab: Lab, checkpoints: Path) -> ContrastiveRoomEncoder:
     """Train the encoder of a cell of Table 2, and keep it."""
-    network, epochs = settings["network"], lab.size.epochs[settings["network"]]
+    network, epochs = settings["network"], lab.epochs(settings["network"])
     n_soft = 0 if settings["method"] == "soft" else min(WARM_UP.get(network, 0), epochs - 1)
     encoder = train_encoder(settings, lab, checkpoints, n_soft=n_soft)
     path = _kept(encoder_name(settings), lab)

@@ -36,6 +36,11 @@ def logarithmic(regressor: Any) -> Any:
     return TransformedTargetRegressor(regressor, func=np.log, inverse_func=np.exp)
 
 
+def regressions(clips: Clips) -> list[str]:
+    """Return the tasks whose target the clips have."""
+    return [task for task, (target, _) in TARGETS.items() if target in clips["train"].target]
+
+
 def fit_and_judge(task: str, estimator: Any, X: Mapping[str, Any], clips: Clips, fit: Mapping[str, Any]) -> Rows:
     """Fit an estimator of a task on the clips "train"; return its errors in all other clips.
 
@@ -89,7 +94,7 @@ def fit_all(
 ) -> Rows:
     """Fit an estimator for each task, as many at a time as torch has threads."""
     targets = {key: Bunch(target=part.target) for key, part in clips.items()}  # no waveforms for the workers
-    jobs = [delayed(fit_and_judge)(task, regressor(), X, targets, fit) for task in TARGETS]
+    jobs = [delayed(fit_and_judge)(task, regressor(), X, targets, fit) for task in regressions(clips)]
     jobs.append(delayed(fit_and_judge)("volume", classifier(), X, targets, fit))
     return [row for rows in Parallel(n_jobs=torch.get_num_threads())(jobs) for row in rows]
 

@@ -11,7 +11,7 @@ import pandas as pd
 
 from experiments.paper import LABEL_SD, printed
 from experiments.results import RefusedError, Result, describe
-from experiments.studies.table2 import NETWORKS, base
+from experiments.studies.table2 import NETWORKS, baselines
 from experiments.tables import SAMPLINGS, TASKS, TESTS, frame, markdown, metric, prose, section, spread
 
 UNITS = {"rt60": "s", "log rt60": "s", "log rt60_mid": "s", "c50": "dB"}
@@ -210,13 +210,14 @@ def page(results: Sequence[Result]) -> str:
     if not results:
         raise RefusedError("No finished cell of Table 2. Run python -m experiments table2 first.")
     rows = cells(results)
-    without_network = rows[rows["network"] == "no"]
     parts = ["# Table 2 of the paper", introduction(results)]
     for network in [name for name in NETWORKS if name in set(rows["network"])]:
-        # Supervised and untrained networks are the same whatever clips the encoders have learned from.
-        baselines = (rows["network"] == base(network)) & rows["method"].isin(BASELINES)
-        of_network = rows[(rows["network"] == network) | baselines]
-        everything = pd.concat([of_network, without_network])
+        # Supervised and untrained networks are the same whatever converged clips the encoders have learned from.
+        trained, without = baselines(network)
+        of_network = rows[
+            (rows["network"] == network) | ((rows["network"] == trained) & rows["method"].isin(BASELINES))
+        ]
+        everything = pd.concat([of_network, rows[rows["network"] == without]])
         parts.append(section(f'network="{network}"', overview(everything)))
         parts.append(section(f'The paper\'s claims, network="{network}", seen RIRs', claims(of_network), level=3))
         title = f'Silhouettes of the embeddings of five unseen rooms, network="{network}"'

@@ -33,7 +33,8 @@ from experiments.tables import (
 if TYPE_CHECKING:
     from experiments.data import Lab
 
-NETWORKS = ("paper", "paper-speech", "paper-varied", "pooled", "pooled-varied", "bandwise", "compact")
+NETWORKS = ("paper", "paper-speech", "paper-varied", "paper-cut", "pooled", "pooled-varied", "bandwise", "compact")
+CUT = "paper-cut"  # trained and tested on cut responses: it has baselines of its own
 TAUS = (0.01, 0.1, 1.0)
 DRAWN = ("paper", "paper-varied", "bandwise")  # whose embeddings of five rooms are kept for Figure 4
 CLUSTERS = ("rir", "speaker")  # what the embeddings of five rooms may cluster by
@@ -42,6 +43,11 @@ CLUSTERS = ("rir", "speaker")  # what the embeddings of five rooms may cluster b
 def base(network: str) -> str:
     """Return the name of the network itself, without the clips that it learns from."""
     return network.split("-")[0]
+
+
+def baselines(network: str) -> tuple[str, str]:
+    """Return the networks under which the baselines of a network stand: trained by supervision, and without one."""
+    return (CUT, "no-cut") if network == CUT else (base(network), "no")
 
 
 def positive(text: str) -> float:
@@ -56,7 +62,7 @@ def positive(text: str) -> float:
 class Cell(Key):
     """A cell of the table, for all tasks."""
 
-    network: str  # "no" for a baseline without one
+    network: str  # "no" for a baseline without one; "no-cut" on cut responses
     method: str  # a sampling, "supervised", "untrained", or a baseline: "mean", "slopes"
     tau: float | None = None
 
@@ -70,22 +76,25 @@ class Table2(Study):
 
     def keys(self) -> list[Cell]:
         """Return the baselines, then seed by seed all networks and methods."""
-        cells = [Cell(network="no", method=method) for method in ("mean", "slopes")]
+        cells = [Cell(network=no, method=method) for no in ("no", "no-cut") for method in ("mean", "slopes")]
         for seed, network in product(range(3), NETWORKS):
             cells += [Cell(network=network, method=m, tau=tau, seed=seed) for m in SAMPLINGS for tau in TAUS]
-            if network == base(network):  # the others' baselines are the same
+            if network == baselines(network)[0]:  # the others' baselines are the same
                 cells += [Cell(network=network, method=m, seed=seed) for m in ("supervised", "untrained")]
         return cells
 
     def run(self, key: Cell, lab: Lab, checkpoints: Path) -> Outcome:
         """Train an encoder and its heads, a network end to end, or a baseline."""
+        if key.network in baselines(CUT):
+            lab = lab.with_cut_responses
         if key.method in SAMPLINGS or key.method == "untrained":
             outcome = _contrastive(key, lab, checkpoints)
         elif key.method == "supervised":
             outcome = _supervised(key, lab, checkpoints)
         else:
             outcome = Outcome({"rows": _baseline(key, lab)})
-        sd = {part: clips.target[["rt60", "rt60_mid", "c50"]].std().to_dict() for part, clips in lab.downstream.items()}
+        targets = [name for name in ("rt60", "rt60_mid", "c50") if name in lab.tests[TESTS[0]].target]
+        sd = {part: clips.target[targets].std().to_dict() for part, clips in lab.downstream.items()}
         outcome.result["target_sd"] = sd
         return outcome
 
@@ -125,14 +134,15 @@ def _supervised(key: Cell, lab: Lab, checkpoints: Path) -> Outcome:
     import time
 
     from experiments.data import labels_of
-    from experiments.heads import fit_and_judge
+    from experiments.heads import fit_and_judge, regressions
     from roomacoustic_sk import SupervisedRoomClassifier, SupervisedRoomRegressor
 
-    common: dict[str, Any] = {"network": key.network, "max_epochs": lab.size.supervised_epochs, "verbose": 1}
+    common: dict[str, Any] = {"network": base(key.network), "max_epochs": lab.size.supervised_epochs, "verbose": 1}
+    common |= {"standardise": "training_set" if lab.cut else "clip"}
     common |= {"random_state": key.seed, "checkpoint_dir": checkpoints}
     X = {part: clips.data for part, clips in lab.downstream.items()}
     labels, started, rows = labels_of(lab.downstream["train"]), time.perf_counter(), []
-    for task in TASKS:
+    for task in [*regressions(lab.downstream), "volume"]:
         kind = SupervisedRoomClassifier if task == "volume" else SupervisedRoomRegressor
         rows += fit_and_judge(task, kind(**common), X, lab.downstream, labels)
     return Outcome({"rows": rows}, time.perf_counter() - started)
@@ -169,14 +179,15 @@ def _scores(table: pd.DataFrame, columns: dict[str, dict[str, Any]]) -> str:
 
 def _columns(network: str) -> dict[str, dict[str, Any]]:
     """Return the methods that stand beside each other for a network."""
+    trained, without = baselines(network)
     contrastive = {
         sampling.replace("_", "-"): {"network": network, "method": sampling, "tau": 0.1} for sampling in SAMPLINGS
     }
     return contrastive | {
-        "supervised": {"network": base(network), "method": "supervised"},
-        "untrained": {"network": base(network), "method": "untrained"},
-        "decay slopes": {"method": "slopes"},
-        "mean": {"method": "mean"},
+        "supervised": {"network": trained, "method": "supervised"},
+        "untrained": {"network": trained, "method": "untrained"},
+        "decay slopes": {"network": without, "method": "slopes"},
+        "mean": {"network": without, "method": "mean"},
     }
 
 
