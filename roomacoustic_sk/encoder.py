@@ -18,7 +18,15 @@ from torch import nn
 from roomacoustic_sk._labels import GroupLabels
 from roomacoustic_sk._recordings import Recordings, choose_segment_length, warn_of_repeats
 from roomacoustic_sk._state import State
-from roomacoustic_sk._torch.batches import BatchLoader, SegmentSource, WarmUpLoader, learn_level, spectrogram_cache
+from roomacoustic_sk._torch.batches import (
+    BatchLoader,
+    KeptBatches,
+    SegmentSource,
+    WarmUpLoader,
+    kept_batches,
+    learn_level,
+    spectrogram_cache,
+)
 from roomacoustic_sk._torch.estimator import Groups, RecordingEstimator, Streams, Task
 from roomacoustic_sk._torch.training import Objective, RoomNet, Score
 from roomacoustic_sk._validation import (
@@ -511,7 +519,7 @@ class _Contrast(Task):
 
     def loaders(
         self, module: Any, device: torch.device, autocast: bool, held_out: NDArray[np.bool_], streams: Streams
-    ) -> tuple[BatchLoader | WarmUpLoader, BatchLoader | None]:
+    ) -> tuple[BatchLoader | WarmUpLoader, BatchLoader | KeptBatches | None]:
         """Return loaders of batches as large as the labels allow."""
         encoder, front_end = self.encoder, module[0].front_end
         if self.start is None:
@@ -539,7 +547,8 @@ class _Contrast(Task):
         self.batch_size = batches.n_classes, batches.n_views
         train, valid = loader(~held_out, batches), None
         if held_out.any():
-            valid = loader(held_out, sampler(held_out, encoder.validation_steps, streams.validation, "validation"))
+            of_validation = sampler(held_out, encoder.validation_steps, streams.validation, "validation")
+            valid = kept_batches(loader(held_out, of_validation), front_end, device, autocast)
         if encoder.soft_warm_up and encoder.sampling != "soft":
             return WarmUpLoader(loader(~held_out, self._soft(batches, ~held_out)), train), valid
         return train, valid

@@ -20,7 +20,15 @@ from roomacoustic_sk._labels import HELD_OUT, GroupLabels, check_classes, held_o
 from roomacoustic_sk._recordings import Recordings, choose_segment_length, warn_of_repeats
 from roomacoustic_sk._regression import Heard, RoomRegressorMixin
 from roomacoustic_sk._state import State
-from roomacoustic_sk._torch.batches import BatchLoader, SegmentSource, ShuffledBatches, learn_level, spectrogram_cache
+from roomacoustic_sk._torch.batches import (
+    BatchLoader,
+    KeptBatches,
+    SegmentSource,
+    ShuffledBatches,
+    kept_batches,
+    learn_level,
+    spectrogram_cache,
+)
 from roomacoustic_sk._torch.estimator import Groups, RecordingEstimator, Streams, Task
 from roomacoustic_sk._torch.runtime import device_of
 from roomacoustic_sk._torch.targets import Classification, Regression, Targets
@@ -259,7 +267,7 @@ class _Supervision(Task):
 
     def loaders(
         self, module: Any, device: torch.device, autocast: bool, held_out: NDArray[np.bool_], streams: Streams
-    ) -> tuple[BatchLoader, BatchLoader | None]:
+    ) -> tuple[BatchLoader, BatchLoader | KeptBatches | None]:
         """Return loaders that pass over all recordings once per epoch, in random order."""
         front_end, source = _unfrozen(module[0]).front_end, self.source
         if self.start is None and self.estimator.encoder is None:
@@ -272,7 +280,10 @@ class _Supervision(Task):
             return BatchLoader(source, sampler, random_state)
 
         train = loader(~held_out, self.estimator.batch_size, streams.training)
-        return train, loader(held_out, PREDICTION_BATCH, streams.validation) if held_out.any() else None
+        if not held_out.any():
+            return train, None
+        valid = loader(held_out, PREDICTION_BATCH, streams.validation)
+        return train, kept_batches(valid, front_end, device, autocast)
 
     def learns_from(self) -> tuple[Any, ...]:
         """Return the recordings, their targets and their labels."""

@@ -5,14 +5,18 @@ from __future__ import annotations
 import threading
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from sklearn.utils import Bunch
 from torch import nn
 from toys import CLIP, ENCODER, RATE, TRAINING, BatchWatcher, decaying_noise, random_rt60
 
 from roomacoustic_sk import ContrastiveRoomEncoder, SupervisedRoomRegressor
 from roomacoustic_sk._recordings import Recordings, RecordingsInMemory, StoredRecordings
-from roomacoustic_sk._torch.batches import BatchLoader, SegmentSource, SpectrogramCache, spectrogram_cache
+from roomacoustic_sk._torch import batches
+from roomacoustic_sk._torch.batches import BatchLoader, KeptBatches, SegmentSource, SpectrogramCache, spectrogram_cache
+from roomacoustic_sk.datasets import make_reverberant_speech
 from roomacoustic_sk.networks import PooledRoomCNN, RoomCNN
 
 pytestmark = pytest.mark.usefixtures("seeded_torch")
@@ -101,6 +105,45 @@ def test_validation_batches_are_the_same_in_every_epoch():
     assert np.array_equal(first, second)
     assert np.array_equal(labels, same_labels)
     assert not np.array_equal(watcher.seen[True][0][0], watcher.seen[True][2][0])
+
+
+@pytest.mark.parametrize(("limit", "n_computed"), [(1 << 30, 12), (40, 36)])
+def test_kept_batches_are_computed_once_if_they_fit(limit, n_computed):
+    recordings, front_end = Numbers(12, 12, ValueError), Counter()
+    source = SegmentSource(recordings, np.arange(12), np.arange(12), 4)
+    loader = KeptBatches(BatchLoader(source, [np.arange(6), np.arange(6, 12)], 0), front_end, torch.float32, limit)
+    passes = [[(spectrograms.flatten().tolist(), y.tolist()) for spectrograms, y in loader] for _ in range(3)]
+    assert passes[0] == passes[1] == passes[2]
+    assert passes[0][1] == ([6, 7, 8, 9, 10, 11], [6, 7, 8, 9, 10, 11])
+    assert front_end.n_recordings == n_computed
+
+
+def test_a_pass_that_was_left_keeps_no_batches():
+    source = SegmentSource(Numbers(12, 12, ValueError), np.arange(12), np.arange(12), 4)
+    loader = KeptBatches(BatchLoader(source, [np.arange(6), np.arange(6, 12)], 0), Counter(), torch.float32)
+    next(iter(loader))
+    assert len(list(loader)) == 2
+
+
+def test_validation_clips_are_convolved_once(monkeypatch):
+    monkeypatch.setattr(batches, "STORED_SPECTROGRAM_BYTES", 0)  # of all clips together
+    segments, rirs = decaying_noise(random_rt60(10)), [np.eye(1, 100)[0] for _ in range(8)]
+    rooms = Bunch(rirs=rirs, sample_rate=RATE, target=pd.DataFrame(index=range(8)), rir=np.arange(8), room=np.arange(8))
+    speech = Bunch(segments=segments, sample_rate=RATE, source=np.arange(10), speaker=np.arange(10))
+    data = make_reverberant_speech(rooms, speech, lazy=True)
+    read = []
+
+    class Watched(type(data.data)):
+        def gather(self, indices):
+            read.append(set(indices.tolist()))
+            return super().gather(indices)
+
+    data.data.__class__ = Watched
+    options = {"network": "compact", "n_classes": 4, "n_views": 2, "steps_per_epoch": 3, "validation_steps": 5}
+    encoder = ContrastiveRoomEncoder(**TRAINING | options | {"max_epochs": 4, "patience": 9})
+    encoder.fit(data.data, rir_groups=data.rir, source_groups=data.source)
+    assert len(encoder.history_) == 4
+    assert len([one for one in read if len(one) > 1]) == 4 * 3 + 5
 
 
 class Numbers(Recordings):

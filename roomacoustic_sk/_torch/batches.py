@@ -77,6 +77,58 @@ class BatchLoader:
         yield from batches if source.is_ready else _ahead(batches)
 
 
+class KeptBatches:
+    """Batches of a loader that yields the same in every pass, their spectrograms computed in the first and kept.
+
+    Parameters
+    ----------
+    loader : BatchLoader
+        A loader whose `random_state` is an int.
+    front_end : Module
+        Computes spectrograms.
+    dtype : torch.dtype
+        Number format of the spectrograms; bfloat16 loses nothing if the convolutions round to it anyway.
+    limit : int
+        Largest number of bytes. If the batches take more, none are kept, and all are gathered in each pass.
+    """
+
+    def __init__(
+        self, loader: BatchLoader, front_end: nn.Module, dtype: torch.dtype, limit: int = STORED_SPECTROGRAM_BYTES
+    ) -> None:
+        self.loader, self.front_end, self.dtype, self.limit = loader, front_end, dtype, limit
+        self.kept: list[tuple[Tensor, Tensor]] = []
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        if self.kept:
+            yield from self.kept
+            return
+        gathered: list[tuple[Tensor, Tensor]] = []
+        n_bytes = 0
+        for waveforms, targets in self.loader:
+            with torch.no_grad():
+                spectrograms = self.front_end(waveforms).to(self.dtype)
+            yield spectrograms, targets
+            n_bytes += spectrograms.nbytes
+            if n_bytes <= self.limit:
+                gathered.append((spectrograms, targets))
+            else:
+                gathered.clear()
+        if n_bytes <= self.limit:
+            self.kept = gathered
+
+
+def kept_batches(
+    loader: BatchLoader, front_end: nn.Module | None, device: torch.device, autocast: bool
+) -> BatchLoader | KeptBatches:
+    """Return a loader for validation that keeps its batches' spectrograms, where that helps and none are cached."""
+    if front_end is None or device.type != "cpu" or loader.source.spectrograms is not None:
+        return loader
+    return KeptBatches(loader, front_end, torch.bfloat16 if autocast else torch.float32)
+
+
 class WarmUpLoader:
     """Batches of one loader until training has left its initial plateau, then those of another, as many in a pass."""
 
@@ -114,6 +166,7 @@ class FeatureSource:
     """Feature vectors, each with its target."""
 
     is_ready = True
+    spectrograms = None
 
     def __init__(self, X: NDArray[Any], y: NDArray[Any]) -> None:
         self.X, self.y = torch.from_numpy(X), torch.from_numpy(y)

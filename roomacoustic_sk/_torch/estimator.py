@@ -19,7 +19,7 @@ from torch import nn
 from roomacoustic_sk._base import RoomEstimator
 from roomacoustic_sk._recordings import Segmentation, warn_of_repeats
 from roomacoustic_sk._state import State, input_state, restore_input
-from roomacoustic_sk._torch.batches import BatchLoader, WarmUpLoader, apply_to_segments
+from roomacoustic_sk._torch.batches import BatchLoader, KeptBatches, WarmUpLoader, apply_to_segments
 from roomacoustic_sk._torch.checkpoints import FitCheckpoint, FitIdentity, check_checkpoint_dir
 from roomacoustic_sk._torch.runtime import (
     draw_seed,
@@ -106,7 +106,7 @@ class Task(ABC):
     @abstractmethod
     def loaders(
         self, module: Any, device: torch.device, autocast: bool, held_out: NDArray[np.bool_], streams: Streams
-    ) -> tuple[BatchLoader | WarmUpLoader, BatchLoader | None]:
+    ) -> tuple[BatchLoader | WarmUpLoader, BatchLoader | KeptBatches | None]:
         """Return the loaders for training and, if anything is held out, for validation."""
 
     @abstractmethod

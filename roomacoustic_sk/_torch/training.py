@@ -23,7 +23,7 @@ from skorch.utils import to_tensor
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from roomacoustic_sk._torch.batches import BatchLoader, WarmUpLoader
+from roomacoustic_sk._torch.batches import BatchLoader, KeptBatches, WarmUpLoader
 from roomacoustic_sk._torch.checkpoints import FitCheckpoint
 from roomacoustic_sk._torch.runtime import load_compiler
 from roomacoustic_sk._torch.time_blocks import scratch
@@ -325,7 +325,7 @@ def train_net(
     module: nn.Module,
     objective: Objective,
     train: BatchLoader | WarmUpLoader,
-    valid: BatchLoader | None,
+    valid: BatchLoader | KeptBatches | None,
     training: Training,
     start: RoomNet | None = None,
 ) -> RoomNet:
