@@ -111,15 +111,16 @@ def _add_measured(command: argparse.ArgumentParser) -> None:
     command.add_argument("--noise", type=Path, help="folder of recordings of noise; Gaussian noise if not given")
     command.add_argument("--snr", type=float, nargs="+", help="levels of noise in dB, beside none")
     command.add_argument("--model", type=Path, help="a saved RoomParameterEstimator, instead of training one")
-    others = ("slopes", "supervised", "blind-rt60")
+    others = ("slopes", "supervised", "blind-rt60", "ordinary")
     command.add_argument("--beside", nargs="+", choices=others, default=[], help="others, on the same clips")
     command.add_argument(
         "--without",
         nargs="+",
         default=[],
         metavar="STEP",
-        help="leave out of the heads' training: measured, direct, decay, noise, band",
+        help="leave out of the heads' training: measured, large, near, direct, decay, noise, band",
     )
+    command.add_argument("--simulated", action="store_true", help="score simulated rooms, too, by kind")
     command.add_argument(
         "--size", choices=(*SIZES, "third"), default="paper", help="third: heads on a third of the clips"
     )

@@ -4,7 +4,8 @@
 
 It trains encoder and heads by the default recipe, and resumes where it was stopped; with `--model FILE` it scores a
 saved estimator instead. `--without` leaves steps out of the heads' training. `--beside` adds decay slopes with trees,
-the supervised baseline, and blind-rt60 (pip install blind-rt60).
+the supervised baseline, blind-rt60 (pip install blind-rt60), and heads that learned from ordinary rooms alone.
+`--simulated` scores simulated rooms, too, by kind.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from experiments.recipe import (
     with_bands,
 )
 from experiments.results import RefusedError, provenance, replacing
+from experiments.tables import KINDS
 
 CLIPS = (20, 300)  # of a set: at least, and at most
 SECONDS = 8.0
@@ -37,6 +39,7 @@ COVERAGE = 0.9
 TARGETS = ("rt60_mid", "c50", "drr")
 SUPERVISED_CLIPS, SUPERVISED_EPOCHS = 8000, 16
 SLOPE_CLIPS = 4000  # from which trees learn
+ENCODER = "compact-soft-tau0.1-seed0"  # of Table 2
 BLIND_CLIPS = 4  # of each batch: blind-rt60 takes 20 s for one of 8 s
 
 Estimate = Callable[[list[np.ndarray]], pd.DataFrame]
@@ -59,7 +62,8 @@ def run(args: argparse.Namespace, arguments: Sequence[str]) -> int:
     estimators = {name if args.model is None else model.name: estimates_of(load(model))}
     for other in args.beside:
         estimators[other] = BESIDE[other](recipe)
-    rows = list(score(estimators, recipe, [None, *(args.snr or [])]))
+    sets = [*(simulated_sets(recipe) if args.simulated else ()), *measured_sets(recipe)]
+    rows = list(score(estimators, recipe, sets, [None, *(args.snr or [])]))
     print(table_of(rows))
     if args.output is not None:
         with replacing(args.output) as unfinished:
@@ -79,9 +83,14 @@ def table_of(rows: Sequence[Mapping[str, Any]]) -> str:
 # --- Scores ---------------------------------------------------------------------------------------------------------
 
 
-def score(estimators: Mapping[str, Estimate], recipe: Recipe, snrs: Sequence[float | None]) -> Iterator[dict[str, Any]]:
+def score(
+    estimators: Mapping[str, Estimate],
+    recipe: Recipe,
+    sets: Sequence[tuple[str, Any]],
+    snrs: Sequence[float | None],
+) -> Iterator[dict[str, Any]]:
     """Yield the errors of each estimator by set, level of noise and target, on the same clips."""
-    for name, rooms in measured_sets(recipe):
+    for name, rooms in sets:
         for snr in snrs:
             parts: dict[str, list[pd.DataFrame]] = {estimator: [] for estimator in estimators}
             true = []
@@ -112,6 +121,19 @@ def measured_sets(recipe: Recipe) -> Iterator[tuple[str, Any]]:
                 if condition is not None:
                     rooms.condition = condition.astype(str).to_numpy()[indices]
                 yield str(name), rooms
+
+
+def simulated_sets(recipe: Recipe) -> Iterator[tuple[str, Any]]:
+    """Yield the simulated rooms that only test: large ones, near talkers, and what is neither."""
+    from roomacoustic_sk.datasets import take
+
+    rooms = recipe.rooms("test")
+    others = np.ones(len(rooms.rirs), dtype=bool)
+    for kind, (column, limit) in KINDS.items():
+        chosen = rooms.target[column].to_numpy() > limit
+        others &= ~chosen
+        yield f"simulated, {kind}", take(rooms, np.flatnonzero(chosen))
+    yield "simulated, ordinary", take(rooms, np.flatnonzero(others))
 
 
 def clips_at(recipe: Recipe, rooms: Any, snr: float | None) -> Iterator[tuple[list[np.ndarray], Any]]:
@@ -223,6 +245,23 @@ def supervised(recipe: Recipe) -> Estimate:
     return lambda sounds: pd.DataFrame(fitted.predict(list(sounds)), columns=list(TARGETS))
 
 
+def ordinary(recipe: Recipe) -> Estimate:
+    """Return heads on an encoder of Table 2, which learned from 4 s of clean speech in rooms of the preset "paper"."""
+    from experiments.data import SIZES, Lab, labels_of
+    from experiments.encoders import kept_encoder
+    from roomacoustic_sk import RoomRegressor
+
+    size = SIZES["tiny" if recipe.amount == AMOUNTS["tiny"] else "paper"]
+    lab = Lab(recipe.speech_folder, size, recipe.cache, recipe.cache)
+    encoder, _ = kept_encoder(ENCODER, lab, recipe.cache / "ordinary.checkpoints")
+    clips = lab.train_clips(lab.size.other_rooms)
+    targets = targets_of(clips)[list(TARGETS)]
+    transforms = {target: TRANSFORMS[target] for target in TARGETS}
+    head = RoomRegressor(target_transform=transforms, hold_out="rir", random_state=0)
+    head.fit(encoder.transform(clips.data), targets, **labels_of(clips))
+    return lambda sounds: pd.DataFrame(head.predict(encoder.transform(list(sounds))), columns=list(TARGETS))
+
+
 def blind_rt60(recipe: Recipe) -> Estimate:
     """Return the maximum-likelihood estimator of the package blind-rt60 (after Ratnam et al., 2003)."""
     try:
@@ -241,4 +280,5 @@ BESIDE: dict[str, Callable[[Recipe], Estimate]] = {
     "slopes": slopes,
     "supervised": supervised,
     "blind-rt60": blind_rt60,
+    "ordinary": ordinary,
 }

@@ -20,6 +20,7 @@ import pandas as pd
 from sklearn.utils import Bunch
 
 from experiments.results import RefusedError, replacing
+from experiments.tables import KINDS
 from roomacoustic_sk.acoustics import DecayRangeWarning, evaluate
 from roomacoustic_sk.augmentation import AddNoise, LimitBand, ReshapeDecay, ScaleDirectSound, Sometimes
 from roomacoustic_sk.datasets import (
@@ -88,7 +89,7 @@ AMOUNTS = {
 }
 
 VARIATIONS = {"direct": Sometimes(ScaleDirectSound(), 0.7), "decay": Sometimes(ReshapeDecay(), 0.7)}
-LEFT_OUT = ("measured", *VARIATIONS, "noise", "band")
+LEFT_OUT = ("measured", *KINDS, *VARIATIONS, "noise", "band")
 """What an ablation may leave out of the training of the heads; the encoder's stays as it is."""
 
 
@@ -143,6 +144,9 @@ class Recipe:
             rooms = augment_responses(rooms, self._variations(part), random_state=SEED + i, verbose=1)
         if part == "encoder":
             return rooms
+        for kind, (column, limit) in KINDS.items():
+            if not self._has(kind, part):
+                rooms = take(rooms, np.flatnonzero(~(rooms.target[column] > limit)))
         measured = self._measured() if self._has("measured", part) and part == "heads" else []
         return concatenate([with_bands(rooms, "simulated"), *(with_bands(some, "measured") for some in measured)])
 

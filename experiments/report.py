@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from experiments import table2_page
-from experiments.measured_page import measured_section
+from experiments.measured_page import coverage_section, measured_section
 from experiments.pictures import draw_all
 from experiments.results import COMMITTED, REPOSITORY, RefusedError, Result, load_all
 from experiments.studies import STUDIES
@@ -48,8 +49,8 @@ def read(folder: Path) -> dict[str, list[Result]]:
     return {name: results for name, results in found.items() if results}
 
 
-def results_page(results: dict[str, list[Result]], measured: str, *, trial: bool) -> str:
-    """Return the page with a section for each study, then measured rooms; of a trial, sections may be missing."""
+def results_page(results: dict[str, list[Result]], last: Sequence[str], *, trial: bool) -> str:
+    """Return the page with a section for each study, then the last ones; of a trial, sections may be missing."""
     parts = ["# Results", TRIAL if trial else HEAD]
     for name, of_study in results.items():
         try:
@@ -62,7 +63,7 @@ def results_page(results: dict[str, list[Result]], measured: str, *, trial: bool
                 raise RefusedError(problem) from error
             text = f"*{problem}*"
         parts.append(text)
-    parts += [measured] if measured else []
+    parts += [text for text in last if text]
     return "\n\n".join([*parts, "## Limitations", LIMITATIONS]) + "\n"
 
 
@@ -70,7 +71,7 @@ def pages(folder: Path) -> dict[str, str]:
     """Return the text of each page by its name."""
     results = read(folder)
     trial = folder.resolve() != COMMITTED
-    text = results_page(results, measured_section(folder), trial=trial)
+    text = results_page(results, [coverage_section(folder), measured_section(folder)], trial=trial)
     return {"table2.md": table2_page.page(results.get("table2", [])), "results.md": text}
 
 

@@ -20,6 +20,8 @@ TASKS = {
     "volume": "volume",
 }
 LARGE_ROOM = 160.0  # m3, the paper's boundary between small and large rooms
+KINDS = {"large": ("volume", 1000.0), "near": ("drr", 5.0)}
+"""Of the default recipe's rooms: the label that tells a large room or a near talker, and its limit in m3 or dB."""
 
 
 def frame(results: Iterable[Result]) -> pd.DataFrame:

@@ -8,12 +8,14 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.utils import Bunch
 from toys import RATE, diffuse, write_audio
 
 from experiments import __main__ as command
 from experiments import measured
 from experiments.measured_page import measured_section
 from experiments.recipe import AMOUNTS, LOWEST_SNR, MEASURED_COPIES, SNR, Amount, Recipe
+from experiments.tables import KINDS
 from roomacoustic_sk.datasets import simulate_rooms
 
 RT60 = {"office": 0.3, "hall": 0.9, "house_dining": 0.5}  # the last one trains, and does not test
@@ -50,7 +52,8 @@ def always(rt60):
 
 
 def test_each_estimator_is_scored_in_each_room_that_tests(recipe):
-    rows = list(measured.score({"short": always(0.3), "long": always(0.9)}, recipe, [None, 10.0]))
+    estimators, sets = {"short": always(0.3), "long": always(0.9)}, list(measured.measured_sets(recipe))
+    rows = list(measured.score(estimators, recipe, sets, [None, 10.0]))
     assert {(row["estimator"], row["set"], row["snr"]) for row in rows} == {
         (estimator, room, snr) for estimator in ("short", "long") for room in ("office", "hall") for snr in (None, 10.0)
     }
@@ -168,10 +171,29 @@ def test_ablations_leave_all_but_the_heads_as_it_is(without):
         assert np.array_equal(np.concatenate(whole), np.concatenate(some))
 
 
+def test_simulated_rooms_are_told_apart_by_kind(without, monkeypatch):
+    target = pd.DataFrame({"volume": [30, 2000, 2000, 90], "drr": [0.0, 9.0, 0.0, 6.0]})
+    rooms = Bunch(rirs=[np.ones(9)] * 4, rir=np.arange(4), target=target)
+    monkeypatch.setattr(Recipe, "rooms", lambda self, part: {"test": rooms}[part])
+    found = {name: some.rir.tolist() for name, some in measured.simulated_sets(without())}
+    assert found == {"simulated, large": [1, 2], "simulated, near": [1, 3], "simulated, ordinary": [0]}
+
+
+@pytest.mark.parametrize(("kind", "column"), [("near", "drr"), ("large", "volume")])
+def test_rooms_of_a_kind_may_be_left_out(without, kind, column, monkeypatch):
+    whole = without().rooms("heads").target[column][:8]
+    monkeypatch.setitem(KINDS, kind, (column, whole.median()))
+    left = without(kind).rooms("heads").target[column]
+    assert left.tolist()[:4] == whole[whole <= whole.median()].tolist()
+
+
 def test_an_unknown_ablation_is_refused(table, tmp_path, capsys):
     options = ["measured", "--rirs", str(table), "--cache", str(tmp_path), "--without", "hope"]
     assert command.main(options) == 1
-    assert "--without must name some of measured, direct, decay, noise, band, got 'hope'" in capsys.readouterr().err
+    assert (
+        "--without must name some of measured, large, near, direct, decay, noise, band, got 'hope'"
+        in capsys.readouterr().err
+    )
 
 
 def test_the_supervised_baseline_is_trained_once(without, monkeypatch):
