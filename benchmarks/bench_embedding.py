@@ -17,7 +17,7 @@ from roomacoustic_sk.networks import BandSpectrogram
 OURS = "roomacoustic_sk"
 
 
-@pytest.fixture(scope="module", params=["bandwise", "paper", "pooled"])
+@pytest.fixture(scope="module", params=["compact", "bandwise", "paper", "pooled"])
 def transform(request: pytest.FixtureRequest, size: Size) -> tuple[str, dict[str, Callable[[], Any]]]:
     """Return a network's name and ways to apply it."""
     network = request.param

@@ -29,7 +29,7 @@ def estimation(request: pytest.FixtureRequest, size: Size) -> tuple[str, dict[st
     pipeline.fit(X, y, contrastiveroomencoder__rir_groups=np.arange(8) // 4)
     embeddings = encoder.transform(X)
     mean, deviation = embeddings.mean(axis=0), embeddings.std(axis=0)
-    network, head = reference.encoder("bandwise"), reference.mlp()
+    network, head = reference.encoder("compact"), reference.mlp()
     reference.copy_weights(pipeline[0].module_, network)
     reference.copy_weights(pipeline[1].module_, head)
     recording = [noise(1, n_segments * CLIP, seed=1)[0]]

@@ -42,7 +42,7 @@ def check_same_training(
     assert difference < GRADIENT_TOLERANCE * torch.linalg.norm(their_gradient)
 
 
-@pytest.fixture(scope="module", params=["bandwise", "paper", "pooled"])
+@pytest.fixture(scope="module", params=["compact", "bandwise", "paper", "pooled"])
 def fit(request: pytest.FixtureRequest, size: Size) -> tuple[str, dict[str, Callable[[], Any]]]:
     """Return a network's name and ways to fit it; each clip is in every batch, and its spectrogram computed once."""
     network = request.param
@@ -85,7 +85,7 @@ def supervised(size: Size) -> dict[str, Callable[[], Any]]:
         return SupervisedRoomRegressor(max_epochs=n_epochs, validation_fraction=0, random_state=0)
 
     def module() -> nn.Module:
-        return nn.Sequential(reference.encoder("bandwise"), reference.mlp())
+        return nn.Sequential(reference.encoder("compact"), reference.mlp())
 
     check_same_training(
         estimator(0).fit(X, y).net_.module_,

@@ -49,7 +49,7 @@ def fit(implementation: str, n: str) -> Task:
         return float(steps)
 
     def by_skorch() -> float:
-        net = reference.contrastive_net("bandwise", groups["rir_groups"], n_classes, VIEWS, steps)
+        net = reference.contrastive_net("compact", groups["rir_groups"], n_classes, VIEWS, steps)
         net.fit(X, groups["rir_groups"])
         return float(len(net.history[-1, "batches"]))
 
@@ -60,7 +60,7 @@ def transform(implementation: str, n: str) -> Task:
     """Embed clips."""
     X = noise(int(n))
     encoder = _encoder(0, n_classes=2).fit(X[:12], rir_groups=np.arange(12) // 6)
-    module = reference.encoder("bandwise")
+    module = reference.encoder("compact")
     reference.copy_weights(encoder.module_, module)
     return {
         "roomacoustic_sk": lambda: float(encoder.transform(X).sum()),

@@ -16,7 +16,7 @@ from pytorch_metric_learning.samplers import MPerClassSampler
 from skorch import NeuralNet, NeuralNetRegressor
 from torch import Tensor, nn
 
-from roomacoustic_sk.networks import BandSpectrogram, BandwiseRoomCNN, PooledRoomCNN
+from roomacoustic_sk.networks import BandSpectrogram, BandwiseRoomCNN, CompactRoomCNN, PooledRoomCNN
 
 # --- Networks -----------------------------------------------------------------------------------------------------
 
@@ -48,30 +48,31 @@ class PaperEncoder(nn.Module):
 
 
 class PooledEncoder(nn.Module):
-    """The pooled or the bandwise encoder, layer by layer: one stack of blocks for each group of bands."""
+    """The pooled encoder or one of those by bands, layer by layer: one stack of blocks for each group of bands."""
 
-    def __init__(self, sizes: tuple[int, ...]) -> None:
+    def __init__(self, network: type[PooledRoomCNN]) -> None:
         super().__init__()
-        self.sizes = sizes
+        sizes = network.GROUPS
+        self.sizes, self.channels, self.hop = sizes, [1, *network.CHANNELS], round(network.HOP_SECONDS * 16_000)
+        self.padding = network.PADDING
         self.groups = nn.ModuleList(self._group(n_bands, 64 // len(sizes)) for n_bands in sizes)
         self.standardise = nn.BatchNorm1d(64, affine=False)
         self.register_buffer("window", torch.hann_window(512))
         self.register_buffer("bands", BandSpectrogram().weights)
 
-    @staticmethod
-    def _group(n_bands: int, n_outputs: int) -> nn.ModuleList:
-        channels, layers = [1, 32, 48, 64, 96, 128], []
+    def _group(self, n_bands: int, n_outputs: int) -> nn.ModuleList:
+        layers: list[nn.Module] = []
         for i in range(5):
             kernel, stride = (3, 5) if i == 0 else (3, 3), 2 if i < 4 else 1
-            convolution = nn.Conv2d(channels[i], channels[i + 1], kernel, stride, (1, 0) if i < 2 else (1, 1))
-            layers += [convolution, nn.ReLU(), nn.BatchNorm2d(channels[i + 1])]
+            convolution = nn.Conv2d(self.channels[i], self.channels[i + 1], kernel, stride, self.padding[i])
+            layers += [convolution, nn.ReLU(), nn.BatchNorm2d(self.channels[i + 1])]
             n_bands = (n_bands - 1) // stride + 1
         return nn.ModuleList([nn.Sequential(*layers), nn.Dropout(0.1), nn.Linear(256 * n_bands, n_outputs)])
 
     def forward(self, x: Tensor) -> Tensor:
         """Return embeddings."""
         x = x / x.square().mean(1, keepdim=True).sqrt()
-        spectrum = torch.stft(x, 512, 128, window=self.window, center=False, return_complex=True)
+        spectrum = torch.stft(x, 512, self.hop, window=self.window, center=False, return_complex=True)
         level = (self.bands @ spectrum.abs() ** 2).clamp_min(floor(512)).log()
         level = (level - level.mean(2, keepdim=True)) / level.std((1, 2), keepdim=True)
         parts = []
@@ -107,17 +108,18 @@ def mlp(n_inputs: int = 64) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
-SIZES = {"pooled": PooledRoomCNN.GROUPS, "bandwise": BandwiseRoomCNN.GROUPS}
+POOLED = {"pooled": PooledRoomCNN, "bandwise": BandwiseRoomCNN, "compact": CompactRoomCNN}
 
 
 def encoder(network: str) -> nn.Module:
     """Return an encoder by the name that the package gives it."""
-    return PaperEncoder() if network == "paper" else PooledEncoder(SIZES[network])
+    return PaperEncoder() if network == "paper" else PooledEncoder(POOLED[network])
 
 
 def contrastive_module(network: str) -> nn.Sequential:
     """Return an encoder followed by its projection."""
-    return nn.Sequential(encoder(network), Projection(len(SIZES.get(network, (1,)))))
+    n_parts = 1 if network == "paper" else len(POOLED[network].GROUPS)
+    return nn.Sequential(encoder(network), Projection(n_parts))
 
 
 def copy_weights(source: nn.Module, target: nn.Module) -> None:

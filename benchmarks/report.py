@@ -17,6 +17,8 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 PAGE = HERE.parent / "docs" / "speed.md"
 OURS = "roomacoustic_sk"
+EPOCH = "epoch, "  # begins the groups of the parts of an epoch
+CLIPS_OF_A_STEP = 72
 
 TEXT = Template("""\
 # Speed and memory
@@ -55,6 +57,11 @@ the same table.
 
 $sections""")
 
+EPOCH_NOTE = (
+    "Milliseconds per training clip, in float32 and not compiled; a validation batch after each four steps. Clips are "
+    "convolved on demand, by a thread that works while the network learns: with a second core, the *rest* is negative. "
+    "Validation batches are convolved and transformed once, before the epoch that is timed."
+)
 SPEED_NOTE = "*Relative* is the time over that of `roomacoustic_sk` in the same turn: above 1, ours is faster."
 
 
@@ -73,12 +80,33 @@ def duration(seconds: float) -> str:
     return f"{seconds:.3g} s" if seconds >= 1 else f"{1e3 * seconds:.3g} ms"
 
 
+def is_epoch(one: dict[str, Any]) -> bool:
+    """Return whether a benchmark is a part of an epoch."""
+    return str(one["group"]).startswith(EPOCH)
+
+
+def epoch_rows(benchmarks: list[dict[str, Any]]) -> list[tuple[str, ...]]:
+    """Return the milliseconds per training clip of each part of an epoch, a line for each network."""
+    turns: dict[str, dict[str, list[float]]] = {}
+    for one in filter(is_epoch, benchmarks):
+        seconds = one["extra_info"].get("seconds", one["stats"]["median"])
+        of_network = turns.setdefault(one["group"].removeprefix(EPOCH), {})
+        of_network.setdefault(one["params"]["implementation"], []).append(1e3 * seconds / CLIPS_OF_A_STEP)
+    rows = []
+    for network, found in turns.items():
+        parts = {part: median(values) for part, values in found.items()}
+        first = [parts[part] for part in ("convolution", "spectrogram", "network")]
+        numbers = [*first, parts["training"] - sum(first), parts["epoch"] - parts["training"], parts["epoch"]]
+        rows.append((network, *(f"{number:.2f}" for number in numbers)))
+    return rows
+
+
 def speed_rows(benchmarks: list[dict[str, Any]]) -> list[tuple[str, ...]]:
     """Return task, implementation, time and ratio of each implementation that took turns."""
     groups: dict[str, dict[str, dict[int, float]]] = {}
     units: dict[str, str] = {}
     for one in benchmarks:
-        if "turn" in one["params"]:
+        if "turn" in one["params"] and not is_epoch(one):
             seconds = one["stats"]["median"] / one["extra_info"]["count"]
             turns = groups.setdefault(one["group"], {}).setdefault(one["params"]["implementation"], {})
             turns[one["params"]["turn"]] = seconds
@@ -132,8 +160,12 @@ def section(of_machine: list[dict[str, Any]]) -> str:
     for result in of_machine:
         blocks.append(origin(result))
         speed, memory = speed_rows(result["benchmarks"]), memory_rows(result["benchmarks"])
+        epochs = epoch_rows(result["benchmarks"])
         if speed:
             blocks += ["### Speed", table(("task", "implementation", "time", "relative"), speed), SPEED_NOTE]
+        if epochs:
+            head = ("network", "convolution", "spectrogram", "network, loss, step", "rest", "validation", "epoch")
+            blocks += ["### An epoch", table(head, epochs), EPOCH_NOTE]
         if memory:
             head = ("task", "implementation", "before [GB]", "beyond [GB]", "peak [GB]")
             blocks += ["### Memory", table(head, memory)]
