@@ -44,7 +44,7 @@ LARGE_ROOM = 160.0  # m3, the paper's boundary between small and large rooms
 SPEEDS = (0.85, 1.2)  # of the encoder's speech: the more it varies, the less of it is memorised
 # Broadband RT60 is dominated by the lowest octaves, where speech has little energy; 500 Hz and 1 kHz are well excited.
 TASKS = {"rt60": "RT60 [s]", "rt60_mid": "RT60 at mid frequencies [s]", "c50": "C50 [dB]"}
-NETWORKS = ("bandwise", "compact", "pooled", "paper")
+NETWORKS = ("compact", "bandwise", "pooled", "paper")
 LOGARITHMIC = ("rt60", "rt60_mid")  # positive, with a long tail: heads learn the logarithm
 
 
@@ -69,8 +69,8 @@ def networks(*values: Any) -> dict[str, Any]:
 
 SIZES = {
     "tiny": Size(8, networks(20, 20, 20, 20), 6, 2, 4, 100, 50, networks(1, 1, 1, 1)),
-    "small": Size(40, networks(200, 200, 200, 200), 60, 1, 40, 1000, 400, networks(6, 10, 6, 12)),
-    "large": Size(64, networks(3000, 3000, 3000, 1500), 160, 2, 80, 4000, 1000, networks(28, 48, 28, 24)),
+    "small": Size(40, networks(200, 200, 200, 200), 60, 1, 40, 1000, 400, networks(10, 6, 6, 12)),
+    "large": Size(64, networks(3000, 3000, 3000, 1500), 160, 2, 80, 4000, 1000, networks(48, 28, 28, 24)),
 }
 
 
@@ -173,7 +173,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     """Read the command line, or other arguments."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--speech", type=Path, help="folder of real speech, e.g. LibriSpeech; synthetic if not given")
-    parser.add_argument("--network", choices=NETWORKS, default="bandwise")
+    parser.add_argument("--network", choices=NETWORKS, default="compact")
     parser.add_argument("--size", choices=list(SIZES), default="small")
     parser.add_argument("--epochs", type=int, help="maximum number of epochs of the encoder, instead of that of --size")
     parser.add_argument(

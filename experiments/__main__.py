@@ -120,7 +120,7 @@ def _add_measured(command: argparse.ArgumentParser) -> None:
         metavar="STEP",
         help="leave out of the heads' training: measured, large, near, direct, decay, noise, band",
     )
-    command.add_argument("--simulated", action="store_true", help="score simulated rooms, too, by kind")
+    command.add_argument("--simulated", action="store_true", help="score simulated rooms instead, by kind")
     command.add_argument(
         "--size", choices=(*SIZES, "third"), default="paper", help="third: heads on a third of the clips"
     )

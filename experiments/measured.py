@@ -5,7 +5,7 @@
 It trains encoder and heads by the default recipe, and resumes where it was stopped; with `--model FILE` it scores a
 saved estimator instead. `--without` leaves steps out of the heads' training. `--beside` adds decay slopes with trees,
 the supervised baseline, blind-rt60 (pip install blind-rt60), and heads that learned from ordinary rooms alone.
-`--simulated` scores simulated rooms, too, by kind.
+`--simulated` scores simulated rooms instead, by kind.
 """
 
 from __future__ import annotations
@@ -62,8 +62,8 @@ def run(args: argparse.Namespace, arguments: Sequence[str]) -> int:
     estimators = {name if args.model is None else model.name: estimates_of(load(model))}
     for other in args.beside:
         estimators[other] = BESIDE[other](recipe)
-    sets = [*(simulated_sets(recipe) if args.simulated else ()), *measured_sets(recipe)]
-    rows = list(score(estimators, recipe, sets, [None, *(args.snr or [])]))
+    sets = simulated_sets(recipe) if args.simulated else measured_sets(recipe)
+    rows = list(score(estimators, recipe, list(sets), [None, *(args.snr or [])]))
     print(table_of(rows))
     if args.output is not None:
         with replacing(args.output) as unfinished:

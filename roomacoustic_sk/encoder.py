@@ -67,8 +67,8 @@ class ContrastiveRoomEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
 
     Parameters
     ----------
-    network : {"bandwise", "compact", "pooled", "paper"} or callable, default="bandwise"
-        The encoder network: `BandwiseRoomCNN`, `CompactRoomCNN`, `PooledRoomCNN`, `RoomCNN`, or a class (or
+    network : {"compact", "bandwise", "pooled", "paper"} or callable, default="compact"
+        The encoder network: `CompactRoomCNN`, `BandwiseRoomCNN`, `PooledRoomCNN`, `RoomCNN`, or a class (or
         other callable) that takes the number of samples in a segment and, if it has such a parameter, `sample_rate`,
         and returns a module that maps waveforms (n, n_times) to features (n, n_features); see `RoomNetwork`.
     standardise : {"clip", "training_set"}, default="clip"
@@ -215,7 +215,7 @@ class ContrastiveRoomEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
     def __init__(
         self,
         *,
-        network: str | Callable[..., nn.Module] = "bandwise",
+        network: str | Callable[..., nn.Module] = "compact",
         standardise: str = "clip",
         tau: float = 0.1,
         sampling: str = "soft",

@@ -198,7 +198,7 @@ class RoomCNN(RoomNetwork):
         if sample_rate != cls.SAMPLE_RATE:
             raise ArgumentValueError(
                 f'sample_rate must be {cls.SAMPLE_RATE} Hz for network="paper", which the paper '
-                f'defines in samples at that rate, got {sample_rate} Hz. Use network="bandwise" or "pooled", or '
+                f'defines in samples at that rate, got {sample_rate} Hz. Use network="compact" or "pooled", or '
                 "resample."
             )
         return cls.MIN_TIMES

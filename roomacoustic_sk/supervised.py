@@ -317,7 +317,7 @@ class SupervisedRoomRegressor(RoomRegressorMixin, _SupervisedRoomEstimator):
 
     Parameters
     ----------
-    network : {"bandwise", "compact", "pooled", "paper"} or callable, default="bandwise"
+    network : {"compact", "bandwise", "pooled", "paper"} or callable, default="compact"
         The encoder network, as for `ContrastiveRoomEncoder`. Ignored if `encoder` is given.
     standardise : {"clip", "training_set"}, default="clip"
         Whether the level of recordings counts, as for `ContrastiveRoomEncoder`. Ignored if `encoder` is given.
@@ -426,7 +426,7 @@ class SupervisedRoomRegressor(RoomRegressorMixin, _SupervisedRoomEstimator):
     def __init__(
         self,
         *,
-        network: str | Callable[..., nn.Module] = "bandwise",
+        network: str | Callable[..., nn.Module] = "compact",
         standardise: str = "clip",
         encoder: Any = None,
         freeze_encoder: bool = False,
@@ -551,7 +551,7 @@ class SupervisedRoomClassifier(ClassifierMixin, _SupervisedRoomEstimator):
 
     Parameters
     ----------
-    network : {"bandwise", "compact", "pooled", "paper"} or callable, default="bandwise"
+    network : {"compact", "bandwise", "pooled", "paper"} or callable, default="compact"
         The encoder network, as for `ContrastiveRoomEncoder`. Ignored if `encoder` is given.
     standardise : {"clip", "training_set"}, default="clip"
         Whether the level of recordings counts, as for `ContrastiveRoomEncoder`. Ignored if `encoder` is given.
@@ -651,7 +651,7 @@ class SupervisedRoomClassifier(ClassifierMixin, _SupervisedRoomEstimator):
     def __init__(
         self,
         *,
-        network: str | Callable[..., nn.Module] = "bandwise",
+        network: str | Callable[..., nn.Module] = "compact",
         standardise: str = "clip",
         encoder: Any = None,
         freeze_encoder: bool = False,

@@ -231,10 +231,11 @@ def test_batches_keep_labels_aligned_and_hold_out_whole_sources(sampling):
     order = np.random.default_rng(0).permutation(len(rir))
     rir, source, room = rir[order], source[order], rir[order] // 2
     watcher = BatchWatcher()
-    # A list: of an array in memory the batches would be spectrograms.
-    ContrastiveRoomEncoder(
-        **ENCODER | {"steps_per_epoch": 20, "validation_steps": 5}, sampling=sampling, callbacks=[watcher]
-    ).fit(list(numbered_recordings(96)), rir_groups=rir, source_groups=source, room_groups=room)
+    # Of other networks, the batches would be spectrograms.
+    options = {"network": TinyNetwork, "steps_per_epoch": 20, "validation_steps": 5}
+    ContrastiveRoomEncoder(**ENCODER | options, sampling=sampling, callbacks=[watcher]).fit(
+        numbered_recordings(96), rir_groups=rir, source_groups=source, room_groups=room
+    )
     classes = room if sampling == "position_independent" else rir
     seen = {}
     for training, batches in watcher.seen.items():
@@ -253,9 +254,8 @@ def test_batches_keep_labels_aligned_and_hold_out_whole_sources(sampling):
 @pytest.mark.parametrize("n_views", [2, 3, 12])
 def test_unlabelled_recordings_are_classes_and_held_out_whole(n_views):
     watcher = BatchWatcher()
-    encoder = ContrastiveRoomEncoder(
-        **ENCODER | {"n_views": n_views, "steps_per_epoch": 10, "validation_steps": 10}, callbacks=[watcher]
-    ).fit(numbered_recordings(40, 2 * CLIP))
+    options = {"network": TinyNetwork, "n_views": n_views, "steps_per_epoch": 10, "validation_steps": 10}
+    encoder = ContrastiveRoomEncoder(**ENCODER | options, callbacks=[watcher]).fit(numbered_recordings(40, 2 * CLIP))
     assert (encoder.n_classes_, encoder.n_views_, encoder.segment_length_) == (4, n_views, CLIP)
     seen = {}
     for training, batches in watcher.seen.items():

@@ -19,10 +19,10 @@ def test_the_quickstart_compares_with_baselines_and_saves_a_figure(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     assert "SYNTHETIC" in done.stdout
-    table = pd.read_csv(tmp_path / "out" / "quickstart_bandwise.csv")
+    table = pd.read_csv(tmp_path / "out" / "quickstart_compact.csv")
     assert set(table["from"]) == {"contrastive", "untrained", "mean or majority"}
     assert set(table["test"]) == {"seen RIRs", "unseen rooms"}
     is_volume = table["task"].str.startswith("volume")
     assert np.isfinite(table.loc[~is_volume, ["rmse", "relative_rmse", "pearson_r", "bias"]].to_numpy()).all()
     assert table.loc[is_volume, "accuracy"].between(0, 1).all()
-    assert (tmp_path / "out" / "quickstart_bandwise.png").stat().st_size > 10_000
+    assert (tmp_path / "out" / "quickstart_compact.png").stat().st_size > 10_000

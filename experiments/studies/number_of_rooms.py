@@ -12,7 +12,7 @@ import numpy as np
 
 from experiments.results import Key, Result
 from experiments.study import Outcome, Study
-from experiments.tables import TASKS, frame, markdown, mean, prose, score, section
+from experiments.tables import TASKS, frame, markdown, mean, prose, score, section, select
 
 if TYPE_CHECKING:
     from experiments.data import Lab
@@ -57,18 +57,21 @@ class NumberOfRooms(Study):
 
     def section(self, results: Sequence[Result]) -> str:
         """Return scores in unseen rooms against the number of rooms."""
-        table = frame(results)
+        both = frame(results)
+        table, of_default = select(both, encoder=ENCODER), both[both["encoder"].isin(DEFAULT)]
         counts = {one.key["rooms"]: (one.result["n_rooms"], one.result["n_responses"]) for one in results}
         rows = [
             [str(counts[share][0]), str(counts[share][1]), *(score(table, task, rooms=share) for task in TASKS)]
             for share in SHARES
         ]
+        rows.append([f"{rows[-1][0]}, default network", rows[-1][1], *(score(of_default, task) for task in TASKS)])
         r = {share: mean(table, "pearson_r", task="rt60", rooms=share) for share in SHARES}
         text = prose(f"""
-            Heads on the frozen encoder `{results[0].key["encoder"]}`, trained on the same number of clips in each
-            line; three seeds of the heads; tested in the 50 unseen rooms of Table 2. The {counts["quarter"][0]} and
-            {counts["half"][0]} rooms are part of the {counts["all"][0]} rooms of Table 2; the {counts["others"][0]}
-            are a different draw.
+            Heads on the frozen encoder `{ENCODER}`, trained on the same number of clips in each line; three seeds of
+            the heads; tested in the 50 unseen rooms of Table 2. The {counts["quarter"][0]} and {counts["half"][0]}
+            rooms are part of the {counts["all"][0]} rooms of Table 2; the {counts["others"][0]} are a different draw.
+            Last line: encoders of the default network, {of_default["encoder"].nunique()} seeds with one of the heads
+            each.
         """)
         findings = prose(f"""
             Broadband RT60 needs many rooms: r rises from {r["quarter"]:.3f} with {counts["quarter"][0]} rooms to

@@ -35,7 +35,7 @@ class Quickstart(Study):
     size = "large"
 
     def keys(self) -> list[Example]:
-        """Return both default networks, and the paper's with the travel time left in."""
+        """Return the band-wise and the pooled network, and the paper's with the travel time left in."""
         networks = [Example(network="bandwise"), Example(network="pooled")]
         return [*networks, Example(network="paper", travel_time="left-in")]
 
@@ -80,12 +80,16 @@ class SyntheticQuickstart(Quickstart):
     size = "small"
 
     def keys(self) -> list[Example]:
-        """Return the default network."""
-        return [Example(network="bandwise")]
+        """Return the default network, and the band-wise one."""
+        return [Example(network="compact"), Example(network="bandwise")]
 
     def section(self, results: Sequence[Result]) -> str:
-        """Return the example's table."""
-        return section("The quickstart on synthetic speech", _sizes(results[0]), _table(results[0]))
+        """Return the example's table, with the default network and with the band-wise one."""
+        by_network = {one.key["network"]: one for one in results}
+        parts = []
+        for network in ("compact", "bandwise"):
+            parts += [f"`--network {network}`:", _sizes(by_network[network]), _table(by_network[network])]
+        return section("The quickstart on synthetic speech", *parts)
 
 
 def load_example(path: Path) -> Any:
