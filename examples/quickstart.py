@@ -79,7 +79,7 @@ def load_sources(args: argparse.Namespace, size: Size) -> list[Bunch]:
     counts = size.upstream_segments[args.network], size.train_clips // 2, size.test_clips // 2
     if args.speech is None:
         # Each call creates its own speakers.
-        return [make_speech(n // 5, n, random_state=args.seed + i) for i, n in enumerate(counts)]
+        return [make_speech(n // 5, n, random_state=args.seed + i, n_jobs=-1) for i, n in enumerate(counts)]
     sample = load_speech(args.speech, n_segments=1000, random_state=args.seed)
     parts = split_by_speaker(sample, (0.5, 0.25, 0.25), random_state=args.seed)
     return [

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from joblib import Parallel, delayed
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.random import Generator, RandomState
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ from sklearn.utils import Bunch
 from roomacoustic_sk._validation import (
     MILLISECONDS,
     allocate,
+    check_n_jobs,
     check_number,
     check_random_state,
     check_sample_rate,
@@ -131,6 +133,7 @@ def make_speech(
     duration: float = 4.0,
     sample_rate: int = 16000,
     random_state: int | RandomState | None = None,
+    n_jobs: int | None = None,
 ) -> Bunch:
     """Synthesise speech-like sources: no words, but the sounds, rhythm, pitch and pauses of speech.
 
@@ -150,6 +153,8 @@ def make_speech(
         Sampling rate in Hz, at least 8000.
     random_state : int, RandomState instance or None, default=None
         Seed of voices and segments.
+    n_jobs : int, default=None
+        Number of threads, as in joblib; -1 takes all cores. The result is the same for any number.
 
     Returns
     -------
@@ -188,15 +193,19 @@ def make_speech(
     check_number(duration, name="duration", unit="s", low=SHORTEST, limit=LONGEST, fix=MILLISECONDS)
     sample_rate = check_sample_rate(sample_rate)
     check_number(sample_rate, name="sample_rate", unit="Hz", low=8000, limit=HIGHEST_RATE)
+    n_jobs = check_n_jobs(n_jobs)
     seed = int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
     n_times = round(duration * sample_rate)
     segments = allocate((n_segments, n_times), name="n_segments, duration and sample_rate")
     voices = _make_voices(n_speakers, np.random.default_rng(seed))
-    for i in range(n_segments):
+
+    def fill(i: int) -> None:
         rng = np.random.default_rng([seed, i])
         voice = voices[i % n_speakers]
         tracks = _make_tracks(voice, int(np.ceil(duration / TICK)) + 1, rng)
         segments[i] = _synthesise(tracks, voice, n_times, sample_rate, rng)
+
+    Parallel(n_jobs=n_jobs, prefer="threads", require="sharedmem")(delayed(fill)(i) for i in range(n_segments))
     speaker = np.array([f"synthetic-{i % n_speakers}" for i in range(n_segments)])
     return Bunch(
         segments=segments,
@@ -333,13 +342,15 @@ def _resonance(formants: Array, bandwidths: Array, z: Spectrum, sample_rate: int
 
     `formants` and `bandwidths` in Hz have shape (n_frames, n_formants), `z` is exp(-j omega) at the bins.
     """
-    response = np.ones((len(formants), len(z)), dtype=np.complex128)
+    powers = z ** np.arange(3)[:, None]
+    denominator, gain = np.ones((len(formants), len(z)), dtype=np.complex128), np.ones(len(formants))
     for frequency, bandwidth in zip(formants.T, bandwidths.T, strict=True):
-        radius = np.exp(-np.pi * bandwidth / sample_rate)[:, None]
-        b = 2 * radius * np.cos(2 * np.pi * frequency / sample_rate)[:, None]
-        c = -(radius**2)
-        response *= (1 - b - c) / (1 - b * z - c * z**2)
-    return response
+        radius = np.exp(-np.pi * bandwidth / sample_rate)
+        b = 2 * radius * np.cos(2 * np.pi * frequency / sample_rate)
+        quadratic = np.stack([np.ones_like(b), -b, radius**2], axis=1)  # 1 - b z - c z^2
+        denominator *= quadratic @ powers
+        gain *= quadratic.sum(axis=1)
+    return gain[:, None] / denominator
 
 
 def _vocal_tract(formants: Array, voice: Voice, z: Spectrum, sample_rate: int) -> Spectrum:
