@@ -182,7 +182,10 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, default=Path("results"), help="folder for the figure and the table")
     parser.add_argument("--checkpoints", type=Path, help="folder for the state of the training: it resumes from there")
-    return parser.parse_args(arguments)
+    args = parser.parse_args(arguments)
+    if args.speech is not None and not args.speech.is_dir():
+        parser.error(f"--speech must be a folder that exists, got {str(args.speech)!r}")
+    return args
 
 
 def main(arguments: list[str] | None = None) -> dict[str, Any]:

@@ -106,9 +106,13 @@ def _add_options(command: argparse.ArgumentParser, study: Study) -> None:
 
 def _add_measured(command: argparse.ArgumentParser) -> None:
     """Declare the options of the scores in measured rooms."""
-    command.add_argument("--rirs", type=Path, nargs="+", required=True, help="tables of measured responses")
-    command.add_argument("--speech", type=Path, help="folder of real speech; synthetic speech if not given")
-    command.add_argument("--noise", type=Path, help="folder of recordings of noise; Gaussian noise if not given")
+    command.add_argument(
+        "--rirs", type=Path, nargs="+", required=True, help="tables of measured responses; some of them train"
+    )
+    command.add_argument("--speech", type=existing_folder, help="folder of real speech; synthetic if not given")
+    command.add_argument(
+        "--noise", type=existing_folder, help="folder of recordings of noise; Gaussian noise if not given"
+    )
     command.add_argument("--snr", type=float, nargs="+", help="levels of noise in dB, beside none")
     command.add_argument("--model", type=Path, help="a saved RoomParameterEstimator, instead of training one")
     others = ("slopes", "supervised", "blind-rt60", "ordinary")
@@ -122,7 +126,10 @@ def _add_measured(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--simulated", action="store_true", help="score simulated rooms instead, by kind")
     command.add_argument(
-        "--size", choices=(*SIZES, "third"), default="paper", help="third: heads on a third of the clips"
+        "--size",
+        choices=(*SIZES, "third"),
+        default="paper",
+        help="third: heads on a third of the clips; tiny: half an hour, to see that it works",
     )
     command.add_argument("--cache", type=Path, required=True, help="folder of rooms, and of the training")
     command.add_argument("--output", type=Path, help="a JSON file of all errors")

@@ -51,10 +51,14 @@ def run(args: argparse.Namespace, arguments: Sequence[str]) -> int:
     from experiments.default_model import train
     from roomacoustic_sk import load
 
-    missing = [path for path in [*args.rirs, args.model] if path is not None and not path.exists()]
-    if missing:
-        raise RefusedError(f"{missing[0]} must exist, got no such file")
+    for path in [*args.rirs, *([] if args.model is None else [args.model])]:
+        if not path.is_file():
+            raise RefusedError(f"{path} must be a file, got {'a folder' if path.is_dir() else 'no such file'}")
     recipe = Recipe(AMOUNTS[args.size], args.speech, args.noise, args.cache, args.rirs, args.without)
+    try:
+        sets = list(simulated_sets(recipe) if args.simulated else measured_sets(recipe))
+    except ValueError as error:  # before anything is trained
+        raise RefusedError(f"--rirs: {error}") from error
     name = " without ".join(["default recipe", *recipe.without])
     model = args.model or args.cache / f"measured-{args.size}{''.join(f'-no-{step}' for step in recipe.without)}.rsk"
     if not model.exists():
@@ -62,8 +66,7 @@ def run(args: argparse.Namespace, arguments: Sequence[str]) -> int:
     estimators = {name if args.model is None else model.name: estimates_of(load(model))}
     for other in args.beside:
         estimators[other] = BESIDE[other](recipe)
-    sets = simulated_sets(recipe) if args.simulated else measured_sets(recipe)
-    rows = list(score(estimators, recipe, list(sets), [None, *(args.snr or [])]))
+    rows = list(score(estimators, recipe, sets, [None, *(args.snr or [])]))
     print(table_of(rows))
     if args.output is not None:
         with replacing(args.output) as unfinished:

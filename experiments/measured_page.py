@@ -22,7 +22,7 @@ NAMES = {
     "default recipe without direct": "without varied direct sound",
     "default recipe without decay": "without varied decays",
     "default recipe without noise": "without noise",
-    "default recipe without band": "without limits of the band",
+    "default recipe without band": "without band limiting",
     "default.rsk": "the estimator in the package",
     "supervised": "supervised, end to end",
     "slopes": "decay slopes, trees",
@@ -34,12 +34,12 @@ NAMES = {
 def measured_section(folder: Path) -> str:
     """Return the errors of all estimators in measured rooms, a table for each target; empty without results."""
     text = prose("""
-        Clips of 8 s in measured rooms that trained nothing, by talkers and with noise that trained nothing: RMSE
+        Clips of 8 s in measured rooms, by talkers and with noise, none of which were used in training: RMSE
         without noise / at an SNR of 20 dB, and in brackets the mean of the true values. The lines of the *default
         recipe* share its encoder; their heads are trained on 6 000 clips, a third of what the estimator in the package
         learned from, with one step left out. *supervised*: the same network, trained end to end on 8 000 clips of 4 s
         like those of the heads. *decay slopes*: extra trees on classical features of 4 000 clips. *blind-rt60*: the
-        maximum-likelihood package, on a few clips of each set, for it takes 20 s for one.
+        maximum-likelihood package, on a few clips of each set, because one takes it 20 s.
     """)
     return _section("Measured rooms", text, folder / FOLDERS[0])
 
@@ -48,7 +48,7 @@ def coverage_section(folder: Path) -> str:
     """Return the errors of all estimators by kind of simulated room; empty without results."""
     (_, large), (_, near) = KINDS["large"], KINDS["near"]
     text = prose(f"""
-        Clips of 8 s in simulated rooms that trained nothing, by talkers and with noise that trained nothing: RMSE
+        Clips of 8 s in simulated rooms, by talkers and with noise, none of which were used in training: RMSE
         without noise / at an SNR of 10 dB. *large*: rooms above {large:.0f} m³. *near*: a direct-to-reverberant ratio
         above {near:g} dB. *ordinary*: neither. *From ordinary rooms alone*: an encoder of Table 2, trained on clean
         speech in 64 rooms of the preset "paper", and heads on 500 of them; it stands for what this package shipped

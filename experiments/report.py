@@ -38,7 +38,7 @@ TRIAL = prose("""
 LIMITATIONS = prose("""
     Seeds set the initial weights, the batches and the heads. Rooms and talkers are the same in all cells of Table 2,
     so the spread over seeds understates the uncertainty. Not all of its cells have three seeds. Rooms are simulated
-    shoeboxes, but for those of the last section. Results are repeatable to the last bit only on the same machine with
+    shoeboxes, except in the last section. Results are repeatable to the last bit only on the same machine with
     the same number of threads; rounding differences can change a result as much as a different seed.
 """)
 

@@ -11,10 +11,12 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
+from sklearn.utils import Bunch
 from skorch.callbacks import Callback, LRScheduler
 from toys import same_weights, weights
 
@@ -25,6 +27,7 @@ from roomacoustic_sk import (
     SupervisedRoomClassifier,
     SupervisedRoomRegressor,
 )
+from roomacoustic_sk.datasets import make_reverberant_speech
 
 N_RIRS, N_SOURCES, N_TIMES = 3, 14, 9_600
 rir, source = np.repeat(np.arange(N_RIRS), N_SOURCES), np.tile(np.arange(N_SOURCES), N_RIRS)
@@ -175,6 +178,21 @@ def test_interrupted_fits_resume(clips, tmp_path):
         fitted(stopped, clips)
     interrupter._armed = False
     assert_same_fit(fitted(encoder(callbacks=[]), clips), fitted(stopped, clips))
+
+
+def test_lazy_clips_are_the_same_after_resuming(clips, tmp_path):
+    lengths = (500, 4_000, 9_000)  # of responses whose transforms differ in length
+    target = pd.DataFrame(index=range(N_RIRS))
+    rooms = Bunch(
+        rirs=[clips[0, :n] for n in lengths], sample_rate=16_000, target=target, rir=[0, 1, 2], room=[0, 1, 2]
+    )
+    sources = np.arange(N_SOURCES)
+    speech = Bunch(segments=clips[:N_SOURCES], sample_rate=16_000, source=sources, speaker=sources)
+    lazy = make_reverberant_speech(rooms, speech, lazy=True).data
+    killer, options = Killer(), {"segment_duration": 0.6, "n_classes": 3}
+    stopped = encoder(callbacks=[killer], checkpoint_dir=tmp_path, **options)
+    killed(stopped, lazy, 3)
+    assert_same_fit(fitted(encoder(callbacks=[], **options), lazy), fitted(stopped, lazy))
 
 
 def test_resumed_warm_starts_resume(clips, tmp_path):

@@ -94,7 +94,16 @@ def test_a_saved_estimator_is_scored_by_command(table, tmp_path, monkeypatch, ca
     written = json.loads((tmp_path / "errors.json").read_text())
     assert {row["set"] for row in written["rows"]} == {"office", "hall"}
     assert command.main([*arguments[:3], "--model", "missing.rsk", "--cache", str(tmp_path)]) == 1
-    assert "missing.rsk must exist" in capsys.readouterr().err
+    assert "missing.rsk must be a file, got no such file" in capsys.readouterr().err
+
+
+def test_a_broken_table_is_refused_before_anything_is_trained(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("experiments.default_model.train", None)
+    (tmp_path / "notes.csv").write_text("a text, with a comma\n")
+    assert command.main(["measured", "--rirs", str(tmp_path / "notes.csv"), "--cache", str(tmp_path)]) == 1
+    assert "experiments measured: --rirs: load_measured_rirs: " in capsys.readouterr().err
+    assert command.main(["measured", "--rirs", str(tmp_path), "--cache", str(tmp_path)]) == 1
+    assert "must be a file, got a folder" in capsys.readouterr().err
 
 
 def test_what_stands_beside_must_be_installed(table, tmp_path, monkeypatch, capsys):

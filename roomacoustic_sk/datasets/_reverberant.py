@@ -83,7 +83,7 @@ def make_reverberant_speech(
     lazy : bool, default=False
         Whether to convolve clips only on demand, so that a grid of any size fits into memory: only responses and
         segments are stored. The result behaves like an array, is accepted by scikit-learn's splitters and the
-        estimators here, and gives the same samples up to rounding.
+        estimators here, and gives the same samples.
     random_state : int, RandomState instance or None, default=None
         Seed of the pairs and the noise.
     n_jobs : int, default=None
@@ -227,7 +227,7 @@ class ReverberantSpeech(Recordings):
     ) -> NDArray[np.float32] | list[NDArray[np.float32]]:
         clips = self.gather(indices)
         if n_times == self.n_times:
-            return np.ascontiguousarray(clips)  # clips are slices of the longer result of the inverse transform
+            return clips
         return [cut_segment(clip, start, n_times) for clip, start in zip(clips, starts, strict=True)]
 
     def take(self, indices: NDArray[np.intp]) -> ReverberantSpeech:
@@ -335,17 +335,42 @@ def _cut(rir: NDArray[Any], n_times: int, remove_delay: bool) -> NDArray[np.floa
 def _convolve(
     segments: NDArray[np.float32], rirs: list[NDArray[np.float32]], source: NDArray[np.intp], rir: NDArray[np.intp]
 ) -> NDArray[np.float32]:
-    """Convolve pairs of segments and responses, each transformed once, and cut to the length of the segments."""
+    """Convolve pairs of segments and responses, and cut them to the length of the segments.
+
+    The length of a transform depends on the clip alone, and so does its rounding: a clip is the same to the last bit
+    whatever others are computed with it, as training that resumes needs.
+    """
+    n_times = segments.shape[1]
+    lengths = np.array([_transform_length(n_times, len(rirs[i])) for i in rir])
+    clips = np.empty((len(rir), n_times), dtype=np.float32)
+    for length in np.unique(lengths):
+        chosen = lengths == length
+        clips[chosen] = _convolve_at(length, segments, rirs, source[chosen], rir[chosen])
+    return clips
+
+
+def _transform_length(n_times: int, n_response: int) -> int:
+    """Return the length of a transform, the same for responses that span as many quarters of a clip."""
+    quarter = -(-n_times // 4)
+    return int(next_fast_len(n_times + -(-n_response // quarter) * quarter - 1, real=True))
+
+
+def _convolve_at(
+    n_fft: int,
+    segments: NDArray[np.float32],
+    rirs: list[NDArray[np.float32]],
+    source: NDArray[np.intp],
+    rir: NDArray[np.intp],
+) -> NDArray[np.float32]:
+    """Convolve pairs by transforms of one length, each segment and response transformed once."""
     sources, source = np.unique(source, return_inverse=True)
     used, rir = np.unique(rir, return_inverse=True)
-    n_times = segments.shape[1]
-    n_fft = next_fast_len(n_times + max(len(rirs[i]) for i in used) - 1, real=True)
     responses = np.zeros((len(used), n_fft), dtype=np.float32)
     for response, i in zip(responses, used, strict=True):
         response[: len(rirs[i])] = rirs[i]
     spectra = rfft(segments[sources], n_fft)[source]
     spectra *= rfft(responses, n_fft)[rir]
-    return irfft(spectra, n_fft, overwrite_x=True)[:, :n_times]
+    return irfft(spectra, n_fft, overwrite_x=True)[:, : segments.shape[1]]
 
 
 def _finish(clip: NDArray[np.float32], mixing: Mixing, number: int) -> NDArray[np.float32]:
