@@ -69,7 +69,7 @@ def networks(*values: Any) -> dict[str, Any]:
 
 SIZES = {
     "tiny": Size(8, networks(20, 20, 20, 20), 6, 2, 4, 100, 50, networks(1, 1, 1, 1)),
-    "small": Size(40, networks(800, 200, 200, 200), 60, 1, 40, 1000, 400, networks(4, 6, 6, 12)),
+    "small": Size(40, networks(400, 200, 200, 200), 60, 1, 40, 1000, 400, networks(4, 6, 6, 12)),
     "large": Size(64, networks(3000, 3000, 3000, 1500), 160, 2, 80, 4000, 1000, networks(48, 28, 28, 24)),
 }
 
