@@ -221,8 +221,9 @@ def test_the_page_shows_each_estimator_beside_the_others(tmp_path):
     (tmp_path / "measured").mkdir()
     for estimator, rmse in (("slopes", 0.25), ("default.rsk", 0.125)):
         rows = [
-            {"estimator": estimator, "set": "office", "target": "rt60_mid", "n": 5, "true": 0.5, "rmse": rmse * factor}
-            for factor in (1, 2)
+            {"estimator": estimator, "set": "office", "target": "rt60_mid", "n": 5, "true": 0.5}
+            | {"snr": snr, "rmse": rmse * factor}
+            for factor, snr in ((1, None), (2, 20.0))
         ]
         (tmp_path / "measured" / f"{estimator}.json").write_text(json.dumps({"rows": [*rows, rows[0] | {"n": 0}]}))
     lines = measured_section(tmp_path).splitlines()
