@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils import Bunch
 
-from experiments.tables import LARGE_ROOM, TESTS
+from experiments.tables import CUT_ORDER, LARGE_ROOM, TESTS
 from roomacoustic_sk.datasets import (
     Hybrid,
     ImageSources,
@@ -36,7 +36,6 @@ from roomacoustic_sk.datasets import (
 
 UPSTREAM_RIRS = 4  # of a room; all samplings but the position-independent one use the first of them
 SPEEDS = (0.85, 1.2)
-CUT_ORDER = 35  # of image sources; the spread of RT60 is then that of the paper, about 0.5 s
 
 
 @dataclass(frozen=True)

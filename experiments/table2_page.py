@@ -12,7 +12,7 @@ import pandas as pd
 from experiments.paper import LABEL_SD, printed
 from experiments.results import RefusedError, Result, describe
 from experiments.studies.table2 import NETWORKS, baselines
-from experiments.tables import SAMPLINGS, TASKS, TESTS, frame, markdown, metric, prose, section, spread
+from experiments.tables import CUT_ORDER, SAMPLINGS, TASKS, TESTS, frame, markdown, metric, prose, section, spread
 
 UNITS = {"rt60": "s", "log rt60": "s", "log rt60_mid": "s", "c50": "dB"}
 BASELINES = ("supervised", "untrained")
@@ -195,8 +195,10 @@ def introduction(results: Sequence[Result]) -> str:
         *slopes*: extra trees on decay-slope features. *mean*: the mean of the training clips (its r is undefined and
         shown as 0), or the majority class. Precision and recall are averaged over both classes. *paper-speech* and
         *paper-varied* are `network="paper"` with encoders trained on 3 000 segments of varied speed, through 64 and
-        256 responses; *pooled-varied* likewise. `experiments/data.py` defines the rooms, speech and clips of each
-        network.
+        256 responses; *pooled-varied* likewise. *paper-cut* is `network="paper"` on data that probably are as the
+        paper's: its responses, in training and tests, are image sources cut at order {CUT_ORDER}, and clips keep their
+        level (`standardise="training_set"`); its labels measure the cut. `experiments/data.py` defines the rooms,
+        speech and clips of each network.
 
         A claim of the paper is *confirmed* if the whole 95 % interval of the difference (t distribution over seeds)
         lies above the margin of the claim (0 if it names none), *contradicted* if it lies below, and *undecided*

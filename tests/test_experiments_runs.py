@@ -86,7 +86,8 @@ def test_one_kept_encoder_serves_several_studies(run, folder):
     assert [(row["seconds"], row["speakers"]) for row in seen] == [
         (1, 1), (2, 1), (4, 1), (8, 1), (12, 1), (24, 2), (48, 4), (96, 8)
     ]  # fmt: skip
-    rooms = run("number_of_rooms", "--seed", "0", "--rooms", "quarter", "others")
+    of_encoder = ["--encoder", "bandwise-soft-tau0.1-seed1", "--seed", "0"]
+    rooms = run("number_of_rooms", *of_encoder, "--rooms", "quarter", "others")
     assert [(one.result["n_rooms"], len(one.result["rows"])) for one in rooms] == [(8, 5), (5, 5)]
     learners = ["--learner", "bandwise-soft-tau0.1-seed1", "--hold-out", "source", "rir", "room", "--seed", "0"]
     stops = run("held_out", *learners, "--heads", "1", "2")
