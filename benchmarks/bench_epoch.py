@@ -18,7 +18,7 @@ from roomacoustic_sk.networks import NETWORKS, PartwiseProjection, ProjectionHea
 PARTS = ("convolution", "spectrogram", "network", "training", "epoch")
 """What is timed: three parts of a step, the training of an epoch, and that with validation."""
 VIEWS = 3
-STEPS_PER_VALIDATION = 4  # batch, by default
+STEPS_PER_VALIDATION = 4  # training steps for each validation batch, by default
 
 
 @pytest.fixture(scope="module")

@@ -47,6 +47,11 @@ class Upstream:
     all_responses: bool = True  # of a room, not one
     cut: bool = False  # responses at `CUT_ORDER`, and the level of clips kept
 
+    @property
+    def standardise(self) -> str:
+        """The parameter of encoders and supervised estimators."""
+        return "training_set" if self.cut else "clip"
+
 
 UPSTREAM = {
     "paper": Upstream(24, varied_speech=False, all_responses=False),

@@ -40,12 +40,12 @@ def train_encoder(
         Epochs of soft batches to begin with, among all epochs.
     """
     network, sampling = settings["network"], settings["method"]
-    upstream, epochs, cut = lab.upstream(network, sampling), lab.epochs(network), UPSTREAM[network].cut
+    upstream, epochs, recipe = lab.upstream(network, sampling), lab.epochs(network), UPSTREAM[network]
     encoder = ContrastiveRoomEncoder(
         network=network.split("-")[0],
-        standardise="training_set" if cut else "clip",
+        standardise=recipe.standardise,
         tau=settings["tau"],
-        soft_warm_up=cut and sampling != "soft",
+        soft_warm_up=recipe.cut and sampling != "soft",
         steps_per_epoch=lab.size.steps,
         patience=epochs + 1,  # the step size falls to zero over all epochs, so all of them are run
         callbacks=[*callbacks, LRScheduler("CosineAnnealingLR", T_max=epochs)],
@@ -67,7 +67,7 @@ def fit_in_stages(encoder: ContrastiveRoomEncoder, upstream: Any, stages: dict[s
 
 def untrained_encoder(network: str, seed: int, lab: Lab) -> ContrastiveRoomEncoder:
     """Return an encoder with its random initial weights."""
-    upstream, standardise = lab.upstream(network, "hard"), "training_set" if UPSTREAM[network].cut else "clip"
+    upstream, standardise = lab.upstream(network, "hard"), UPSTREAM[network].standardise
     base = network.split("-")[0]
     encoder = ContrastiveRoomEncoder(
         network=base, standardise=standardise, sampling="hard", max_epochs=0, random_state=seed
