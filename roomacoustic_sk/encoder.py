@@ -16,7 +16,8 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from roomacoustic_sk._labels import GroupLabels
-from roomacoustic_sk._recordings import Recordings, choose_segment_length, warn_of_repeats
+from roomacoustic_sk._recordings import Recordings
+from roomacoustic_sk._segmentation import choose_segment_length, warn_of_repeats
 from roomacoustic_sk._state import State
 from roomacoustic_sk._torch.batches import (
     BatchLoader,
@@ -374,7 +375,7 @@ class ContrastiveRoomEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         segment_length = self._segment_length(recordings, items, shortest) if start is None else self.segment_length_
         warn_of_repeats(recordings, segment_length)
         validation_fraction = 0.0 if partial else self.validation_fraction
-        task = _Contrast(self, recordings, items, segment_length, validation_fraction, start)
+        task = _Contrast(self, recordings.for_training(), items, segment_length, validation_fraction, start)
         net = self._train(task, partial=partial)
         self._keep(task, net)
         self.segment_length_ = segment_length

@@ -11,7 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import TransformerMixin
 
 from roomacoustic_sk._base import RoomEstimator
-from roomacoustic_sk._recordings import BLOCK_SAMPLES, warn_of_repeats
+from roomacoustic_sk._recordings import BLOCK_SAMPLES
+from roomacoustic_sk._segmentation import warn_of_repeats
 from roomacoustic_sk._state import State, input_state, restore_input
 from roomacoustic_sk._validation import (
     MILLISECONDS,

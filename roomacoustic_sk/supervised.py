@@ -17,8 +17,9 @@ from sklearn.utils.validation import assert_all_finite, check_is_fitted
 from torch import Tensor, nn
 
 from roomacoustic_sk._labels import HELD_OUT, GroupLabels, check_classes, held_out_if_enough, share_of_labels
-from roomacoustic_sk._recordings import Recordings, choose_segment_length, warn_of_repeats
+from roomacoustic_sk._recordings import Recordings
 from roomacoustic_sk._regression import Heard, RoomRegressorMixin
+from roomacoustic_sk._segmentation import choose_segment_length, warn_of_repeats
 from roomacoustic_sk._state import State
 from roomacoustic_sk._torch.batches import (
     BatchLoader,
@@ -171,7 +172,7 @@ class _SupervisedRoomEstimator(RecordingEstimator):
             self._check_warm_start()
             target = self._target
             target.check_same_kind(y)
-        source = SegmentSource(recordings, np.arange(len(recordings)), target.encode(y), segment_length)
+        source = SegmentSource(recordings.for_training(), np.arange(len(recordings)), target.encode(y), segment_length)
         task = _Supervision(self, source, labels, target, start)
         net = self._train(task)
         self._keep(task, net)

@@ -40,6 +40,7 @@ FLOORS = {
     "metrics": 2,
     "model_selection": 2,
     "_base": 2,
+    "_segmentation": 2,
     "_state": 1,
     "_recordings": 1,
     "_labels": 1,

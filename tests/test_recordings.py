@@ -16,12 +16,12 @@ from toys import RATE, exactly, in_hdf5, in_zarr, write_audio
 
 from roomacoustic_sk._recordings import (
     RecordingsInMemory,
-    Segmentation,
     StoredRecordings,
     as_recordings,
     check_waveforms,
     cut_segment,
 )
+from roomacoustic_sk._segmentation import Segmentation
 from roomacoustic_sk.acoustics import clarity
 from roomacoustic_sk.datasets import load_recordings
 

@@ -14,7 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from roomacoustic_sk._recordings import Recordings, RecordingsInMemory, Segmentation
+from roomacoustic_sk._recordings import Recordings, RecordingsInMemory
+from roomacoustic_sk._segmentation import Segmentation
 from roomacoustic_sk._sound import has_sound, levels, sounding
 from roomacoustic_sk._torch.runtime import device_of, isolated
 from roomacoustic_sk._torch.spectrograms import Spectrogram

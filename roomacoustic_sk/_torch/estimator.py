@@ -17,7 +17,7 @@ from sklearn.exceptions import ConvergenceWarning
 from torch import nn
 
 from roomacoustic_sk._base import RoomEstimator
-from roomacoustic_sk._recordings import Segmentation, warn_of_repeats
+from roomacoustic_sk._segmentation import Segmentation, warn_of_repeats
 from roomacoustic_sk._state import State, input_state, restore_input
 from roomacoustic_sk._torch.batches import BatchLoader, KeptBatches, WarmUpLoader, apply_to_segments
 from roomacoustic_sk._torch.checkpoints import FitCheckpoint, FitIdentity, check_checkpoint_dir

@@ -233,3 +233,7 @@ class AugmentedRecordings(Recordings):
     def drawn_anew(self, seed: int) -> AugmentedRecordings:
         """Return the same recordings in another variation."""
         return AugmentedRecordings(self.recordings, self.steps, (self.seed[0], seed), self.numbers)
+
+    def for_training(self) -> AugmentedRecordings:
+        """Return the recordings for many readings."""
+        return AugmentedRecordings(self.recordings.for_training(), self.steps, self.seed, self.numbers)

@@ -10,7 +10,6 @@ import numpy as np
 from joblib import Parallel, delayed
 from numpy.random import RandomState
 from numpy.typing import NDArray
-from scipy.fft import irfft, next_fast_len, rfft
 from sklearn.utils import Bunch
 from tqdm.auto import tqdm
 
@@ -30,8 +29,9 @@ from roomacoustic_sk._validation import (
     describe,
     door,
 )
+from roomacoustic_sk.datasets._convolution import SPECTRA_BYTES, Spectra, convolve
 
-TILE = 8  # a block of work is up to 8 RIRs x 8 segments: 80 spectra for 64 clips, about 100 MB at 4 s and 16 kHz
+TILE = 8  # a block of work is up to 8 RIRs x 8 segments: 16 spectra for 64 clips, about 40 MB at 4 s and 16 kHz
 TINY = float(np.finfo(np.float32).tiny)  # keeps a clip of zeros at zero
 ONSET_LEVEL = 0.1  # a response starts where it first comes within 20 dB of its peak (ISO 3382-1:2009, 5.3.3)
 
@@ -83,7 +83,7 @@ def make_reverberant_speech(
     lazy : bool, default=False
         Whether to convolve clips only on demand, so that a grid of any size fits into memory: only responses and
         segments are stored. The result behaves like an array, is accepted by scikit-learn's splitters and the
-        estimators here, and gives the same samples.
+        estimators here, and gives the same samples. Training also keeps their spectra, up to 1.1 GB, until it ends.
     random_state : int, RandomState instance or None, default=None
         Seed of the pairs and the noise.
     n_jobs : int, default=None
@@ -111,7 +111,7 @@ def make_reverberant_speech(
     Notes
     -----
     Spectra are computed in float32 in blocks of up to 8 responses and 8 segments, so the memory needed besides the
-    result is about 100 MB per thread. Each clip has its own noise generator, seeded by `random_state` and the clip's
+    result is about 40 MB per thread. Each clip has its own noise generator, seeded by `random_state` and the clip's
     index.
 
     Examples
@@ -155,7 +155,7 @@ def make_reverberant_speech(
             f"got nothing but zeros until then in row {late[0]}. Use remove_delay=True or longer segments."
         )
     mixing = Mixing(snr, normalize, int(rng.randint(np.iinfo(np.int32).max)))
-    data: Any = ReverberantSpeech(speech.segments, speech.sample_rate, rirs, source, rir, mixing)
+    data: Any = ReverberantSpeech(Spectra(speech.segments), Spectra(rirs), speech.sample_rate, source, rir, mixing)
     if not lazy:
         data = _compute(data, n_jobs, verbose)
     return Bunch(
@@ -184,12 +184,12 @@ class ReverberantSpeech(Recordings):
 
     Parameters
     ----------
-    segments : ndarray of shape (n_segments, n_times)
-        Dry speech.
+    segments : Spectra
+        Dry speech, all of one length.
+    rirs : Spectra
+        Responses, none longer than a segment.
     sample_rate : int
         Sampling rate, in Hz.
-    rirs : list of ndarray
-        Responses, none longer than a segment.
     source, rir : ndarray of shape (n_clips,)
         Indices of the segment and of the response of each clip.
     mixing : Mixing
@@ -200,22 +200,22 @@ class ReverberantSpeech(Recordings):
 
     def __init__(
         self,
-        segments: NDArray[np.float32],
+        segments: Spectra,
+        rirs: Spectra,
         sample_rate: int,
-        rirs: list[NDArray[np.float32]],
         source: NDArray[np.intp],
         rir: NDArray[np.intp],
         mixing: Mixing,
         numbers: NDArray[np.intp] | None = None,
     ) -> None:
-        n_times = segments.shape[1]
+        n_times = len(segments.waveforms[0])
         super().__init__(np.full(len(rir), n_times), sample_rate, n_times)
         self.segments, self.rirs, self.source, self.rir, self.mixing = segments, rirs, source, rir, mixing
         self.numbers = np.arange(len(rir)) if numbers is None else numbers
 
     def gather(self, indices: NDArray[np.intp]) -> NDArray[np.float32]:
         """Return whole clips, shape (n_clips, n_times)."""
-        clips = _convolve(self.segments, self.rirs, self.source[indices], self.rir[indices])
+        clips = convolve(self.segments, self.rirs, self.source[indices], self.rir[indices])
         if self.mixing.snr is None and self.mixing.normalize is None:
             return clips
         for i, number in enumerate(self.numbers[indices]):
@@ -233,7 +233,13 @@ class ReverberantSpeech(Recordings):
     def take(self, indices: NDArray[np.intp]) -> ReverberantSpeech:
         """Return some of the clips, without computing them."""
         parts = self.source[indices], self.rir[indices], self.mixing, self.numbers[indices]
-        return ReverberantSpeech(self.segments, self.sample_rate, self.rirs, *parts)
+        return ReverberantSpeech(self.segments, self.rirs, self.sample_rate, *parts)
+
+    def for_training(self) -> ReverberantSpeech:
+        """Return the same clips, whose segments and responses are transformed once, as far as memory allows."""
+        rirs = Spectra(self.rirs.waveforms, SPECTRA_BYTES // 4)
+        segments = Spectra(self.segments.waveforms, SPECTRA_BYTES - rirs.limit)
+        return ReverberantSpeech(segments, rirs, self.sample_rate, self.source, self.rir, self.mixing, self.numbers)
 
 
 def _compute(clips: ReverberantSpeech, n_jobs: int | None, verbose: int) -> NDArray[np.float32]:
@@ -330,47 +336,6 @@ def _cut(rir: NDArray[Any], n_times: int, remove_delay: bool) -> NDArray[np.floa
     level = np.abs(rir)
     onset = int(np.argmax(level >= ONSET_LEVEL * level.max())) if remove_delay else 0
     return np.asarray(rir[onset : onset + n_times], dtype=np.float32)
-
-
-def _convolve(
-    segments: NDArray[np.float32], rirs: list[NDArray[np.float32]], source: NDArray[np.intp], rir: NDArray[np.intp]
-) -> NDArray[np.float32]:
-    """Convolve pairs of segments and responses, and cut them to the length of the segments.
-
-    The length of a transform depends on the clip alone, and so does its rounding: a clip is the same to the last bit
-    whatever others are computed with it, as training that resumes needs.
-    """
-    n_times = segments.shape[1]
-    lengths = np.array([_transform_length(n_times, len(rirs[i])) for i in rir])
-    clips = np.empty((len(rir), n_times), dtype=np.float32)
-    for length in np.unique(lengths):
-        chosen = lengths == length
-        clips[chosen] = _convolve_at(length, segments, rirs, source[chosen], rir[chosen])
-    return clips
-
-
-def _transform_length(n_times: int, n_response: int) -> int:
-    """Return the length of a transform, the same for responses that span as many quarters of a clip."""
-    quarter = -(-n_times // 4)
-    return int(next_fast_len(n_times + -(-n_response // quarter) * quarter - 1, real=True))
-
-
-def _convolve_at(
-    n_fft: int,
-    segments: NDArray[np.float32],
-    rirs: list[NDArray[np.float32]],
-    source: NDArray[np.intp],
-    rir: NDArray[np.intp],
-) -> NDArray[np.float32]:
-    """Convolve pairs by transforms of one length, each segment and response transformed once."""
-    sources, source = np.unique(source, return_inverse=True)
-    used, rir = np.unique(rir, return_inverse=True)
-    responses = np.zeros((len(used), n_fft), dtype=np.float32)
-    for response, i in zip(responses, used, strict=True):
-        response[: len(rirs[i])] = rirs[i]
-    spectra = rfft(segments[sources], n_fft)[source]
-    spectra *= rfft(responses, n_fft)[rir]
-    return irfft(spectra, n_fft, overwrite_x=True)[:, : segments.shape[1]]
 
 
 def _finish(clip: NDArray[np.float32], mixing: Mixing, number: int) -> NDArray[np.float32]:
