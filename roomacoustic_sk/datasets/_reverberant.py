@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
@@ -237,9 +238,10 @@ class ReverberantSpeech(Recordings):
 
     def for_training(self) -> ReverberantSpeech:
         """Return the same clips, whose segments and responses are transformed once, as far as memory allows."""
-        rirs = Spectra(self.rirs.waveforms, SPECTRA_BYTES // 4)
-        segments = Spectra(self.segments.waveforms, SPECTRA_BYTES - rirs.limit)
-        return ReverberantSpeech(segments, rirs, self.sample_rate, self.source, self.rir, self.mixing, self.numbers)
+        same = copy.copy(self)
+        same.rirs = Spectra(self.rirs.waveforms, SPECTRA_BYTES // 4)
+        same.segments = Spectra(self.segments.waveforms, SPECTRA_BYTES - same.rirs.limit)
+        return same
 
 
 def _compute(clips: ReverberantSpeech, n_jobs: int | None, verbose: int) -> NDArray[np.float32]:
