@@ -8,8 +8,9 @@ The *downstream* clips train and test heads: 1 000 responses of 100 other rooms,
 a quarter to test, on the same responses (*seen RIRs*) and in 50 further rooms (*unseen rooms*). Clips begin when the
 direct sound arrives: with the travel time left in, encoders tell responses apart by it.
 
-All responses have converged, but for those of "paper-cut" and its heads, which probably are as the paper's: image
-sources cut at one order. Their labels measure the cut, and no estimator that learned them is shipped.
+All this holds for most networks. `CONDITIONS` lists what others change, step by step, towards data that may be as the
+paper's: image sources cut at one order, whose labels measure the cut, walls without frequency dependence, and tests on
+the segments that heads learned from. No estimator that learned such labels is shipped.
 """
 
 from __future__ import annotations
@@ -39,13 +40,12 @@ SPEEDS = (0.85, 1.2)
 
 
 @dataclass(frozen=True)
-class Upstream:
-    """What a network's encoders learn from."""
+class Conditions:
+    """How the responses and clips of all parts are made."""
 
-    epochs: int
-    varied_speech: bool = True  # 3 000 segments at varied speed, not the paper's 160
-    all_responses: bool = True  # of a room, not one
-    cut: bool = False  # responses at `CUT_ORDER`, and the level of clips kept
+    cut: bool = False  # image sources up to `CUT_ORDER`, not converged; clips keep their level
+    flat: bool = False  # walls absorb the mean of their material's coefficients at all frequencies
+    shared_speech: bool = False  # heads learn from a few segments, and are tested on other pairs of them
 
     @property
     def standardise(self) -> str:
@@ -53,11 +53,34 @@ class Upstream:
         return "training_set" if self.cut else "clip"
 
 
+CONDITIONS = {
+    "cut": Conditions(cut=True),
+    "flat": Conditions(cut=True, flat=True),
+    "shared": Conditions(cut=True, flat=True, shared_speech=True),
+}
+
+
+def conditions_of(network: str) -> Conditions:
+    """Return the conditions that the name of a network, or of a baseline without one, ends with."""
+    return CONDITIONS.get(network.partition("-")[2], Conditions())
+
+
+@dataclass(frozen=True)
+class Upstream:
+    """What a network's encoders learn from."""
+
+    epochs: int
+    varied_speech: bool = True  # 3 000 segments at varied speed, not the paper's 160
+    all_responses: bool = True  # of a room, not one
+
+
 UPSTREAM = {
     "paper": Upstream(24, varied_speech=False, all_responses=False),
     "paper-speech": Upstream(24, all_responses=False),
     "paper-varied": Upstream(24),
-    "paper-cut": Upstream(24, cut=True),
+    "paper-cut": Upstream(24),
+    "paper-flat": Upstream(24),
+    "paper-shared": Upstream(24),
     "pooled": Upstream(28, all_responses=False),
     "pooled-varied": Upstream(48),
     "bandwise": Upstream(48),
@@ -73,6 +96,7 @@ class Size:
     upstream_rooms: int
     upstream_segments: int
     varied_segments: int  # at varied speed
+    shared_segments: int  # of heads and tests, where they share any
     downstream_rooms: int
     rirs_per_room: int
     unseen_rooms: int
@@ -85,8 +109,8 @@ class Size:
 
 
 SIZES = {
-    "paper": Size("paper", 64, 160, 3000, 100, 10, 50, 500, 10_240, 2048, 48, 24, 128),
-    "tiny": Size("tiny", 8, 20, 20, 6, 2, 4, 8, 100, 50, 1, 1, 2),
+    "paper": Size("paper", 64, 160, 3000, 128, 100, 10, 50, 500, 10_240, 2048, 48, 24, 128),
+    "tiny": Size("tiny", 8, 20, 20, 20, 6, 2, 4, 8, 100, 50, 1, 1, 2),
 }
 
 
@@ -103,23 +127,27 @@ class Lab:
         Folder of simulated rooms and trained encoders.
     results : Path
         Folder of all results, for a study that needs those of another.
-    cut : bool, default=False
-        Whether responses are cut at one order of image sources, as the paper's probably are, or have converged.
+    conditions : Conditions, default=Conditions()
+        How responses and clips are made.
     """
 
-    def __init__(self, speech: Path | None, size: Size, cache: Path, results: Path, *, cut: bool = False) -> None:
-        self.folder, self.size, self.cache, self.results, self.cut = speech, size, cache, results, cut
+    def __init__(
+        self, speech: Path | None, size: Size, cache: Path, results: Path, conditions: Conditions = Conditions()
+    ) -> None:
+        self.folder, self.size, self.cache, self.results, self.conditions = speech, size, cache, results, conditions
+        self._others: dict[Conditions, Lab] = {conditions: self}
         self._train: dict[tuple[int | None, int | None], Bunch] = {}
 
     def resized(self, train_clips: int, test_clips: int) -> Lab:
         """Return a lab with other numbers of clips and the same rooms and speakers."""
         size = replace(self.size, train_clips=train_clips, test_clips=test_clips)
-        return Lab(self.folder, size, self.cache, self.results, cut=self.cut)
+        return Lab(self.folder, size, self.cache, self.results, self.conditions)
 
-    @cached_property
-    def with_cut_responses(self) -> Lab:
-        """The lab whose responses are cut."""
-        return Lab(self.folder, self.size, self.cache, self.results, cut=True)
+    def under(self, conditions: Conditions) -> Lab:
+        """Return the lab under other conditions, the same each time."""
+        if conditions not in self._others:
+            self._others[conditions] = Lab(self.folder, self.size, self.cache, self.results, conditions)
+        return self._others[conditions]
 
     @property
     def corpus(self) -> str:
@@ -128,9 +156,11 @@ class Lab:
 
     def rooms(self, n_rooms: int, n_rirs: int, seed: int) -> Bunch:
         """Simulate rooms, once for all studies."""
-        method: Hybrid | ImageSources = ImageSources(order=CUT_ORDER) if self.cut else Hybrid()
+        cut = self.conditions.cut
+        method: Hybrid | ImageSources = ImageSources(order=CUT_ORDER) if cut else Hybrid()
         common: dict[str, Any] = {"n_jobs": -1, "memory": self.cache, "verbose": 1}
-        return simulate_rooms(n_rooms, n_rirs, method=method, redraw=not self.cut, random_state=seed, **common)
+        common |= {"materials": mean_absorption()} if self.conditions.flat else {}
+        return simulate_rooms(n_rooms, n_rirs, method=method, redraw=not cut, random_state=seed, **common)
 
     @cached_property
     def speakers(self) -> list[Any]:
@@ -190,22 +220,18 @@ class Lab:
             part.data = np.asarray(part.data)
         return part
 
-    def clips(self, rooms: Bunch, speech: Bunch, n_clips: int) -> Bunch:
-        """Return clips of segments and responses that are paired at random.
+    def clips(self, rooms: Bunch, speech: Bunch, n_clips: int, after: int = 0) -> Bunch:
+        """Return clips of segments and responses that are paired at random, other ones than the first few.
 
         Those of cut responses have no mid-frequency RT60, which could not be determined for half of them.
         """
-        clips = make_reverberant_speech(
-            rooms,
-            speech,
-            pairing="random",
-            n_samples=n_clips,
-            remove_delay=True,
-            random_state=0,
-            n_jobs=-1,
-            verbose=1,
-        )
-        if self.cut:
+        common: dict[str, Any] = {"pairing": "random", "remove_delay": True, "random_state": 0}
+        common |= {"lazy": True} if after else {"n_jobs": -1, "verbose": 1}
+        clips = make_reverberant_speech(rooms, speech, n_samples=after + n_clips, **common)
+        if after:
+            clips = take(clips, np.arange(after, after + n_clips))
+            clips.data = np.asarray(clips.data)
+        if self.conditions.cut:
             clips.target = clips.target.drop(columns="rt60_mid")
         return clips
 
@@ -225,14 +251,27 @@ class Lab:
             rooms = self.other_rooms
         elif n_rooms is not None:
             rooms = take(rooms, np.flatnonzero(np.isin(rooms.room, np.unique(rooms.room)[:n_rooms])))
-        return self.clips(rooms, self.speech(1, n_clips // 2), n_clips)
+        if not self.conditions.shared_speech:
+            return self.clips(rooms, self.speech(1, n_clips // 2), n_clips)
+        clips = self.clips(rooms, self.shared_speech, n_clips)
+        clips.source = np.arange(n_clips)  # a share of the clips is held out, not of their segments, as in the test
+        return clips
+
+    @cached_property
+    def shared_speech(self) -> Bunch:
+        """Segments for heads and tests alike, as many as the paper's upstream training has."""
+        return self.speech(1, self.size.shared_segments)
 
     @cached_property
     def tests(self) -> dict[str, Bunch]:
         """Clips of both tests."""
-        speech = self.speech(2, self.size.test_clips)
-        rooms = dict(zip(TESTS, (self.seen_rooms, self.unseen_rooms), strict=True))
-        return {test: self.clips(part, speech, self.size.test_clips) for test, part in rooms.items()}
+        n_clips, shared = self.size.test_clips, self.conditions.shared_speech
+        speech = self.shared_speech if shared else self.speech(2, n_clips)
+        seen, unseen = TESTS
+        return {
+            seen: self.clips(self.seen_rooms, speech, n_clips, after=self.size.train_clips if shared else 0),
+            unseen: self.clips(self.unseen_rooms, speech, n_clips),
+        }
 
     @cached_property
     def other_test(self) -> Bunch:
@@ -263,6 +302,14 @@ def split_speakers(folder: Path, seed: int) -> list[np.ndarray]:
     """Return the speakers of the encoders, half of all, of the heads and of the tests, a quarter each."""
     sample = load_speech(folder, n_segments=1000, random_state=seed)
     return [np.unique(part.speaker) for part in split_by_speaker(sample, (0.5, 0.25, 0.25), random_state=seed)]
+
+
+def mean_absorption() -> list[float]:
+    """Return the mean over frequency of the absorption coefficients of each material of pyroomacoustics' database."""
+    from pyroomacoustics.parameters import materials_absorption_table
+
+    means = [np.mean(materials_absorption_table[name]["coeffs"]) for name in sorted(materials_absorption_table)]
+    return [float(np.clip(mean, 0.01, 0.99)) for mean in means]
 
 
 def labels_of(clips: Bunch) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import joblib
 import numpy as np
 from skorch.callbacks import Callback, LRScheduler
 
-from experiments.data import UPSTREAM, Lab, labels_of
+from experiments.data import Lab, conditions_of, labels_of
 from experiments.results import commit, replacing
 from experiments.tables import SAMPLINGS
 from roomacoustic_sk import ContrastiveRoomEncoder
@@ -40,12 +40,12 @@ def train_encoder(
         Epochs of soft batches to begin with, among all epochs.
     """
     network, sampling = settings["network"], settings["method"]
-    upstream, epochs, recipe = lab.upstream(network, sampling), lab.epochs(network), UPSTREAM[network]
+    upstream, epochs, conditions = lab.upstream(network, sampling), lab.epochs(network), conditions_of(network)
     encoder = ContrastiveRoomEncoder(
         network=network.split("-")[0],
-        standardise=recipe.standardise,
+        standardise=conditions.standardise,
         tau=settings["tau"],
-        soft_warm_up=recipe.cut and sampling != "soft",
+        soft_warm_up=conditions.cut and sampling != "soft",
         steps_per_epoch=lab.size.steps,
         patience=epochs + 1,  # the step size falls to zero over all epochs, so all of them are run
         callbacks=[*callbacks, LRScheduler("CosineAnnealingLR", T_max=epochs)],
@@ -67,7 +67,7 @@ def fit_in_stages(encoder: ContrastiveRoomEncoder, upstream: Any, stages: dict[s
 
 def untrained_encoder(network: str, seed: int, lab: Lab) -> ContrastiveRoomEncoder:
     """Return an encoder with its random initial weights."""
-    upstream, standardise = lab.upstream(network, "hard"), UPSTREAM[network].standardise
+    upstream, standardise = lab.upstream(network, "hard"), conditions_of(network).standardise
     base = network.split("-")[0]
     encoder = ContrastiveRoomEncoder(
         network=base, standardise=standardise, sampling="hard", max_epochs=0, random_state=seed
@@ -97,7 +97,8 @@ def kept_encoder(name: str, lab: Lab, checkpoints: Path) -> tuple[ContrastiveRoo
 
 def encoder_name(settings: dict[str, Any]) -> str:
     """Return the name of an encoder, which is that of its cell in Table 2."""
-    return f"{settings['network']}-{settings['method']}-tau{settings['tau']:g}-seed{settings['seed']}"
+    network = settings["network"].replace("paper-shared", "paper-flat")  # they learn from the same
+    return f"{network}-{settings['method']}-tau{settings['tau']:g}-seed{settings['seed']}"
 
 
 def encoder_settings(name: str) -> dict[str, Any]:

@@ -35,8 +35,13 @@ from experiments.tables import (
 if TYPE_CHECKING:
     from experiments.data import Lab
 
-NETWORKS = ("paper", "paper-speech", "paper-varied", "paper-cut", "pooled", "pooled-varied", "bandwise", "compact")
-CUT = "paper-cut"  # trained and tested on cut responses: it has baselines of its own
+NETWORKS = ("paper", "paper-speech", "paper-varied", "paper-cut", "paper-flat", "paper-shared")
+NETWORKS += ("pooled", "pooled-varied", "bandwise", "compact")
+OWN = (
+    "paper-cut",
+    "paper-flat",
+    "paper-shared",
+)  # trained and tested on other responses: they have baselines of their own
 TAUS = (0.01, 0.1, 1.0)
 DRAWN = ("paper", "paper-varied", "bandwise")  # whose embeddings of five rooms are kept for Figure 4
 CLUSTERS = ("rir", "speaker")  # what the embeddings of five rooms may cluster by
@@ -49,7 +54,7 @@ def base(network: str) -> str:
 
 def baselines(network: str) -> tuple[str, str]:
     """Return the networks under which the baselines of a network stand: trained by supervision, and without one."""
-    return (CUT, "no-cut") if network == CUT else (base(network), "no")
+    return (network, f"no-{network.partition('-')[2]}") if network in OWN else (base(network), "no")
 
 
 def positive(text: str) -> float:
@@ -64,7 +69,7 @@ def positive(text: str) -> float:
 class Cell(Key):
     """A cell of the table, for all tasks."""
 
-    network: str  # "no" for a baseline without one; "no-cut" on cut responses
+    network: str  # "no" for a baseline without one; "no-cut" under the conditions of "paper-cut"
     method: str  # a sampling, "supervised", "untrained", or a baseline: "mean", "slopes"
     tau: float | None = None
 
@@ -78,7 +83,11 @@ class Table2(Study):
 
     def keys(self) -> list[Cell]:
         """Return the baselines, then seed by seed all networks and methods."""
-        cells = [Cell(network=no, method=method) for no in ("no", "no-cut") for method in ("mean", "slopes")]
+        cells = [
+            Cell(network=no, method=method)
+            for no in ("no", *(baselines(own)[1] for own in OWN))
+            for method in ("mean", "slopes")
+        ]
         for seed, network in product(range(3), NETWORKS):
             cells += [Cell(network=network, method=m, tau=tau, seed=seed) for m in SAMPLINGS for tau in TAUS]
             if network == baselines(network)[0]:  # the others' baselines are the same
@@ -87,8 +96,9 @@ class Table2(Study):
 
     def run(self, key: Cell, lab: Lab, checkpoints: Path) -> Outcome:
         """Train an encoder and its heads, a network end to end, or a baseline."""
-        if key.network in baselines(CUT):
-            lab = lab.with_cut_responses
+        from experiments.data import conditions_of
+
+        lab = lab.under(conditions_of(key.network))
         if key.method in SAMPLINGS or key.method == "untrained":
             outcome = _contrastive(key, lab, checkpoints)
         elif key.method == "supervised":
@@ -140,12 +150,12 @@ def _supervised(key: Cell, lab: Lab, checkpoints: Path) -> Outcome:
     """Train encoder and head end to end, task by task."""
     import time
 
-    from experiments.data import UPSTREAM, labels_of
+    from experiments.data import conditions_of, labels_of
     from experiments.heads import fit_and_judge, regressions
     from roomacoustic_sk import SupervisedRoomClassifier, SupervisedRoomRegressor
 
     common: dict[str, Any] = {"network": base(key.network), "max_epochs": lab.size.supervised_epochs, "verbose": 1}
-    common |= {"standardise": UPSTREAM[key.network].standardise}
+    common |= {"standardise": conditions_of(key.network).standardise}
     common |= {"random_state": key.seed, "checkpoint_dir": checkpoints}
     X = {part: clips.data for part, clips in lab.downstream.items()}
     labels, started, rows = labels_of(lab.downstream["train"]), time.perf_counter(), []
