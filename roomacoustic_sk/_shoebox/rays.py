@@ -56,7 +56,7 @@ def _lambert(rng: np.random.Generator, axis: Array, inward: Array) -> Array:
 def _histogram(bins: list[Array], energies: list[Array]) -> Array:
     """Sum the energies (n_bands, n) that fall into each bin."""
     place = np.concatenate(bins)
-    return np.stack([np.bincount(place, weights, minlength=1) for weights in np.concatenate(energies, axis=1)], axis=1)
+    return np.stack([np.bincount(place, weights, minlength=1) for weights in np.concatenate(energies).T], axis=1)
 
 
 def trace_rays(
@@ -94,47 +94,51 @@ def trace_rays(
     ndarray of shape (n_bins, n_bands)
         Energy without air absorption, in units in which the direct sound has 1 / distance**2.
     """
-    size, corner = path.size.astype(np.float32), np.zeros(3, dtype=np.float32)
+    size = path.size.astype(np.float32)
     box_low = np.maximum(path.microphone - reach, 0).astype(np.float32)
     box_high = np.minimum(path.microphone + reach, path.size).astype(np.float32)
-    reflection = (1 - path.absorption.T).astype(np.float32)
+    reflection = (1 - path.absorption).astype(np.float32)
     direction = rng.standard_normal((3, n_rays), dtype=np.float32)
     direction /= np.sqrt((direction**2).sum(axis=0))
     position = np.repeat(path.source.astype(np.float32)[:, None], n_rays, axis=1)
     travelled = np.zeros(n_rays, dtype=np.float32)
-    energy = np.ones((len(reflection), n_rays), dtype=np.float32)
+    energy = np.ones((n_rays, reflection.shape[1]), dtype=np.float32)
     specular = np.ones(n_rays, dtype=bool)
     bins, energies = [], []
     order = 0
     while len(travelled):
         inverse = 1 / np.where(direction == 0, TINY, direction)
-        _, (x, y, z) = _enter_and_leave(position, inverse, corner, size)
+        x, y, z = np.maximum(-position * inverse, (size[:, None] - position) * inverse)
         way = np.minimum(np.minimum(x, y), z)
         axis = np.where(way == x, 0, np.where(way == y, 1, 2))
         enters, leaves = _enter_and_leave(position, inverse, box_low, box_high)
         enter = np.maximum(np.maximum(enters[0], enters[1]), np.maximum(enters[2], 0))
         leave = np.minimum(np.minimum(leaves[0], leaves[1]), leaves[2])
-        heard = leave > enter
+        passes = leave > enter
         if order <= specular_order:
-            heard &= ~specular
-        bins.append(((travelled + (enter + leave) / 2)[heard] / bin_width).astype(int))
-        energies.append(energy[:, heard] * (leave - enter)[heard])
+            passes &= ~specular
+        heard = np.flatnonzero(passes)
+        enter, leave = enter[heard], leave[heard]
+        bins.append(((travelled[heard] + (enter + leave) / 2) / bin_width).astype(int))
+        energies.append(energy[heard] * (leave - enter)[:, None])
 
         rays = np.arange(len(way))
-        inward = -np.sign(direction[axis, rays])
+        normal = direction[axis, rays]
+        inward = -np.sign(normal)
         position += direction * way
         position[axis, rays] = np.where(inward > 0, 0, size[axis])
         travelled += way
-        energy *= reflection[:, 2 * axis + (inward < 0)]
-        direction[axis, rays] *= -1
+        energy *= reflection[2 * axis + (inward < 0)]
+        direction[axis, rays] = -normal
         diffuse = np.flatnonzero(rng.random(len(way), dtype=np.float32) < path.scattering)
         direction[:, diffuse] = _lambert(rng, axis[diffuse], inward[diffuse])
         specular[diffuse] = False
         order += 1
 
         if order % SORTING_PERIOD == 0:
-            alive = (energy.max(axis=0) > floor) & (travelled < max_distance)
-            position, direction, energy = position[:, alive], direction[:, alive], energy[:, alive]
+            alive = np.flatnonzero((energy > floor).any(axis=1) & (travelled < max_distance))
+            position, direction = position.take(alive, axis=1), direction.take(alive, axis=1)
+            energy = energy[alive]
             travelled, specular = travelled[alive], specular[alive]
     # Energy density is the path length of all rays in the box over its volume; a ray carries 4 pi / n_rays.
     return _histogram(bins, energies) * 4 * np.pi / (n_rays * (box_high - box_low).prod())
