@@ -101,6 +101,7 @@ class Size:
     rirs_per_room: int
     unseen_rooms: int
     other_rooms: int  # with two responses each, in no cell of Table 2
+    most_rooms: int  # with one response each, in no cell of Table 2 either
     train_clips: int  # a fifth of them stops early
     test_clips: int
     most_epochs: int  # of contrastive training
@@ -109,8 +110,8 @@ class Size:
 
 
 SIZES = {
-    "paper": Size("paper", 64, 160, 3000, 128, 100, 10, 50, 500, 10_240, 2048, 48, 24, 128),
-    "tiny": Size("tiny", 8, 20, 20, 20, 6, 2, 4, 8, 100, 50, 1, 1, 2),
+    "paper": Size("paper", 64, 160, 3000, 128, 100, 10, 50, 500, 2000, 10_240, 2048, 48, 24, 128),
+    "tiny": Size("tiny", 8, 20, 20, 20, 6, 2, 4, 8, 10, 100, 50, 1, 1, 2),
 }
 
 
@@ -195,6 +196,11 @@ class Lab:
         """Two responses each of many rooms that are in no cell of Table 2."""
         return self.rooms(self.size.other_rooms, 2, 3)
 
+    @cached_property
+    def most_rooms(self) -> Bunch:
+        """A response each of even more rooms that are in no cell of Table 2."""
+        return self.rooms(self.size.most_rooms, 1, 4)
+
     def epochs(self, network: str) -> int:
         """Return the number of epochs of contrastive training."""
         return min(UPSTREAM[network].epochs, self.size.most_epochs)
@@ -248,7 +254,7 @@ class Lab:
     def _make_train_clips(self, n_rooms: int | None, n_clips: int) -> Bunch:
         rooms = self.seen_rooms
         if n_rooms is not None and n_rooms > self.size.downstream_rooms:
-            rooms = self.other_rooms
+            rooms = self.other_rooms if n_rooms <= self.size.other_rooms else self.most_rooms
         elif n_rooms is not None:
             rooms = take(rooms, np.flatnonzero(np.isin(rooms.room, np.unique(rooms.room)[:n_rooms])))
         if not self.conditions.shared_speech:

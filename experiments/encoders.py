@@ -56,6 +56,26 @@ def train_encoder(
     return fit_in_stages(encoder, upstream, {"soft": n_soft, sampling: epochs - n_soft}, checkpoints)
 
 
+def short_training(
+    network: Any, grid: Any, epochs: int, lab: Lab, seed: int, checkpoints: Path, standardise: str = "clip"
+) -> ContrastiveRoomEncoder:
+    """Train a network on a grid of clips with soft batches and tau 0.1, for fewer epochs than in Table 2."""
+    epochs = min(epochs, lab.size.most_epochs)
+    encoder = ContrastiveRoomEncoder(
+        network=network,
+        standardise=standardise,
+        tau=0.1,
+        steps_per_epoch=lab.size.steps,
+        max_epochs=epochs,
+        patience=epochs + 1,
+        callbacks=[LRScheduler("CosineAnnealingLR", T_max=epochs)],
+        random_state=seed,
+        checkpoint_dir=checkpoints,
+        verbose=1,
+    )
+    return encoder.fit(grid.data, **labels_of(grid))
+
+
 def fit_in_stages(encoder: ContrastiveRoomEncoder, upstream: Any, stages: dict[str, int], checkpoints: Path) -> Any:
     """Train with one sampling after the other, for so many epochs each; each stage has a folder of checkpoints."""
     for sampling, epochs in stages.items():

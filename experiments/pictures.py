@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from experiments.results import RefusedError, Result
-from experiments.tables import TASKS, TESTS, frame, select
+from experiments.tables import TASKS, TESTS, frame, metric, select
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -29,8 +29,9 @@ def draw_all(results: Mapping[str, Sequence[Result]], folder: Path) -> Iterator[
         drawn["figure3.png"] = label_distributions(labels)
     for (_, network), found in by_figure.items():
         drawn[f"figure4_{network}.png"] = embeddings(found["planes"], found["five_rooms"])
-    if "recording_length" in results:
-        drawn["recording_length.png"] = recording_length(results["recording_length"])
+    for study, draw in BY_STUDY.items():
+        if study in results:
+            drawn[f"{study}.png"] = draw(results[study])
     folder.mkdir(parents=True, exist_ok=True)
     for name, figure in drawn.items():
         figure.savefig(folder / name, dpi=120)
@@ -104,3 +105,67 @@ def recording_length(results: Sequence[Result]) -> Figure:
     axes[0].set_ylabel("RMSE / SD")
     axes[0].legend()
     return figure
+
+
+def number_of_rooms(results: Sequence[Result]) -> Figure:
+    """Draw scores in unseen rooms against the number of rooms, a picture for each network."""
+    counts = {one.key["rooms"]: one.result["n_rooms"] for one in results}
+    table = frame(results)
+    table = table.assign(n_rooms=table["rooms"].map(counts), network=table["encoder"].str.partition("-")[0])
+    figure, axes = make_figure(2, 9, 3.6)
+    for ax, network in zip(axes, ("bandwise", "compact"), strict=True):
+        _lines(ax, select(table, network=network), "n_rooms")
+        ax.set(title=f"{network} network", xlabel="rooms that the heads learn from")
+    axes[0].set_ylabel("r; volume: accuracy")
+    axes[0].legend()
+    return figure
+
+
+def embedding_size(results: Sequence[Result]) -> Figure:
+    """Draw scores against the size of the embedding, a picture for each test."""
+    table = frame(results)
+    figure, axes = make_figure(len(TESTS), 9, 3.6)
+    for ax, test in zip(axes, TESTS, strict=True):
+        _lines(ax, select(table, test=test), "n_embedding")
+        ax.set(title=test, xlabel="numbers in the embedding")
+    axes[0].set_ylabel("r; volume: accuracy")
+    axes[0].legend()
+    return figure
+
+
+def speech_variety(results: Sequence[Result]) -> Figure:
+    """Draw scores of varied speech against the number of clips and of talkers."""
+    counts = {tuple(one.key.values()): (one.result["n_clips"], one.result["n_speakers"]) for one in results}
+    names = list(results[0].key)
+    table = frame(results)
+    of_row = [counts[tuple(row)] for row in table[names].itertuples(index=False)]
+    table[["n_clips", "n_speakers"]] = of_row
+    varied = select(table, kind="varied", test=TESTS[0])
+    figure, axes = make_figure(2, 9, 3.6)
+    for ax, column, fixed in zip(axes, ("n_clips", "n_speakers"), ("speakers", "segments"), strict=True):
+        _lines(ax, varied[varied[fixed] == varied[fixed].max()], column)
+    axes[0].set(title="all talkers", xlabel="clips", ylabel="r; volume: accuracy")
+    axes[1].set(title="all segments", xlabel="talkers")
+    axes[0].legend()
+    return figure
+
+
+def _lines(ax: Any, table: Any, column: str) -> None:
+    """Draw a line for each task: the mean score of each value of a column, on a logarithmic axis."""
+    for task in TASKS:
+        line = select(table, task=task)
+        if len(line):
+            ax.plot(line.groupby(column)[metric(task)].mean(), marker="o", label=TASKS[task])
+    ax.set_xscale("log")
+    ticks = sorted(table[column].unique())
+    ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    ax.minorticks_off()
+    ax.set_ylim(None, 1)
+
+
+BY_STUDY = {
+    "recording_length": recording_length,
+    "number_of_rooms": number_of_rooms,
+    "embedding_size": embedding_size,
+    "speech_variety": speech_variety,
+}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from experiments.studies.checkpoint_choice import CheckpointChoice
 from experiments.studies.edited_responses import EditedResponses
+from experiments.studies.embedding_size import EmbeddingSize
 from experiments.studies.figures import Figures
 from experiments.studies.grid_search import GridSearch
 from experiments.studies.held_out import HeldOut
@@ -17,6 +18,7 @@ from experiments.studies.quickstart import Quickstart, SyntheticQuickstart
 from experiments.studies.recording_length import RecordingLength
 from experiments.studies.same_numbers import SameNumbers
 from experiments.studies.sampling_rates import SamplingRates
+from experiments.studies.speech_variety import SpeechVariety
 from experiments.studies.table2 import Table2
 from experiments.studies.volume import Volume
 from experiments.study import Study
@@ -25,9 +27,11 @@ STUDIES: dict[str, Study] = {
     study.name: study
     for study in (
         Table2(),
+        SpeechVariety(),
         HeldOut(),
         NumberOfRooms(),
         RecordingLength(),
+        EmbeddingSize(),
         Intervals(),
         Volume(),
         Octaves(),
