@@ -66,7 +66,9 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m experiments", description=__doc__, **common)
     commands = parser.add_subparsers(dest="command", required=True, metavar="STUDY")
     for name, study in STUDIES.items():
-        command = commands.add_parser(name, help=study.question, description=study.question, **common)
+        command = commands.add_parser(
+            name, help=study.question, description=study.question, epilog=study.explanation, **common
+        )
         _add_options(command, study)
     text = "Write docs/results.md, docs/table2.md and their pictures from the committed results."
     report = commands.add_parser("report", help=text, description=text, **common)

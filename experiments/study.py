@@ -34,6 +34,7 @@ class Study(ABC):
     name: ClassVar[str]
     question: ClassVar[str]
     speech: ClassVar[str | None] = "given"  # real with --speech, synthetic without; or "synthetic"; None without speech
+    explanation: ClassVar[str] = ""  # of settings whose names do not speak for themselves, shown with the help
     free: ClassVar[Mapping[str, Callable[[str], Any]]] = {"seed": int}  # settings that may be asked for beyond the grid
 
     @abstractmethod

@@ -11,7 +11,7 @@ import pandas as pd
 
 from experiments.paper import LABEL_SD, printed
 from experiments.results import RefusedError, Result, describe
-from experiments.studies.table2 import NETWORKS, baselines
+from experiments.studies.table2 import NETWORKS, OWN, baselines
 from experiments.tables import CUT_ORDER, SAMPLINGS, TASKS, TESTS, frame, markdown, metric, prose, section, spread
 
 UNITS = {"rt60": "s", "log rt60": "s", "log rt60_mid": "s", "c50": "dB"}
@@ -180,7 +180,13 @@ def silhouettes(rows: pd.DataFrame) -> str:
 
 def introduction(results: Sequence[Result]) -> str:
     """Return what the page is made from and how to read it."""
-    sd = results[0].result["target_sd"]["seen RIRs"]
+    by_network = {one.key["network"]: one.result["target_sd"]["seen RIRs"] for one in results}
+    sd = by_network["no"]
+    spreads = "; ".join(
+        f"{network} {by_network[network]['rt60']:.2f} s, {by_network[network]['c50']:.1f} dB"
+        for network in OWN
+        if network in by_network
+    )
     return prose(f"""
         Written by `python -m experiments report` from {len(results)} finished cells of `python -m experiments table2`
         ({describe(results[0].data)}). A cell is one configuration (network, sampling, tau, seed); each is a file in
@@ -195,10 +201,12 @@ def introduction(results: Sequence[Result]) -> str:
         *slopes*: extra trees on decay-slope features. *mean*: the mean of the training clips (its r is undefined and
         shown as 0), or the majority class. Precision and recall are averaged over both classes. *paper-speech* and
         *paper-varied* are `network="paper"` with encoders trained on 3 000 segments of varied speed, through 64 and
-        256 responses; *pooled-varied* likewise. *paper-cut* is `network="paper"` on data that probably are as the
-        paper's: its responses, in training and tests, are image sources cut at order {CUT_ORDER}, and clips keep their
-        level (`standardise="training_set"`); its labels measure the cut. `experiments/data.py` defines the rooms,
-        speech and clips of each network.
+        256 responses; *pooled-varied* likewise. *paper-cut*, *paper-flat* and *paper-shared* are `network="paper"` on
+        data that get closer to what the paper's may be, in training and tests: image sources cut at order {CUT_ORDER},
+        so that labels measure the cut, and clips with their level (`standardise="training_set"`); besides, walls that
+        absorb the same at all frequencies; besides, heads that are tested on other pairs of the segments and responses
+        that they learned from. SD of their labels: {spreads}. `experiments/data.py` defines the rooms, speech and clips
+        of each network.
 
         A claim of the paper is *confirmed* if the whole 95 % interval of the difference (t distribution over seeds)
         lies above the margin of the claim (0 if it names none), *contradicted* if it lies below, and *undecided*

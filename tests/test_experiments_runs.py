@@ -78,23 +78,63 @@ def test_a_report_of_a_trial_stands_beside_it(cells, folder):
 
 
 def test_one_kept_encoder_serves_several_studies(run, folder):
-    run("table2", "--network", "bandwise", "--method", "soft", "--tau", "0.1", "--seed", "1")
-    kept = folder / "cache" / "encoders" / "tiny-synthetic" / "bandwise-soft-tau0.1-seed1.joblib"
+    run("table2", "--network", "compact", "--method", "soft", "--tau", "0.1", "--seed", "0")
+    kept = folder / "cache" / "encoders" / "tiny-synthetic" / "compact-soft-tau0.1-seed0.joblib"
     written = kept.stat().st_mtime_ns
     (length,) = run("recording_length")
     seen = [row for row in length.result["rows"] if row["task"] == "c50" and row["test"] == "seen RIRs"]
     assert [(row["seconds"], row["speakers"]) for row in seen] == [
-        (1, 1), (2, 1), (4, 1), (8, 1), (12, 1), (24, 2), (48, 4), (96, 8)
+        (1, 1), (2, 1), (4, 1), (8, 1), (16, 1), (32, 1), (64, 2), (128, 4), (256, 8)
     ]  # fmt: skip
-    of_encoder = ["--encoder", "bandwise-soft-tau0.1-seed1", "--seed", "0"]
-    rooms = run("number_of_rooms", *of_encoder, "--rooms", "quarter", "others")
-    assert [(one.result["n_rooms"], len(one.result["rows"])) for one in rooms] == [(8, 5), (5, 5)]
+    of_encoder = ["--encoder", "compact-soft-tau0.1-seed0", "--seed", "0"]
+    rooms = run("number_of_rooms", *of_encoder, "--rooms", "others", "most")
+    assert [(one.result["n_rooms"], len(one.result["rows"])) for one in rooms] == [(10, 5), (8, 5)]
+    assert kept.stat().st_mtime_ns == written
     learners = ["--learner", "bandwise-soft-tau0.1-seed1", "--hold-out", "source", "rir", "room", "--seed", "0"]
     stops = run("held_out", *learners, "--heads", "1", "2")
     assert len(stops) == 6
     for one in stops:
         assert {row["test"] for row in one.result["rows"]} == {"seen RIRs", "unseen rooms", "other rooms"}
-    assert kept.stat().st_mtime_ns == written
+
+
+def test_cells_on_shared_speech_use_the_encoder_of_flat_walls(run, folder):
+    cells = run(
+        "table2", "--network", "paper-shared", "no-shared", "--method", "soft", "slopes", "--tau", "0.1", "--seed", "0"
+    )
+    own = [one for one in cells if one.key["network"].endswith("-shared")]
+    assert [one.name for one in own] == ["no-shared-slopes-seed0", "paper-shared-soft-tau0.1-seed0"]
+    for one in own:
+        assert {row["task"] for row in one.result["rows"]} == {"rt60", "log rt60", "c50", "volume"}
+    encoders = folder / "cache" / "encoders" / "tiny-synthetic"
+    assert (encoders / "paper-flat-soft-tau0.1-seed0.joblib").exists()
+
+
+def test_speech_is_varied_and_embeddings_are_of_several_sizes(run):
+    kinds = run("speech_variety", "--kind", "varied", "synthetic", "--segments", "32")
+    assert [one.result["n_clips"] for one in kinds] == [8 * 4 * 20] * len(kinds)
+    sizes = run("embedding_size")
+    assert [one.key["n_embedding"] for one in sizes] == [256, 64]
+    for one in [*kinds, *sizes]:
+        assert np.isfinite(one.result["history"]["valid_loss"]).all()
+
+
+def test_shared_speech_is_tested_in_other_pairs_than_those_of_the_training(folder):
+    lab = data.Lab(None, data.SIZES["tiny"], folder / "cache", folder).under(data.CONDITIONS["shared"])
+    train, tests = lab.train_clips(), lab.tests
+    assert all(np.isin(test.source, lab.shared_speech.source).all() for test in tests.values())
+    seen = tests["seen RIRs"]
+    assert np.isin(seen.rir, train.rir).all()
+    assert not np.isin(np.asarray(seen.data)[:, :1000].sum(axis=1), np.asarray(train.data)[:, :1000].sum(axis=1)).any()
+    assert lab.under(data.CONDITIONS["shared"]) is lab
+
+
+def test_flat_walls_absorb_the_mean_over_frequency():
+    from pyroomacoustics.parameters import materials_absorption_table as table
+
+    found = data.mean_absorption()
+    assert len(found) == len(table)
+    assert found[sorted(table).index("hard_surface")] == pytest.approx(np.mean(table["hard_surface"]["coeffs"]))
+    assert all(0 < mean < 1 for mean in found)
 
 
 def test_weights_of_several_epochs_of_one_training_are_compared(run):

@@ -74,11 +74,21 @@ class Cell(Key):
     tau: float | None = None
 
 
+EXPLANATION = prose("""
+    Networks: "paper" learns from 160 segments through 64 responses, "paper-speech" from 3 000 segments at varied speed,
+    "paper-varied" from those through 256 responses. "paper-cut" is on image sources cut at one order, with the level of
+    clips kept; "paper-flat" also has walls that absorb the same at all frequencies; "paper-shared" also tests heads on
+    the segments that they learned from. "pooled-varied", "bandwise" and "compact" learn from what "paper-varied" does.
+    "no", "no-cut", "no-flat" and "no-shared": baselines ("mean" and "slopes") on the same clips, without a network.
+""")
+
+
 class Table2(Study):
     """Table 2 of the paper."""
 
     name = "table2"
     question = "Does contrastive training reach the figures of the paper's Table 2, and do its claims hold?"
+    explanation = EXPLANATION
     free: ClassVar = {"seed": int, "tau": positive}
 
     def keys(self) -> list[Cell]:
