@@ -118,7 +118,7 @@ def test_speech_is_varied_and_embeddings_are_of_several_sizes(run):
         assert np.isfinite(one.result["history"]["valid_loss"]).all()
 
 
-def test_shared_speech_is_tested_in_other_pairs_than_those_of_the_training(folder):
+def test_shared_speech_is_tested_in_other_pairs(folder):
     lab = data.Lab(None, data.SIZES["tiny"], folder / "cache", folder).under(data.CONDITIONS["shared"])
     train, tests = lab.train_clips(), lab.tests
     assert all(np.isin(test.source, lab.shared_speech.source).all() for test in tests.values())
