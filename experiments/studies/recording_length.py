@@ -83,8 +83,8 @@ class RecordingLength(Study):
         text = prose(f"""
             RMSE/SD with the frozen encoder `{results[0].key["encoder"]}` and heads trained on clips of 4 s. Each test
             uses {n_speakers} talkers and {N_RESPONSES} responses. Up to {SECONDS[-1]} s one talker is heard; beyond
-            that, the estimates from {SPEAKERS[0]}, {SPEAKERS[1]} and {SPEAKERS[2]} talkers through the same response are
-            averaged.
+            that, the estimates from {SPEAKERS[0]}, {SPEAKERS[1]} and {SPEAKERS[2]} talkers through the same response
+            are averaged.
         """)
         findings = prose(f"""
             From 4 s to 32 s the error of RT60 falls from {error("rt60", seen, "4 s")} to {error("rt60", seen, "32 s")}
