@@ -44,6 +44,13 @@ def existing_folder(text: str) -> Path:
     return Path(text)
 
 
+def folder_to_be(text: str) -> Path:
+    """Take a folder, or a place for one."""
+    if Path(text).exists() and not Path(text).is_dir():
+        raise argparse.ArgumentTypeError(f"must be a folder, got the file {text!r}")
+    return Path(text)
+
+
 def number(kind: Any) -> Any:
     """Return a type for argparse whose error says what was expected."""
 
@@ -90,11 +97,14 @@ def _add_options(command: argparse.ArgumentParser, study: Study) -> None:
         "--size", choices=SIZES, default="paper", help="tiny: some minutes per result, to see that it works"
     )
     command.add_argument(
-        "--cache", type=Path, default=REPOSITORY / "results" / "cache", help="folder of simulated rooms and encoders"
+        "--cache",
+        type=folder_to_be,
+        default=REPOSITORY / "results" / "cache",
+        help="folder of simulated rooms and encoders",
     )
     command.add_argument(
         "--output",
-        type=Path,
+        type=folder_to_be,
         help="folder of results; if not given, experiments/results or, for trials, results/experiments",
     )
     for field, values in _grid(study).items():
@@ -167,7 +177,7 @@ def chosen_keys(study: Study, args: argparse.Namespace) -> list[Key]:
         elif values is not None:
             keys = [key for key in keys if getattr(key, field) in values]
     if not keys:
-        raise RefusedError("No result of the study has these settings together.")
+        raise RefusedError("No result of the study has these settings together; --help tells what they mean.")
     return list(dict.fromkeys(keys))
 
 

@@ -10,7 +10,7 @@ direct sound arrives: with the travel time left in, encoders tell responses apar
 
 All this holds for most networks. `CONDITIONS` lists what others change, step by step, towards data that may be as the
 paper's: image sources cut at one order, whose labels measure the cut, walls without frequency dependence, and tests on
-the segments that heads learned from. No estimator that learned such labels is shipped.
+the segments that heads learned from. The estimator that comes with the package learned no such labels.
 """
 
 from __future__ import annotations

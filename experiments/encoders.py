@@ -57,13 +57,12 @@ def train_encoder(
 
 
 def short_training(
-    network: Any, grid: Any, epochs: int, lab: Lab, seed: int, checkpoints: Path, standardise: str = "clip"
+    network: Any, grid: Any, epochs: int, lab: Lab, seed: int, checkpoints: Path
 ) -> ContrastiveRoomEncoder:
     """Train a network on a grid of clips with soft batches and tau 0.1, for fewer epochs than in Table 2."""
     epochs = min(epochs, lab.size.most_epochs)
     encoder = ContrastiveRoomEncoder(
         network=network,
-        standardise=standardise,
         tau=0.1,
         steps_per_epoch=lab.size.steps,
         max_epochs=epochs,

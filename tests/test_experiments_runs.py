@@ -109,12 +109,10 @@ def test_cells_on_shared_speech_use_the_encoder_of_flat_walls(run, folder):
     assert (encoders / "paper-flat-soft-tau0.1-seed0.joblib").exists()
 
 
-def test_speech_is_varied_and_embeddings_are_of_several_sizes(run):
-    kinds = run("speech_variety", "--kind", "varied", "synthetic", "--segments", "32")
-    assert [one.result["n_clips"] for one in kinds] == [8 * 4 * 20] * len(kinds)
+def test_embeddings_are_of_several_sizes(run):
     sizes = run("embedding_size")
     assert [one.key["n_embedding"] for one in sizes] == [256, 64]
-    for one in [*kinds, *sizes]:
+    for one in sizes:
         assert np.isfinite(one.result["history"]["valid_loss"]).all()
 
 

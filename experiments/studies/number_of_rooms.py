@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from experiments.results import Key, Result
+from experiments.results import Key, RefusedError, Result
 from experiments.study import Outcome, Study
 from experiments.tables import TASKS, frame, markdown, mean, metric, prose, score, section, select
 
@@ -74,6 +74,8 @@ class NumberOfRooms(Study):
             ]
         r = {share: mean(select(table, encoder=ENCODER), "pearson_r", task="rt60", rooms=share) for share in SHARES}
         of_default = table[table["encoder"].isin(DEFAULT)]
+        if len(growing) < 2:
+            raise RefusedError(f"The section of {self.name} needs two numbers of rooms for the default network.")
         before, most = growing[-2:]
         gained = {
             task: mean(of_default, metric(task), task=task, rooms=most)

@@ -267,8 +267,8 @@ def _bandwise_network(table: pd.DataFrame) -> str:
 def _default_network(table: pd.DataFrame) -> str:
     columns = {name: _columns(name)["soft"] for name in ("compact", "bandwise")}
     lost = [
-        mean(table, metric(task), task=task, test=test, **columns["bandwise"])
-        - mean(table, metric(task), task=task, test=test, **columns["compact"])
+        round(mean(table, metric(task), task=task, test=test, **columns["bandwise"]), 3)
+        - round(mean(table, metric(task), task=task, test=test, **columns["compact"]), 3)
         for task, test in product(TASKS, TESTS)
         if task != "volume"
     ]
@@ -360,9 +360,10 @@ def _as_in_the_paper(results: Sequence[Result], table: pd.DataFrame) -> str:
             rows.append(line("— trees on decay slopes", without, method="slopes"))
     text = prose(f"""
         The paper simulated image sources alone, up to an order that it does not state, and computed labels from what
-        came out. At order {CUT_ORDER} RT60 spreads as in the paper, but sound ends with the cut, earlier in small
-        rooms, so these labels are not those of rooms: no estimator in this package learned from them. Each line of the
-        table has all changes of the lines before it; soft sampling, tau 0.1, one seed, seen RIRs.
+        came out. At order {CUT_ORDER} RT60 spreads about as in the paper, but sound ends with the cut, earlier in small
+        rooms, so these labels are not those of rooms: the estimator that comes with the package learned from none of
+        them. Each line of the table has all changes of the lines before it; soft sampling, tau 0.1, one seed, seen
+        RIRs.
     """)
     header = ["data", "RT60, RMSE/SD", "C50, RMSE/SD", "volume"]
     parts = [text, markdown(header, rows), _what_explains_the_paper(results, seen)]

@@ -140,8 +140,8 @@ def _check_material(material: Any) -> Material:
     if isinstance(material, str):
         if material not in pra.parameters.materials_absorption_table:
             raise ArgumentValueError(
-                f"materials must be names of pyroomacoustics' database, got {material!r}. "
-                "List them with list(pyroomacoustics.parameters.materials_absorption_table)."
+                f"materials must be names of pyroomacoustics' database or absorption coefficients, got {material!r}. "
+                "List the names with list(pyroomacoustics.parameters.materials_absorption_table)."
             )
         return material
     check_number(material, name="materials (absorption)", low=0, low_open=True, high=1, fix=PER_CENT)
