@@ -403,6 +403,6 @@ def _what_explains_the_paper(results: Sequence[Result], seen: pd.DataFrame) -> s
         ({error["rt60", "paper-shared"]:.2f}). With walls that depend on frequency, the lowest octaves, which this
         network cannot separate, decide the broadband RT60, and r between RT60 and C50 of the responses is
         {r["no-cut"]:.2f}; with flat walls it is {r["no-flat"]:.2f}. The paper says that its materials depend on
-        frequency, but also that C50 can be inferred from RT60, which only flat walls allow: we suspect that its
-        simulation used one coefficient for each material. Its data are not published.
+        frequency, but also that C50 may be inferred from RT60, which fits flat walls better. We suspect that its
+        simulation used one coefficient for each material; its data are not published.
     """)
