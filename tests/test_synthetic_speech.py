@@ -162,8 +162,8 @@ def test_formants_move(speech: Bunch) -> None:
 def test_a_seed_determines_the_speech() -> None:
     first, again, other = (make_speech(2, 4, duration=1.0, random_state=seed) for seed in (0, 0, 1))
     np.testing.assert_array_equal(first.segments, again.segments)
-    in_threads = make_speech(2, 4, duration=1.0, random_state=0, n_jobs=2)
-    np.testing.assert_array_equal(first.segments, in_threads.segments)
+    in_processes = make_speech(2, 4, duration=1.0, random_state=0, n_jobs=2)
+    np.testing.assert_array_equal(first.segments, in_processes.segments)
     assert np.abs(np.corrcoef(first.segments, other.segments)[:4, 4:]).max() < 0.5
 
 

@@ -154,7 +154,7 @@ def make_speech(
     random_state : int, RandomState instance or None, default=None
         Seed of voices and segments.
     n_jobs : int, default=None
-        Number of threads, as in joblib; -1 takes all cores. The result is the same for any number.
+        Number of processes, as in joblib; -1 takes all cores. The result is the same for any number.
 
     Returns
     -------
@@ -199,13 +199,9 @@ def make_speech(
     segments = allocate((n_segments, n_times), name="n_segments, duration and sample_rate")
     voices = _make_voices(n_speakers, np.random.default_rng(seed))
 
-    def fill(i: int) -> None:
-        rng = np.random.default_rng([seed, i])
-        voice = voices[i % n_speakers]
-        tracks = _make_tracks(voice, int(np.ceil(duration / TICK)) + 1, rng)
-        segments[i] = _synthesise(tracks, voice, n_times, sample_rate, rng)
-
-    Parallel(n_jobs=n_jobs, prefer="threads", require="sharedmem")(delayed(fill)(i) for i in range(n_segments))
+    jobs = (delayed(_speak)(voices[i % n_speakers], n_times, sample_rate, [seed, i]) for i in range(n_segments))
+    for i, segment in enumerate(Parallel(n_jobs=n_jobs, return_as="generator")(jobs)):
+        segments[i] = segment
     speaker = np.array([f"synthetic-{i % n_speakers}" for i in range(n_segments)])
     return Bunch(
         segments=segments,
@@ -360,6 +356,13 @@ def _vocal_tract(formants: Array, voice: Voice, z: Spectrum, sample_rate: int) -
     fixed = _resonance(higher, 60 + 0.05 * higher, z, sample_rate)
     pole = np.exp(-2 * np.pi * voice.tilt / sample_rate)
     return _resonance(formants, bandwidths, z, sample_rate) * (fixed * (1 - pole) / (1 - pole * z))
+
+
+def _speak(voice: Voice, n_times: int, sample_rate: int, seed: list[int]) -> NDArray[np.float32]:
+    """Return a segment of a voice."""
+    rng = np.random.default_rng(seed)
+    tracks = _make_tracks(voice, int(np.ceil(n_times / sample_rate / TICK)) + 1, rng)
+    return _synthesise(tracks, voice, n_times, sample_rate, rng)
 
 
 def _synthesise(tracks: Tracks, voice: Voice, n_times: int, sample_rate: int, rng: Generator) -> NDArray[np.float32]:
