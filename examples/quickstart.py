@@ -4,7 +4,7 @@ Simulate rooms, make reverberant speech, train a contrastive encoder, freeze it,
 and evaluate how well they estimate reverberation time (RT60), clarity (C50) and volume from clips of new speakers, both
 through the responses of the training set and in unseen rooms.
 
-    python examples/quickstart.py                                   # synthetic speech, 5 minutes on 2 cores
+    python examples/quickstart.py                                   # synthetic speech, 4 minutes on 2 cores
     python examples/quickstart.py --speech LibriSpeech/train-clean-100 --size large          # real speech
 
 The results are printed next to two baselines: a constant prediction (the mean or majority of the training set), and the
