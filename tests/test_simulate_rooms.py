@@ -346,7 +346,10 @@ def test_one_material_rooms_decay_as_in_eyring_and_kuttruff(absorption, toleranc
         ({"height": 0.9}, r"height must be above 2 \* wall_distance = 1 m, got 0.9 m. Make the rooms larger"),
         ({"wall_distance": 1.5}, r"must be above 2 \* wall_distance = 3 m, got 3 m"),
         ({"source_distance": 9}, "source_distance must be at most 2.77 m .* got 9 m. Make the rooms larger"),
-        ({"materials": "marzipan"}, "materials must be names of pyroomacoustics' database or absorption coefficients, got 'marzipan'"),
+        (
+            {"materials": "marzipan"},
+            "materials must be names of pyroomacoustics' database or absorption coefficients, got 'marzipan'",
+        ),
         ({"materials": ["marble_floor", 1.2]}, "materials .* above 0 and at most 1, got 1.2"),
         ({"materials": []}, "materials must have at least one to choose from, got none"),
         ({"materials": {"floor": 0.1}}, r"materials must have the keys \['west', .*\], got \['floor'\]"),
