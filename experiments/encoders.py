@@ -41,19 +41,26 @@ def train_encoder(
     """
     network, sampling = settings["network"], settings["method"]
     upstream, epochs, conditions = lab.upstream(network, sampling), lab.epochs(network), conditions_of(network)
-    encoder = ContrastiveRoomEncoder(
+    encoder = _annealed(epochs, lab, settings["seed"], callbacks).set_params(
         network=network.split("-")[0],
         standardise=conditions.standardise,
         tau=settings["tau"],
         soft_warm_up=conditions.cut and sampling != "soft",
-        steps_per_epoch=lab.size.steps,
-        patience=epochs + 1,  # the step size falls to zero over all epochs, so all of them are run
-        callbacks=[*callbacks, LRScheduler("CosineAnnealingLR", T_max=epochs)],
         warm_start=n_soft > 0,
-        random_state=settings["seed"],
-        verbose=1,
     )
     return fit_in_stages(encoder, upstream, {"soft": n_soft, sampling: epochs - n_soft}, checkpoints)
+
+
+def _annealed(epochs: int, lab: Lab, seed: int, callbacks: Sequence[tuple[str, Any]] = ()) -> ContrastiveRoomEncoder:
+    """Return an encoder whose step size falls to zero over all epochs, so that all of them are run."""
+    return ContrastiveRoomEncoder(
+        steps_per_epoch=lab.size.steps,
+        max_epochs=epochs,
+        patience=epochs + 1,
+        callbacks=[*callbacks, LRScheduler("CosineAnnealingLR", T_max=epochs)],
+        random_state=seed,
+        verbose=1,
+    )
 
 
 def short_training(
@@ -61,17 +68,7 @@ def short_training(
 ) -> ContrastiveRoomEncoder:
     """Train a network on a grid of clips with soft batches and tau 0.1, for fewer epochs than in Table 2."""
     epochs = min(epochs, lab.size.most_epochs)
-    encoder = ContrastiveRoomEncoder(
-        network=network,
-        tau=0.1,
-        steps_per_epoch=lab.size.steps,
-        max_epochs=epochs,
-        patience=epochs + 1,
-        callbacks=[LRScheduler("CosineAnnealingLR", T_max=epochs)],
-        random_state=seed,
-        checkpoint_dir=checkpoints,
-        verbose=1,
-    )
+    encoder = _annealed(epochs, lab, seed).set_params(network=network, tau=0.1, checkpoint_dir=checkpoints)
     return encoder.fit(grid.data, **labels_of(grid))
 
 
