@@ -8,9 +8,10 @@ The *downstream* clips train and test heads: 1 000 responses of 100 other rooms,
 a quarter to test, on the same responses (*seen RIRs*) and in 50 further rooms (*unseen rooms*). Clips begin when the
 direct sound arrives: with the travel time left in, encoders tell responses apart by it.
 
-All this holds for most networks. `CONDITIONS` lists what others change, step by step, towards data that may be as the
-paper's: image sources cut at one order, whose labels measure the cut, walls without frequency dependence, and tests on
-the segments that heads learned from. The estimator that comes with the package learned no such labels.
+All this holds for most networks. `experiments/conditions.py` lists what others change, step by step, towards data that
+may be as the paper's: image sources cut at one order, whose labels measure the cut, walls without frequency dependence,
+tests on the segments that heads learned from, and clips with the travel time. The estimator that comes with the package
+learned no such labels.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils import Bunch
 
+from experiments.conditions import CONVERGED, Conditions
 from experiments.tables import CUT_ORDER, LARGE_ROOM, TESTS
 from roomacoustic_sk.datasets import (
     Hybrid,
@@ -37,32 +39,6 @@ from roomacoustic_sk.datasets import (
 
 UPSTREAM_RIRS = 4  # of a room; all samplings but the position-independent one use the first of them
 SPEEDS = (0.85, 1.2)
-
-
-@dataclass(frozen=True)
-class Conditions:
-    """How the responses and clips of all parts are made."""
-
-    cut: bool = False  # image sources up to `CUT_ORDER`, not converged; clips keep their level
-    flat: bool = False  # walls absorb the mean of their material's coefficients at all frequencies
-    shared_speech: bool = False  # heads learn from a few segments, and are tested on other pairs of them
-
-    @property
-    def standardise(self) -> str:
-        """The parameter of encoders and supervised estimators."""
-        return "training_set" if self.cut else "clip"
-
-
-CONDITIONS = {
-    "cut": Conditions(cut=True),
-    "flat": Conditions(cut=True, flat=True),
-    "shared": Conditions(cut=True, flat=True, shared_speech=True),
-}
-
-
-def conditions_of(network: str) -> Conditions:
-    """Return the conditions that the name of a network, or of a baseline without one, ends with."""
-    return CONDITIONS.get(network.partition("-")[2], Conditions())
 
 
 @dataclass(frozen=True)
@@ -81,6 +57,7 @@ UPSTREAM = {
     "paper-cut": Upstream(24),
     "paper-flat": Upstream(24),
     "paper-shared": Upstream(24),
+    "paper-travel": Upstream(24),
     "pooled": Upstream(28, all_responses=False),
     "pooled-varied": Upstream(48),
     "bandwise": Upstream(48),
@@ -128,14 +105,15 @@ class Lab:
         Folder of simulated rooms and trained encoders.
     results : Path
         Folder of all results, for a study that needs those of another.
-    conditions : Conditions, default=Conditions()
+    conditions : Conditions, default=CONVERGED
         How responses and clips are made.
     """
 
     def __init__(
-        self, speech: Path | None, size: Size, cache: Path, results: Path, conditions: Conditions = Conditions()
+        self, speech: Path | None, size: Size, cache: Path, results: Path, conditions: Conditions = CONVERGED
     ) -> None:
         self.folder, self.size, self.cache, self.results, self.conditions = speech, size, cache, results, conditions
+        self._at_arrival = not conditions.travel_time  # of the direct sound, clips begin
         self._others: dict[Conditions, Lab] = {conditions: self}
         self._train: dict[tuple[int | None, int | None], Bunch] = {}
 
@@ -212,7 +190,9 @@ class Lab:
             speech = self.speech(0, self.size.varied_segments, SPEEDS)
         else:
             speech = self.speech(0, self.size.upstream_segments)
-        grid = make_reverberant_speech(self.upstream_rooms, speech, remove_delay=True, lazy=True, random_state=0)
+        grid = make_reverberant_speech(
+            self.upstream_rooms, speech, remove_delay=self._at_arrival, lazy=True, random_state=0
+        )
         rir = grid.rir % UPSTREAM_RIRS
         if recipe.all_responses:
             chosen = np.ones(len(rir), dtype=bool)
@@ -231,7 +211,7 @@ class Lab:
 
         Those of cut responses have no mid-frequency RT60, which could not be determined for half of them.
         """
-        common: dict[str, Any] = {"pairing": "random", "remove_delay": True, "random_state": 0}
+        common: dict[str, Any] = {"pairing": "random", "remove_delay": self._at_arrival, "random_state": 0}
         common |= {"lazy": True} if after else {"n_jobs": -1, "verbose": 1}
         clips = make_reverberant_speech(rooms, speech, n_samples=after + n_clips, **common)
         if after:
@@ -296,7 +276,7 @@ class Lab:
         speakers = np.unique(speech.speaker)[:8]
         said = np.concatenate([np.flatnonzero(speech.speaker == speaker)[:5] for speaker in speakers])
         rooms = take(self.unseen_rooms, self.first_responses)
-        return make_reverberant_speech(rooms, take(speech, said), remove_delay=True)
+        return make_reverberant_speech(rooms, take(speech, said), remove_delay=self._at_arrival)
 
     @property
     def first_responses(self) -> np.ndarray:

@@ -11,7 +11,8 @@ import joblib
 import numpy as np
 from skorch.callbacks import Callback, LRScheduler
 
-from experiments.data import Lab, conditions_of, labels_of
+from experiments.conditions import architecture, conditions_of
+from experiments.data import Lab, labels_of
 from experiments.results import commit, replacing
 from experiments.tables import SAMPLINGS
 from roomacoustic_sk import ContrastiveRoomEncoder
@@ -42,7 +43,7 @@ def train_encoder(
     network, sampling = settings["network"], settings["method"]
     upstream, epochs, conditions = lab.upstream(network, sampling), lab.epochs(network), conditions_of(network)
     encoder = _annealed(epochs, lab, settings["seed"], callbacks).set_params(
-        network=network.split("-")[0],
+        network=architecture(network),
         standardise=conditions.standardise,
         tau=settings["tau"],
         soft_warm_up=conditions.cut and sampling != "soft",
@@ -84,10 +85,8 @@ def fit_in_stages(encoder: ContrastiveRoomEncoder, upstream: Any, stages: dict[s
 def untrained_encoder(network: str, seed: int, lab: Lab) -> ContrastiveRoomEncoder:
     """Return an encoder with its random initial weights."""
     upstream, standardise = lab.upstream(network, "hard"), conditions_of(network).standardise
-    base = network.split("-")[0]
-    encoder = ContrastiveRoomEncoder(
-        network=base, standardise=standardise, sampling="hard", max_epochs=0, random_state=seed
-    )
+    common: dict[str, Any] = {"network": architecture(network), "standardise": standardise, "random_state": seed}
+    encoder = ContrastiveRoomEncoder(sampling="hard", max_epochs=0, **common)
     return encoder.fit(upstream.data, **labels_of(upstream))
 
 

@@ -9,15 +9,15 @@ from itertools import product
 import numpy as np
 import pandas as pd
 
+from experiments.conditions import baselines, conditions_name
 from experiments.paper import LABEL_SD, printed
 from experiments.results import RefusedError, Result, describe
-from experiments.studies.table2 import NETWORKS, OWN, baselines
+from experiments.studies.table2 import NETWORKS, OWN
 from experiments.tables import CUT_ORDER, SAMPLINGS, TASKS, TESTS, frame, markdown, metric, prose, section, spread
 
 UNITS = {"rt60": "s", "log rt60": "s", "log rt60_mid": "s", "c50": "dB"}
 BASELINES = ("supervised", "untrained")
 ORDER = ["mean", "slopes", "untrained", "supervised", *SAMPLINGS]
-SUFFIXES = tuple(f"-{network.partition('-')[2]}" for network in OWN)
 CLUSTERS = {"response": "rir", "speaker": "speaker"}
 
 
@@ -186,7 +186,7 @@ def silhouettes(rows: pd.DataFrame) -> str:
 def introduction(results: Sequence[Result]) -> str:
     """Return what the page is made from and how to read it."""
     by_network = {one.key["network"]: one.result["target_sd"]["seen RIRs"] for one in results}
-    sd = next(of_labels for network, of_labels in by_network.items() if not network.endswith(SUFFIXES))
+    sd = next(of_labels for network, of_labels in by_network.items() if not conditions_name(network))
     spreads = "; ".join(
         f"{network} {by_network[network]['rt60']:.2f} s, {by_network[network]['c50']:.1f} dB"
         for network in OWN

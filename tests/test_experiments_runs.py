@@ -16,6 +16,7 @@ import pytest
 
 from experiments import __main__ as command
 from experiments import data
+from experiments.conditions import CONDITIONS
 from experiments.results import REPOSITORY, load, load_all
 from roomacoustic_sk.datasets import simulate_rooms
 
@@ -117,13 +118,24 @@ def test_embeddings_are_of_several_sizes(run):
 
 
 def test_shared_speech_is_tested_in_other_pairs(folder):
-    lab = data.Lab(None, data.SIZES["tiny"], folder / "cache", folder).under(data.CONDITIONS["shared"])
+    lab = data.Lab(None, data.SIZES["tiny"], folder / "cache", folder).under(CONDITIONS["shared"])
     train, tests = lab.train_clips(), lab.tests
     assert all(np.isin(test.source, lab.shared_speech.source).all() for test in tests.values())
     seen = tests["seen RIRs"]
     assert np.isin(seen.rir, train.rir).all()
     assert not np.isin(np.asarray(seen.data)[:, :1000].sum(axis=1), np.asarray(train.data)[:, :1000].sum(axis=1)).any()
-    assert lab.under(data.CONDITIONS["shared"]) is lab
+    assert lab.under(CONDITIONS["shared"]) is lab
+
+
+def test_clips_with_the_travel_time_begin_later_by_it(folder):
+    lab = data.Lab(None, data.SIZES["tiny"], folder / "cache", folder)
+    without, within = (lab.under(CONDITIONS[name]).train_clips() for name in ("shared", "travel"))
+    delay = np.round(without.target["distance"] / 343 * 16000).astype(int)
+    for before, after, samples in zip(without.data[:10], within.data[:10], delay[:10], strict=True):
+        # The direct sound is found a few samples early, and an interpolated response begins up to 40 samples late.
+        near = [np.corrcoef(before[: -samples - n], after[samples + n :])[0, 1] for n in range(-16, 41)]
+        assert max(near) > 0.99
+        assert np.corrcoef(before, after)[0, 1] < 0.9
 
 
 def test_flat_walls_absorb_the_mean_over_frequency():

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import pandas as pd
 
+from experiments.conditions import CONDITIONS, architecture, baselines, conditions_of
 from experiments.paper import TABLE2 as PAPER
 from experiments.paper import best_of_paper
 from experiments.results import Key, Result
@@ -35,26 +36,11 @@ from experiments.tables import (
 if TYPE_CHECKING:
     from experiments.data import Lab
 
-OF_THE_PAPER = ("paper", "paper-speech", "paper-varied", "paper-cut", "paper-flat", "paper-shared")
-NETWORKS = (*OF_THE_PAPER, "pooled", "pooled-varied", "bandwise", "compact")
-OWN = (
-    "paper-cut",
-    "paper-flat",
-    "paper-shared",
-)  # trained and tested on other responses: they have baselines of their own
+OWN = tuple(f"paper-{name}" for name in CONDITIONS)  # trained and tested on other clips: with baselines of their own
+NETWORKS = ("paper", "paper-speech", "paper-varied", *OWN, "pooled", "pooled-varied", "bandwise", "compact")
 TAUS = (0.01, 0.1, 1.0)
 DRAWN = ("paper", "paper-varied", "bandwise")  # whose embeddings of five rooms are kept for Figure 4
 CLUSTERS = ("rir", "speaker")  # what the embeddings of five rooms may cluster by
-
-
-def base(network: str) -> str:
-    """Return the name of the network itself, without the clips that it learns from."""
-    return network.split("-")[0]
-
-
-def baselines(network: str) -> tuple[str, str]:
-    """Return the networks under which the baselines of a network stand: trained by supervision, and without one."""
-    return (network, f"no-{network.partition('-')[2]}") if network in OWN else (base(network), "no")
 
 
 def positive(text: str) -> float:
@@ -78,8 +64,9 @@ EXPLANATION = prose("""
     Networks: "paper" learns from 160 segments through 64 responses, "paper-speech" from 3 000 segments at varied speed,
     "paper-varied" from those through 256 responses. "paper-cut" is on image sources cut at one order, with the level of
     clips kept; "paper-flat" also has walls that absorb the same at all frequencies; "paper-shared" also tests heads on
-    the segments that they learned from. "pooled-varied", "bandwise" and "compact" learn from what "paper-varied" does.
-    "no", "no-cut", "no-flat" and "no-shared": baselines ("mean" and "slopes") on the same clips, without a network.
+    the segments that they learned from; "paper-travel" leaves the travel time in. "pooled-varied", "bandwise" and
+    "compact" learn from what "paper-varied" does. "no", "no-cut", "no-flat", "no-shared" and "no-travel": baselines
+    ("mean" and "slopes") on the same clips, without a network.
 """)
 
 
@@ -103,8 +90,6 @@ class Table2(Study):
 
     def run(self, key: Cell, lab: Lab, checkpoints: Path) -> Outcome:
         """Train an encoder and its heads, a network end to end, or a baseline."""
-        from experiments.data import conditions_of
-
         lab = lab.under(conditions_of(key.network))
         if key.method in SAMPLINGS or key.method == "untrained":
             outcome = _contrastive(key, lab, checkpoints)
@@ -159,11 +144,15 @@ def _supervised(key: Cell, lab: Lab, checkpoints: Path) -> Outcome:
     """Train encoder and head end to end, task by task."""
     import time
 
-    from experiments.data import conditions_of, labels_of
+    from experiments.data import labels_of
     from experiments.heads import fit_and_judge, regressions
     from roomacoustic_sk import SupervisedRoomClassifier, SupervisedRoomRegressor
 
-    common: dict[str, Any] = {"network": base(key.network), "max_epochs": lab.size.supervised_epochs, "verbose": 1}
+    common: dict[str, Any] = {
+        "network": architecture(key.network),
+        "max_epochs": lab.size.supervised_epochs,
+        "verbose": 1,
+    }
     common |= {"standardise": conditions_of(key.network).standardise}
     common |= {"random_state": key.seed, "checkpoint_dir": checkpoints}
     X = {part: clips.data for part, clips in lab.downstream.items()}
@@ -332,6 +321,7 @@ STEPS = {  # what each network has beyond the one before it
     "paper-cut": f"image sources cut at order {CUT_ORDER}, level of clips kept",
     "paper-flat": "walls that absorb the same at all frequencies",
     "paper-shared": "heads tested on other pairs of the segments that they learned from",
+    "paper-travel": "travel time left in",
 }
 
 

@@ -1,0 +1,55 @@
+"""Conditions under which the studies make responses and clips, and the networks that are named after them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """How the responses and clips of all parts are made."""
+
+    cut: bool = False  # image sources up to `CUT_ORDER`, not converged; clips keep their level
+    flat: bool = False  # walls absorb the mean of their material's coefficients at all frequencies
+    shared_speech: bool = False  # heads learn from a few segments, and are tested on other pairs of them
+    travel_time: bool = False  # clips begin when the source emits, not when the direct sound arrives
+
+    @property
+    def standardise(self) -> str:
+        """The parameter of encoders and supervised estimators."""
+        return "training_set" if self.cut else "clip"
+
+
+CONVERGED = Conditions()
+CONDITIONS = {  # each has all that the one before it has
+    "cut": Conditions(cut=True),
+    "flat": Conditions(cut=True, flat=True),
+    "shared": Conditions(cut=True, flat=True, shared_speech=True),
+    "travel": Conditions(cut=True, flat=True, shared_speech=True, travel_time=True),
+}
+
+
+def architecture(network: str) -> str:
+    """Return the network itself, without what it learns from: "paper" of "paper-varied"."""
+    return network.partition("-")[0]
+
+
+def conditions_name(network: str) -> str | None:
+    """Return the name of the conditions that a network, or a baseline without one, is named after."""
+    name = network.partition("-")[2]
+    return name if name in CONDITIONS else None
+
+
+def conditions_of(network: str) -> Conditions:
+    """Return the conditions that a network, or a baseline without one, is named after."""
+    name = conditions_name(network)
+    return CONDITIONS[name] if name else CONVERGED
+
+
+def baselines(network: str) -> tuple[str, str]:
+    """Return the networks under which the baselines of a network stand: trained by supervision, and without one.
+
+    Supervised networks do not depend on what encoders learn from, only on the conditions.
+    """
+    name = conditions_name(network)
+    return (network, f"no-{name}") if name else (architecture(network), "no")
