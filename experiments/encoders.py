@@ -65,11 +65,14 @@ def _annealed(epochs: int, lab: Lab, seed: int, callbacks: Sequence[tuple[str, A
 
 
 def short_training(
-    network: Any, grid: Any, epochs: int, lab: Lab, seed: int, checkpoints: Path
+    settings: dict[str, Any], grid: Any, epochs: int, lab: Lab, seed: int, checkpoints: Path
 ) -> ContrastiveRoomEncoder:
-    """Train a network on a grid of clips with soft batches and tau 0.1, for fewer epochs than in Table 2."""
+    """Train on a grid of clips with soft batches and tau 0.1, for fewer epochs than in Table 2.
+
+    `settings` has the network, and what else the encoder is to be told.
+    """
     epochs = min(epochs, lab.size.most_epochs)
-    encoder = _annealed(epochs, lab, seed).set_params(network=network, tau=0.1, checkpoint_dir=checkpoints)
+    encoder = _annealed(epochs, lab, seed).set_params(tau=0.1, checkpoint_dir=checkpoints, **settings)
     return encoder.fit(grid.data, **labels_of(grid))
 
 

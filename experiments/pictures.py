@@ -133,6 +133,23 @@ def embedding_size(results: Sequence[Result]) -> Figure:
     return figure
 
 
+def speech_variety(results: Sequence[Result]) -> Figure:
+    """Draw scores of varied speech against the number of clips and of talkers."""
+    counts = {tuple(one.key.values()): (one.result["n_clips"], one.result["n_speakers"]) for one in results}
+    names = list(results[0].key)
+    table = frame(results)
+    of_row = [counts[tuple(row)] for row in table[names].itertuples(index=False)]
+    table[["n_clips", "n_speakers"]] = of_row
+    varied = select(table, kind="varied", test=TESTS[0])
+    figure, axes = make_figure(2, 9, 3.6)
+    for ax, column, fixed in zip(axes, ("n_clips", "n_speakers"), ("speakers", "segments"), strict=True):
+        _lines(ax, varied[varied[fixed] == varied[fixed].max()], column)
+    axes[0].set(title="all talkers", xlabel="clips", ylabel="r; volume: accuracy")
+    axes[1].set(title="all segments", xlabel="talkers")
+    axes[0].legend()
+    return figure
+
+
 def _lines(ax: Any, table: Any, column: str) -> None:
     """Draw a line for each task: the mean score of each value of a column, on a logarithmic axis."""
     for task in TASKS:
@@ -150,4 +167,5 @@ BY_STUDY = {
     "recording_length": recording_length,
     "number_of_rooms": number_of_rooms,
     "embedding_size": embedding_size,
+    "speech_variety": speech_variety,
 }

@@ -110,10 +110,12 @@ def test_cells_on_shared_speech_use_the_encoder_of_flat_walls(run, folder):
     assert (encoders / "paper-flat-soft-tau0.1-seed0.joblib").exists()
 
 
-def test_embeddings_are_of_several_sizes(run):
+def test_speech_is_varied_and_embeddings_are_of_several_sizes(run):
+    kinds = run("speech_variety", "--kind", "varied", "equalised", "synthetic", "--segments", "32")
+    assert [one.result["n_clips"] for one in kinds] == [8 * 4 * 20] * len(kinds)
     sizes = run("embedding_size")
     assert [one.key["n_embedding"] for one in sizes] == [256, 64]
-    for one in sizes:
+    for one in [*kinds, *sizes]:
         assert np.isfinite(one.result["history"]["valid_loss"]).all()
 
 

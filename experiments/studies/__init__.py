@@ -18,6 +18,7 @@ from experiments.studies.quickstart import Quickstart, SyntheticQuickstart
 from experiments.studies.recording_length import RecordingLength
 from experiments.studies.same_numbers import SameNumbers
 from experiments.studies.sampling_rates import SamplingRates
+from experiments.studies.speech_variety import SpeechVariety
 from experiments.studies.table2 import Table2
 from experiments.studies.volume import Volume
 from experiments.study import Study
@@ -26,6 +27,7 @@ STUDIES: dict[str, Study] = {
     study.name: study
     for study in (
         Table2(),
+        SpeechVariety(),
         HeldOut(),
         NumberOfRooms(),
         RecordingLength(),

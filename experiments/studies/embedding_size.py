@@ -44,8 +44,8 @@ class EmbeddingSize(Study):
         from experiments.heads import embed, fit_heads
         from roomacoustic_sk.networks import CompactRoomCNN
 
-        network = partial(CompactRoomCNN, n_embedding=key.n_embedding)
-        encoder = short_training(network, lab.upstream("compact", "soft"), EPOCHS, lab, key.seed, checkpoints)
+        settings = {"network": partial(CompactRoomCNN, n_embedding=key.n_embedding)}
+        encoder = short_training(settings, lab.upstream("compact", "soft"), EPOCHS, lab, key.seed, checkpoints)
         rows = fit_heads(embed(encoder, lab.downstream), lab.downstream, key.seed)
         history = encoder.history_[["train_loss", "valid_loss"]].round(4).to_dict("list")
         return Outcome({"rows": rows, "history": history}, float(encoder.history_["dur"].sum()))
