@@ -150,6 +150,24 @@ def speech_variety(results: Sequence[Result]) -> Figure:
     return figure
 
 
+def volume(results: Sequence[Result]) -> Figure:
+    """Draw accuracies with their intervals, and how often the larger class is right."""
+    figure, ax = make_figure(1, 8, 3)
+    rows = sorted(results, key=lambda one: (one.key["heard"] == "responses", one.result["train_rooms"]))
+    for height, one in enumerate(rows):
+        found = one.result
+        ax.plot(found["accuracy_interval"], [height] * 2, color="C0")
+        ax.plot(found["accuracy"], height, "o", color="C0", label="accuracy, 95 % interval" if not height else None)
+        ax.plot(found["majority"], height, "k|", markersize=14, label="majority class" if not height else None)
+    names = [
+        f"{one.key['heard']}: {one.result['train_rooms']} rooms, tested in {one.result['test_rooms']}" for one in rows
+    ]
+    ax.set_yticks(range(len(rows)), names)
+    ax.set(xlabel="accuracy", xlim=(0.4, 0.9), ylim=(-0.6, len(rows) - 0.4))
+    figure.legend(loc="outside upper center", ncols=2)
+    return figure
+
+
 def _lines(ax: Any, table: Any, column: str) -> None:
     """Draw a line for each task: the mean score of each value of a column, on a logarithmic axis."""
     for task in TASKS:
@@ -168,4 +186,5 @@ BY_STUDY = {
     "number_of_rooms": number_of_rooms,
     "embedding_size": embedding_size,
     "speech_variety": speech_variety,
+    "volume": volume,
 }

@@ -85,7 +85,8 @@ class Volume(Study):
             too few to settle the question (the interval for 100 rooms is {100 * (high - low):.0f} points wide), and
             early reflections, echo density and room modes were not tried.
         """)
-        return section("Volume of unseen rooms", text, markdown(header, rows), findings)
+        picture = "![Accuracy for the volume, from responses and from speech](figures/volume.png)"
+        return section("Volume of unseen rooms", text, markdown(header, rows), picture, findings)
 
 
 def _from_responses(train: Any, test: Any, seed: int) -> dict[str, Any]:
