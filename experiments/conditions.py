@@ -21,10 +21,11 @@ class Conditions:
 
 
 CONVERGED = Conditions()
-CONDITIONS = {  # each has all that the one before it has
+CONDITIONS = {
     "cut": Conditions(cut=True),
     "flat": Conditions(cut=True, flat=True),
     "shared": Conditions(cut=True, flat=True, shared_speech=True),
+    "long": Conditions(cut=True, flat=True, shared_speech=True),  # only training differs
     "travel": Conditions(cut=True, flat=True, shared_speech=True, travel_time=True),
 }
 
@@ -51,5 +52,5 @@ def baselines(network: str) -> tuple[str, str]:
 
     Supervised networks do not depend on what encoders learn from, only on the conditions.
     """
-    name = conditions_name(network)
-    return (network, f"no-{name}") if name else (architecture(network), "no")
+    suffix = next((f"-{name}" for name, same in CONDITIONS.items() if same == conditions_of(network)), "")
+    return architecture(network) + suffix, f"no{suffix}"

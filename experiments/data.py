@@ -57,6 +57,7 @@ UPSTREAM = {
     "paper-cut": Upstream(24),
     "paper-flat": Upstream(24),
     "paper-shared": Upstream(24),
+    "paper-long": Upstream(96),
     "paper-travel": Upstream(24),
     "pooled": Upstream(28, all_responses=False),
     "pooled-varied": Upstream(48),
@@ -87,7 +88,7 @@ class Size:
 
 
 SIZES = {
-    "paper": Size("paper", 64, 160, 3000, 128, 100, 10, 50, 500, 2000, 10_240, 2048, 48, 24, 128),
+    "paper": Size("paper", 64, 160, 3000, 128, 100, 10, 50, 500, 2000, 10_240, 2048, 96, 24, 128),
     "tiny": Size("tiny", 8, 20, 20, 20, 6, 2, 4, 8, 10, 100, 50, 1, 1, 2),
 }
 
