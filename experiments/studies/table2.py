@@ -322,7 +322,8 @@ STEPS = {  # what each network has beyond the one before it
     "paper-cut": f"image sources cut at order {CUT_ORDER}, level of clips kept",
     "paper-flat": "walls that absorb the same at all frequencies",
     "paper-shared": "heads tested on other pairs of the segments that they learned from",
-    "paper-long": "trained for 96 epochs, not 24",
+    "paper-travel": "in this line only, travel time left in",
+    "paper-long": "encoders trained for 96 epochs, not 24",
 }
 
 
