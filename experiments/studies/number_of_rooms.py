@@ -77,6 +77,8 @@ class NumberOfRooms(Study):
         if len(growing) < 2:
             raise RefusedError(f"The section of {self.name} needs two numbers of rooms for the default network.")
         before, most = growing[-2:]
+        seeds = set.intersection(*(set(select(of_default, rooms=share)["seed"]) for share in (before, most)))
+        of_default = of_default[of_default["seed"].isin(seeds)]
         gained = {
             task: mean(of_default, metric(task), task=task, rooms=most)
             - mean(of_default, metric(task), task=task, rooms=before)
@@ -94,8 +96,8 @@ class NumberOfRooms(Study):
             {counts["quarter"][0]} rooms to {r["all"]:.3f} with {counts["all"][0]} and {r["others"]:.3f} with
             {counts["others"][0]}, the last two with the same number of responses. From {counts[before][0]} to
             {counts[most][0]} rooms, r of the compact network changes by {gained["rt60"]:+.3f} for RT60,
-            {gained["log rt60"]:+.3f} for its logarithm and {gained["c50"]:+.3f} for C50. No number of rooms is enough
-            to predict the volume. Limitation: one draw of rooms each.
+            {gained["log rt60"]:+.3f} for its logarithm and {gained["c50"]:+.3f} for C50 (seeds of both:
+            {len(seeds)}). No number of rooms is enough to predict the volume. Limitation: one draw of rooms each.
         """)
         table_of_scores = markdown(["network", "rooms", "responses", *TASKS.values()], rows)
         return section("Number of rooms", text, table_of_scores, picture, findings)
