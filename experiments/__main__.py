@@ -229,7 +229,12 @@ def run_study(args: argparse.Namespace, arguments: Sequence[str]) -> None:
 def _make_lab(args: argparse.Namespace, study: Study, folder: Path) -> Any:
     from experiments.data import SIZES, Lab
 
-    return Lab(args.speech if study.speech == "given" else None, SIZES[args.size], args.cache, folder)
+    lab = Lab(args.speech if study.speech == "given" else None, SIZES[args.size], args.cache, folder)
+    try:
+        lab.speakers  # noqa: B018 - speech that cannot be read is refused now, not after rooms are simulated
+    except ValueError as error:
+        raise RefusedError(str(error)) from error
+    return lab
 
 
 def _compute(

@@ -258,6 +258,13 @@ def test_bad_arguments_are_told_in_one_line(arguments, told, capsys):
     assert told in capsys.readouterr().err.strip().splitlines()[-1]
 
 
+def test_a_folder_without_speech_is_refused_in_one_line(tmp_path, capsys):
+    (tmp_path / "speech").mkdir()
+    chosen = ["--size", "tiny", "--speech", str(tmp_path / "speech"), "--output", str(tmp_path / "out"), "--seed", "0"]
+    assert command.main(["embedding_size", *chosen, "--cache", str(tmp_path / "cache")]) == 1
+    assert "must hold audio files" in capsys.readouterr().err
+
+
 def test_settings_that_exclude_each_other_are_refused(capsys):
     assert command.main(["table2", "--network", "paper-varied", "--method", "supervised"]) == 1
     assert capsys.readouterr().err.count("\n") == 1
