@@ -6,6 +6,7 @@ import warnings
 
 import joblib
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.stats import kstest
@@ -121,6 +122,11 @@ def test_hard_walls_make_rooms_of_one_size_dry_or_lively():
     assert spread["everyday"] > 1.5 * spread["paper"]
     chosen = drawn("everyday", 5, materials=0.4, **box)
     assert all(set(materials) == {0.4} for materials, _ in chosen)
+
+
+@pytest.mark.parametrize("materials", [[0.4, 0.6], (0.4, 0.6), np.array([0.4, 0.6]), pd.Series(["0.4", "0.6"])])
+def test_materials_come_in_any_sequence_and_as_the_target_has_them(materials):
+    assert {material for walls, _ in drawn("paper", 5, materials=materials) for material in walls} == {0.4, 0.6}
 
 
 def test_a_range_of_source_distances_is_kept_as_far_as_the_room_goes():

@@ -138,12 +138,15 @@ def _check_material(material: Any) -> Material:
     import pyroomacoustics as pra
 
     if isinstance(material, str):
-        if material not in pra.parameters.materials_absorption_table:
+        if material in pra.parameters.materials_absorption_table:
+            return material
+        try:
+            material = float(material)  # as the target of simulated rooms has it
+        except ValueError:
             raise ArgumentValueError(
                 f"materials must be names of pyroomacoustics' database or absorption coefficients, got {material!r}. "
                 "List the names with list(pyroomacoustics.parameters.materials_absorption_table)."
-            )
-        return material
+            ) from None
     check_number(material, name="materials (absorption)", low=0, low_open=True, high=1, fix=PER_CENT)
     return float(material)
 
@@ -160,8 +163,8 @@ def _check_materials(materials: Any) -> tuple[tuple[Material, ...], ...]:
         if set(materials) != set(WALLS):
             raise ArgumentValueError(f"materials must have the keys {list(WALLS)}, got {list(materials)}.")
         return tuple((_check_material(materials[wall]),) for wall in WALLS)
-    if isinstance(materials, (list, tuple)):
-        if not materials:
+    if is_flat(materials):
+        if not len(materials):
             raise ArgumentValueError("materials must have at least one to choose from, got none.")
         return (tuple(_check_material(material) for material in materials),) * len(WALLS)
     return ((_check_material(materials),),) * len(WALLS)

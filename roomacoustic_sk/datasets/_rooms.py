@@ -329,11 +329,11 @@ def simulate_rooms(
     source_distance : float or (float, float), default=None
         Distance of source and microphone [m]. A number is the minimum for positions drawn uniformly. A range is that
         from which the distance is drawn, on a logarithmic scale and as far as the room goes.
-    materials : None, str, float, list or dict, default=None
+    materials : None, str, float, sequence or dict, default=None
         A material's name in the database, or an absorption coefficient (0 to 1, in all octave bands), for all walls; a
-        list of them, from which one is drawn for each wall; or a dict with one for each of the walls "west", "east",
-        "south", "north", "floor" and "ceiling". None stands for the whole database and, with the presets "everyday" and
-        "wide", for a share of hard walls besides (concrete, brick, tiles), which is drawn for each room.
+        list or array of them, from which one is drawn for each wall; or a dict with one for each of the walls "west",
+        "east", "south", "north", "floor" and "ceiling". None stands for the whole database and, with the presets
+        "everyday" and "wide", for a share of hard walls besides (concrete, brick, tiles), which is drawn for each room.
     scattering : float or (float, float), default=(0.1, 0.5)
         Scattering coefficient of all walls of a room (ISO 17497-1), or the range from which it is drawn. Not used by
         `ImageSources`.
