@@ -4,15 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from experiments.tables import CUT_ORDER, FLAT_ORDER
+
 
 @dataclass(frozen=True)
 class Conditions:
     """How the responses and clips of all parts are made."""
 
-    cut: bool = False  # image sources up to `CUT_ORDER`, not converged; clips keep their level
+    order: int | None = None  # image sources cut at it, and clips that keep their level; None: converged
     flat: bool = False  # walls absorb the mean of their material's coefficients at all frequencies
     shared_speech: bool = False  # heads learn from a few segments, and are tested on other pairs of them
     travel_time: bool = False  # clips begin when the source emits, not when the direct sound arrives
+
+    @property
+    def cut(self) -> bool:
+        """Whether responses are cut."""
+        return self.order is not None
 
     @property
     def standardise(self) -> str:
@@ -22,11 +29,12 @@ class Conditions:
 
 CONVERGED = Conditions()
 CONDITIONS = {
-    "cut": Conditions(cut=True),
-    "flat": Conditions(cut=True, flat=True),
-    "shared": Conditions(cut=True, flat=True, shared_speech=True),
-    "long": Conditions(cut=True, flat=True, shared_speech=True),  # only training differs
-    "travel": Conditions(cut=True, flat=True, shared_speech=True, travel_time=True),
+    "cut": Conditions(order=CUT_ORDER),
+    "flat": Conditions(order=CUT_ORDER, flat=True),
+    "shared": Conditions(order=CUT_ORDER, flat=True, shared_speech=True),
+    "long": Conditions(order=CUT_ORDER, flat=True, shared_speech=True),  # only training differs
+    "spread": Conditions(order=FLAT_ORDER, flat=True, shared_speech=True),
+    "travel": Conditions(order=CUT_ORDER, flat=True, shared_speech=True, travel_time=True),
 }
 
 

@@ -25,7 +25,7 @@ import numpy as np
 from sklearn.utils import Bunch
 
 from experiments.conditions import CONVERGED, Conditions
-from experiments.tables import CUT_ORDER, LARGE_ROOM, TESTS
+from experiments.tables import LARGE_ROOM, TESTS
 from roomacoustic_sk.datasets import (
     Hybrid,
     ImageSources,
@@ -58,6 +58,7 @@ UPSTREAM = {
     "paper-flat": Upstream(24),
     "paper-shared": Upstream(24),
     "paper-long": Upstream(96),
+    "paper-spread": Upstream(24),
     "paper-travel": Upstream(24),
     "pooled": Upstream(28, all_responses=False),
     "pooled-varied": Upstream(48),
@@ -136,11 +137,11 @@ class Lab:
 
     def rooms(self, n_rooms: int, n_rirs: int, seed: int) -> Bunch:
         """Simulate rooms, once for all studies."""
-        cut = self.conditions.cut
-        method: Hybrid | ImageSources = ImageSources(order=CUT_ORDER) if cut else Hybrid()
+        order = self.conditions.order
+        method: Hybrid | ImageSources = Hybrid() if order is None else ImageSources(order=order)
         common: dict[str, Any] = {"n_jobs": -1, "memory": self.cache, "verbose": 1}
         common |= {"materials": mean_absorption()} if self.conditions.flat else {}
-        return simulate_rooms(n_rooms, n_rirs, method=method, redraw=not cut, random_state=seed, **common)
+        return simulate_rooms(n_rooms, n_rirs, method=method, redraw=order is None, random_state=seed, **common)
 
     @cached_property
     def speakers(self) -> list[Any]:

@@ -19,6 +19,7 @@ from experiments.results import Key, Result
 from experiments.study import Outcome, Study
 from experiments.tables import (
     CUT_ORDER,
+    FLAT_ORDER,
     SAMPLINGS,
     TASKS,
     TESTS,
@@ -64,9 +65,9 @@ EXPLANATION = prose("""
     Networks: "paper" learns from 160 segments through 64 responses, "paper-speech" from 3 000 segments at varied speed,
     "paper-varied" from those through 256 responses. "paper-cut" is on image sources cut at one order, with the level of
     clips kept; "paper-flat" also has walls that absorb the same at all frequencies; "paper-shared" also tests heads on
-    the segments that they learned from; "paper-long" learns for 96 epochs, not 24; "paper-travel" is "paper-shared"
-    with the travel time left in. "pooled-varied", "bandwise" and "compact" learn from what "paper-varied" does. "no",
-    "no-cut", "no-flat", "no-shared" and "no-travel": baselines ("mean" and "slopes") on the same clips, without a
+    the segments that they learned from; "paper-long" learns for 96 epochs, not 24; "paper-spread" is "paper-shared"
+    cut at a higher order, at which RT60 spreads as in the paper, and "paper-travel" with the travel time left in. "pooled-varied", "bandwise" and "compact" learn from what "paper-varied" does. "no",
+    "no-cut", "no-flat", "no-shared", "no-spread" and "no-travel": baselines ("mean" and "slopes") on the same clips, without a
     network.
 """)
 
@@ -322,6 +323,7 @@ STEPS = {  # what each network has beyond the one before it
     "paper-cut": f"image sources cut at order {CUT_ORDER}, level of clips kept",
     "paper-flat": "walls that absorb the same at all frequencies",
     "paper-shared": "heads tested on other pairs of the segments that they learned from",
+    "paper-spread": f"image sources cut at order {FLAT_ORDER}",
     "paper-travel": "in this line only, travel time left in",
     "paper-long": "encoders trained for 96 epochs, not 24",
 }
