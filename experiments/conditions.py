@@ -32,7 +32,8 @@ CONDITIONS = {
     "cut": Conditions(order=CUT_ORDER),
     "flat": Conditions(order=CUT_ORDER, flat=True),
     "shared": Conditions(order=CUT_ORDER, flat=True, shared_speech=True),
-    "long": Conditions(order=CUT_ORDER, flat=True, shared_speech=True),  # only training differs
+    "long": Conditions(order=CUT_ORDER, flat=True, shared_speech=True),  # only the training of encoders differs
+    "rooms": Conditions(order=CUT_ORDER, flat=True, shared_speech=True),  # the same
     "spread": Conditions(order=FLAT_ORDER, flat=True, shared_speech=True),
     "travel": Conditions(order=CUT_ORDER, flat=True, shared_speech=True, travel_time=True),
 }

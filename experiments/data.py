@@ -48,6 +48,7 @@ class Upstream:
     epochs: int
     varied_speech: bool = True  # 3 000 segments at varied speed, not the paper's 160
     all_responses: bool = True  # of a room, not one
+    more_rooms: int = 1  # times as many rooms
 
 
 UPSTREAM = {
@@ -60,6 +61,7 @@ UPSTREAM = {
     "paper-long": Upstream(96),
     "paper-spread": Upstream(24),
     "paper-travel": Upstream(24),
+    "paper-rooms": Upstream(24, more_rooms=4),
     "pooled": Upstream(28, all_responses=False),
     "pooled-varied": Upstream(48),
     "bandwise": Upstream(48),

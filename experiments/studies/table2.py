@@ -65,11 +65,11 @@ EXPLANATION = prose("""
     Networks: "paper" learns from 160 segments through 64 responses, "paper-speech" from 3 000 segments at varied speed,
     "paper-varied" from those through 256 responses. "paper-cut" is on image sources cut at one order, with the level of
     clips kept; "paper-flat" also has walls that absorb the same at all frequencies; "paper-shared" also tests heads on
-    the segments that they learned from. Each of three others changes one thing more: "paper-long" learns for 96 epochs,
-    not 24; "paper-spread" is cut at a higher order, at which RT60 spreads as in the paper; "paper-travel" leaves the
-    travel time in. "pooled-varied", "bandwise" and "compact" learn from what "paper-varied" does. "no", "no-cut",
-    "no-flat", "no-shared", "no-spread" and "no-travel": baselines ("mean" and "slopes") on the same clips, without a
-    network.
+    the segments that they learned from. Each of four others changes one thing more: "paper-long" learns for 96 epochs,
+    not 24, and "paper-rooms" from 256 rooms, not 64; "paper-spread" is cut at a higher order, at which RT60 spreads as
+    in the paper; "paper-travel" leaves the travel time in. "pooled-varied", "bandwise" and "compact" learn from what
+    "paper-varied" does. "no", "no-cut", "no-flat", "no-shared", "no-spread" and "no-travel": baselines ("mean" and
+    "slopes") on the same clips, without a network.
 """)
 
 
@@ -324,9 +324,12 @@ STEPS = {  # what each network has beyond the one before it
     "paper-cut": f"image sources cut at order {CUT_ORDER}, level of clips kept",
     "paper-flat": "walls that absorb the same at all frequencies",
     "paper-shared": "heads tested on other pairs of the segments that they learned from",
+}
+TRIED = {  # what each network has beyond the last one of them
+    "paper-travel": "travel time left in",
     "paper-spread": f"image sources cut at order {FLAT_ORDER}",
-    "paper-travel": "in this line only, travel time left in",
     "paper-long": "encoders trained for 96 epochs, not 24",
+    "paper-rooms": "encoders trained in 256 rooms, not 64",
 }
 
 
