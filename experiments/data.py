@@ -194,9 +194,10 @@ class Lab:
             speech = self.speech(0, self.size.varied_segments, SPEEDS)
         else:
             speech = self.speech(0, self.size.upstream_segments)
-        grid = make_reverberant_speech(
-            self.upstream_rooms, speech, remove_delay=self._at_arrival, lazy=True, random_state=0
-        )
+        rooms = self.upstream_rooms
+        if recipe.more_rooms > 1:
+            rooms = self.rooms(recipe.more_rooms * self.size.upstream_rooms, UPSTREAM_RIRS, 5)
+        grid = make_reverberant_speech(rooms, speech, remove_delay=self._at_arrival, lazy=True, random_state=0)
         rir = grid.rir % UPSTREAM_RIRS
         if recipe.all_responses:
             chosen = np.ones(len(rir), dtype=bool)
