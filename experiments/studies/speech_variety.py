@@ -27,7 +27,7 @@ KINDS = {
     "real": "LibriSpeech at random offsets",
     "varied": "at 0.85 to 1.2 times its speed, which changes pitch too",
     "equalised": "varied, besides with random band limits and gains",
-    "synthetic": "random vowels and noises, a talker for five segments",
+    "synthetic": "formant synthesis (`make_speech`), five segments a talker",
     "both": "half varied, half synthetic",
 }
 
