@@ -34,6 +34,7 @@ CONDITIONS = {
     "shared": Conditions(order=CUT_ORDER, flat=True, shared_speech=True),
     "long": Conditions(order=CUT_ORDER, flat=True, shared_speech=True),  # only the training of encoders differs
     "rooms": Conditions(order=CUT_ORDER, flat=True, shared_speech=True),  # the same
+    "most": Conditions(order=CUT_ORDER, flat=True, shared_speech=True),  # the same
     "spread": Conditions(order=FLAT_ORDER, flat=True, shared_speech=True),
     "travel": Conditions(order=CUT_ORDER, flat=True, shared_speech=True, travel_time=True),
 }

@@ -62,6 +62,7 @@ UPSTREAM = {
     "paper-spread": Upstream(24),
     "paper-travel": Upstream(24),
     "paper-rooms": Upstream(24, more_rooms=4),
+    "paper-most": Upstream(96, more_rooms=4),
     "pooled": Upstream(28, all_responses=False),
     "pooled-varied": Upstream(48),
     "bandwise": Upstream(48),

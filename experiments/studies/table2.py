@@ -65,8 +65,8 @@ EXPLANATION = prose("""
     Networks: "paper" learns from 160 segments through 64 responses, "paper-speech" from 3 000 segments at varied speed,
     "paper-varied" from those through 256 responses. "paper-cut" is on image sources cut at one order, with the level of
     clips kept; "paper-flat" also has walls that absorb the same at all frequencies; "paper-shared" also tests heads on
-    the segments that they learned from. Each of four others changes one thing more: "paper-long" learns for 96 epochs,
-    not 24, and "paper-rooms" from 256 rooms, not 64; "paper-spread" is cut at a higher order, at which RT60 spreads as
+    the segments that they learned from. Others change one thing more: "paper-long" learns for 96 epochs, not 24,
+    "paper-rooms" from 256 rooms, not 64, and "paper-most" does both; "paper-spread" is cut at a higher order, at which RT60 spreads as
     in the paper; "paper-travel" leaves the travel time in. "pooled-varied", "bandwise" and "compact" learn from what
     "paper-varied" does. "no", "no-cut", "no-flat", "no-shared", "no-spread" and "no-travel": baselines ("mean" and
     "slopes") on the same clips, without a network.
@@ -332,6 +332,7 @@ TRIED = {  # what each network has beyond the last one of them
     "paper-spread": f"image sources cut at order {FLAT_ORDER}",
     "paper-long": "encoders trained for 96 epochs, not 24",
     "paper-rooms": "encoders trained in 256 rooms, not 64",
+    "paper-most": "in 256 rooms, for 96 epochs",
 }
 
 
