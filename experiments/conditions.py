@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from experiments.tables import CUT_ORDER, FLAT_ORDER
 
@@ -28,16 +28,14 @@ class Conditions:
 
 
 CONVERGED = Conditions()
+SHARED = Conditions(order=CUT_ORDER, flat=True, shared_speech=True)
 CONDITIONS = {
     "cut": Conditions(order=CUT_ORDER),
     "flat": Conditions(order=CUT_ORDER, flat=True),
-    "shared": Conditions(order=CUT_ORDER, flat=True, shared_speech=True),
-    "long": Conditions(order=CUT_ORDER, flat=True, shared_speech=True),  # only the training of encoders differs
-    "rooms": Conditions(order=CUT_ORDER, flat=True, shared_speech=True),  # the same
-    "most": Conditions(order=CUT_ORDER, flat=True, shared_speech=True),  # the same
-    "spread": Conditions(order=FLAT_ORDER, flat=True, shared_speech=True),
-    "travel": Conditions(order=CUT_ORDER, flat=True, shared_speech=True, travel_time=True),
-}
+    "shared": SHARED,
+    "spread": replace(SHARED, order=FLAT_ORDER),
+    "travel": replace(SHARED, travel_time=True),
+} | dict.fromkeys(("long", "rooms", "most"), SHARED)  # only the training of their encoders differs
 
 
 def architecture(network: str) -> str:

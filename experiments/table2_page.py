@@ -17,6 +17,7 @@ from experiments.results import RefusedError, Result, describe
 from experiments.studies.table2 import NETWORKS, OWN
 from experiments.tables import (
     CUT_ORDER,
+    FLAT_ORDER,
     SAMPLINGS,
     TASKS,
     TESTS,
@@ -265,8 +266,10 @@ def introduction(results: Sequence[Result]) -> str:
         data that get closer to what the paper's may be, in training and tests: image sources cut at order {CUT_ORDER},
         so that labels measure the cut, and clips with their level (`standardise="training_set"`); besides, walls that
         absorb the same at all frequencies; besides, heads that are tested on other pairs of the segments and responses
-        that they learned from. *paper-long* is *paper-shared* with encoders trained for 96 epochs, not 24, and
-        *paper-travel* is *paper-shared* with the travel time left in the clips. SD of their labels: {spreads}.
+        that they learned from. Others are *paper-shared* with one thing changed: encoders trained for 96 epochs, not 24
+        (*paper-long*), in 256 rooms, not 64 (*paper-rooms*), or both (*paper-most*), image sources cut at order
+        {FLAT_ORDER}, at which RT60 spreads as in the paper (*paper-spread*), or the travel time left in the clips
+        (*paper-travel*). SD of their labels: {spreads}.
         `experiments/data.py` defines the rooms, speech and clips of each network.
 
         A claim of the paper is *confirmed* if the whole 95 % interval of the difference (t distribution over seeds)

@@ -66,10 +66,10 @@ EXPLANATION = prose("""
     "paper-varied" from those through 256 responses. "paper-cut" is on image sources cut at one order, with the level of
     clips kept; "paper-flat" also has walls that absorb the same at all frequencies; "paper-shared" also tests heads on
     the segments that they learned from. Others change one thing more: "paper-long" learns for 96 epochs, not 24,
-    "paper-rooms" from 256 rooms, not 64, and "paper-most" does both; "paper-spread" is cut at a higher order, at which RT60 spreads as
-    in the paper; "paper-travel" leaves the travel time in. "pooled-varied", "bandwise" and "compact" learn from what
-    "paper-varied" does. "no", "no-cut", "no-flat", "no-shared", "no-spread" and "no-travel": baselines ("mean" and
-    "slopes") on the same clips, without a network.
+    "paper-rooms" from 256 rooms, not 64, and "paper-most" does both; "paper-spread" is cut at a higher order, at which
+    RT60 spreads as in the paper; "paper-travel" leaves the travel time in. "pooled-varied", "bandwise" and "compact"
+    learn from what "paper-varied" does. "no", "no-cut", "no-flat", "no-shared", "no-spread" and "no-travel": baselines
+    ("mean" and "slopes") on the same clips, without a network.
 """)
 
 
