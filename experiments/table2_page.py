@@ -196,15 +196,11 @@ def side_by_side(rows: pd.DataFrame) -> str:
             lines.append([*of_method, of_paper, *(spread(cell, digits) for cell in cells)])
         title = f"{TASKS[task]}, {'accuracy' if task == 'volume' else 'RMSE/SD'}"
         tables.append(markdown([title, "tau", "the paper", *DATA_SETS], lines))
-    of_claims = {name: [claim.test(part)[-1] for claim in CLAIMS] for name, part in seen.items()}
-    lines = [
-        [
-            claim.text,
-            TASKS.get(claim.task, claim.task),
-            *(f"{line[-1]} ({line[3] or 'no figure'})" for line in of_claim),
-        ]
-        for claim, *of_claim in zip(CLAIMS, *of_claims.values(), strict=True)
-    ]
+    lines = []
+    for claim in CLAIMS:
+        tested = [claim.test(part)[-1] for part in seen.values()]
+        verdicts = [f"{line[-1]} ({line[3]})" if line[3] else line[-1] for line in tested]
+        lines.append([claim.text, TASKS.get(claim.task, claim.task), *verdicts])
     text = prose("""
         `network="paper"` on seen RIRs: *converged* is *paper-varied*, on responses whose labels are right; *as in the
         paper* is *paper-shared*. Claims: the verdict over the temperatures that all cells have, and the mean
