@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -196,19 +196,22 @@ def side_by_side(rows: pd.DataFrame) -> str:
             lines.append([*of_method, of_paper, *(spread(cell, digits) for cell in cells)])
         title = f"{TASKS[task]}, {'accuracy' if task == 'volume' else 'RMSE/SD'}"
         tables.append(markdown([title, "tau", "the paper", *DATA_SETS], lines))
-    lines = []
-    for claim in CLAIMS:
-        tested = [claim.test(part)[-1] for part in seen.values()]
-        verdicts = [f"{line[-1]} ({line[3]})" if line[3] else line[-1] for line in tested]
-        lines.append([claim.text, TASKS.get(claim.task, claim.task), *verdicts])
     text = prose("""
         `network="paper"` on seen RIRs: *converged* is *paper-varied*, on responses whose labels are right; *as in the
         paper* is *paper-shared*. Claims: the verdict over the temperatures that all cells have, and the mean
         difference. The sections below have intervals and other tests.
     """)
-    return section(
-        "The paper's table on both kinds of data", text, *tables, markdown(["claim", "task", *DATA_SETS], lines)
-    )
+    return section("The paper's table on both kinds of data", text, *tables, verdicts(seen))
+
+
+def verdicts(seen: Mapping[str, pd.DataFrame]) -> str:
+    """Return the last verdict on each claim of the paper on each data set, with the mean difference."""
+    lines = []
+    for claim in CLAIMS:
+        tested = [claim.test(rows)[-1] for rows in seen.values()]
+        found = [f"{line[-1]} ({line[3]})" if line[3] else line[-1] for line in tested]
+        lines.append([claim.text, TASKS.get(claim.task, claim.task), *found])
+    return markdown(["claim", "task", *seen], lines)
 
 
 def overview(rows: pd.DataFrame, tau: float = 0.1) -> str:
