@@ -11,7 +11,8 @@ from experiments.tables import CUT_ORDER, FLAT_ORDER
 class Conditions:
     """How the responses and clips of all parts are made."""
 
-    order: int | None = None  # image sources cut at it, and clips that keep their level; None: converged
+    order: int | None = None  # image sources cut at it, not converged
+    level: bool = False  # clips keep their level
     flat: bool = False  # walls absorb the mean of their material's coefficients at all frequencies
     shared_speech: bool = False  # heads learn from a few segments, and are tested on other pairs of them
     travel_time: bool = False  # clips begin when the source emits, not when the direct sound arrives
@@ -24,16 +25,19 @@ class Conditions:
     @property
     def standardise(self) -> str:
         """The parameter of encoders and supervised estimators."""
-        return "training_set" if self.cut else "clip"
+        return "training_set" if self.level else "clip"
 
 
 CONVERGED = Conditions()
-SHARED = Conditions(order=CUT_ORDER, flat=True, shared_speech=True)
+CUT = Conditions(order=CUT_ORDER, level=True)
+FLAT = replace(CUT, flat=True)
+SHARED = replace(FLAT, shared_speech=True)
 CONDITIONS = {
-    "cut": Conditions(order=CUT_ORDER),
-    "flat": Conditions(order=CUT_ORDER, flat=True),
+    "cut": CUT,
+    "flat": FLAT,
     "shared": SHARED,
     "spread": replace(SHARED, order=FLAT_ORDER),
+    "clip": replace(SHARED, level=False),
     "travel": replace(SHARED, travel_time=True),
 } | dict.fromkeys(("long", "rooms", "most"), SHARED)  # only the training of their encoders differs
 

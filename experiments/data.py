@@ -60,6 +60,7 @@ UPSTREAM = {
     "paper-shared": Upstream(24),
     "paper-long": Upstream(96),
     "paper-spread": Upstream(24),
+    "paper-clip": Upstream(24),
     "paper-travel": Upstream(24),
     "paper-rooms": Upstream(24, more_rooms=4),
     "paper-most": Upstream(96, more_rooms=4),

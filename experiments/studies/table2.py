@@ -67,9 +67,10 @@ EXPLANATION = prose("""
     clips kept; "paper-flat" also has walls that absorb the same at all frequencies; "paper-shared" also tests heads on
     the segments that they learned from. Others change one thing more: "paper-long" learns for 96 epochs, not 24,
     "paper-rooms" from 256 rooms, not 64, and "paper-most" does both; "paper-spread" is cut at a higher order, at which
-    RT60 spreads as in the paper; "paper-travel" leaves the travel time in. "pooled-varied", "bandwise" and "compact"
-    learn from what "paper-varied" does. "no", "no-cut", "no-flat", "no-shared", "no-spread" and "no-travel": baselines
-    ("mean" and "slopes") on the same clips, without a network.
+    RT60 spreads as in the paper; "paper-clip" standardises clips one by one; "paper-travel" leaves the travel time in.
+    "pooled-varied", "bandwise" and "compact" learn from what "paper-varied" does. "no", "no-cut", "no-flat",
+    "no-shared", "no-spread", "no-clip" and "no-travel": baselines ("mean" and "slopes") on the same clips, without a
+    network.
 """)
 
 
@@ -328,6 +329,7 @@ STEPS = {  # what each network has beyond the one before it
 SOFT: dict[str, Any] = {"method": "soft", "tau": 0.1, "seed": 0}  # the cells of the comparison
 ERRORS = ["data", "RT60, RMSE/SD", "C50, RMSE/SD", "volume"]
 TRIED = {  # what each network has beyond the last one of them
+    "paper-clip": "clips standardised one by one, so that their level is lost",
     "paper-travel": "travel time left in",
     "paper-spread": f"image sources cut at order {FLAT_ORDER}",
     "paper-long": "encoders trained for 96 epochs, not 24",
