@@ -97,7 +97,7 @@ class NumberOfRooms(Study):
             {counts["others"][0]}, the last two with the same number of responses. From {counts[before][0]} to
             {counts[most][0]} rooms, r of the compact network changes by {gained["rt60"]:+.3f} for RT60,
             {gained["log rt60"]:+.3f} for its logarithm and {gained["c50"]:+.3f} for C50 (seeds of both:
-            {len(seeds)}). No number of rooms is enough to predict the volume. Limitation: one draw of rooms each.
+            {len(seeds)}). None of these numbers is enough to predict the volume. Limitation: one draw of rooms each.
         """)
         table_of_scores = markdown(["network", "rooms", "responses", *TASKS.values()], rows)
         return section("Number of rooms", text, table_of_scores, picture, findings)

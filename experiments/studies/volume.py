@@ -81,7 +81,7 @@ class Volume(Study):
         findings = prose(f"""
             Even the exact parameters of the responses say little about the volume of an unseen room:
             {100 * best["accuracy"]:.1f} % at best in the {best["test_rooms"]} unseen rooms. A method that estimates
-            these parameters from speech cannot be expected to do better. Limitations: {best["test_rooms"]} rooms are
+            these parameters from speech is unlikely to do much better. Limitations: {best["test_rooms"]} rooms are
             too few to settle the question (the interval for 100 rooms is {100 * (high - low):.0f} points wide), and
             early reflections, echo density and room modes were not tried.
         """)

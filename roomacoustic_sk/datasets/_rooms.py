@@ -330,10 +330,11 @@ def simulate_rooms(
         Distance of source and microphone [m]. A number is the minimum for positions drawn uniformly. A range is that
         from which the distance is drawn, on a logarithmic scale and as far as the room goes.
     materials : None, str, float, sequence or dict, default=None
-        A material's name in the database, or an absorption coefficient (0 to 1, in all octave bands), for all walls; a
-        list or array of them, from which one is drawn for each wall; or a dict with one for each of the walls "west",
-        "east", "south", "north", "floor" and "ceiling". None stands for the whole database and, with the presets
-        "everyday" and "wide", for a share of hard walls besides (concrete, brick, tiles), which is drawn for each room.
+        A material's name in the database, or an absorption coefficient (above 0, at most 1, in all octave bands), for
+        all walls; a list or array of them, from which one is drawn for each wall; or a dict with one for each of the
+        walls "west", "east", "south", "north", "floor" and "ceiling". None stands for the whole database and, with the
+        presets "everyday" and "wide", for a share of hard walls besides (concrete, brick, tiles), which is drawn for
+        each room.
     scattering : float or (float, float), default=(0.1, 0.5)
         Scattering coefficient of all walls of a room (ISO 17497-1), or the range from which it is drawn. Not used by
         `ImageSources`.
@@ -376,7 +377,7 @@ def simulate_rooms(
             ``rt60`` [s], ``rt60_range``, ``rt60_mid`` [s] (mean of the 500 Hz and 1 kHz octave bands), ``edt`` [s],
             ``c50`` [dB], ``d50``, ``drr`` [dB]; ``volume`` [m3],
             ``length``, ``width``, ``height``, ``source_x`` to ``microphone_z``, ``distance`` [m]; ``material_west``
-            to ``material_ceiling``; ``scattering``.
+            to ``material_ceiling`` (names, or coefficients as text); ``scattering``.
         rir, room : ndarray of int
             Labels of the transmission path and of the room.
         complete : ndarray of bool
