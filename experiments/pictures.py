@@ -160,7 +160,9 @@ def volume(results: Sequence[Result]) -> Figure:
         ax.plot(found["accuracy"], height, "o", color="C0", label="accuracy, 95 % interval" if not height else None)
         ax.plot(found["majority"], height, "k|", markersize=14, label="majority class" if not height else None)
     names = [
-        f"{one.key['heard']}: {one.result['train_rooms']} rooms, tested in {one.result['test_rooms']}" for one in rows
+        f"{one.key['heard'].partition('-soft')[0]}, {one.result['train_rooms']} rooms, tested in "
+        f"{one.result['test_rooms']}"
+        for one in rows
     ]
     ax.set_yticks(range(len(rows)), names)
     ax.set(xlabel="accuracy", xlim=(0.4, 0.9), ylim=(-0.6, len(rows) - 0.4))
@@ -178,7 +180,7 @@ def _lines(ax: Any, table: Any, column: str) -> None:
     ticks = sorted(table[column].unique())
     ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     ax.minorticks_off()
-    ax.set_ylim(None, 1)
+    ax.set_ylim(min(0.5, ax.get_ylim()[0]), 1)  # the same for all pictures of a figure
 
 
 BY_STUDY = {
