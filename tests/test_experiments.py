@@ -134,8 +134,12 @@ def test_cells_stand_beside_the_papers_figures():
     assert "undecided: too few cells" in page
 
 
+def test_a_page_is_written_from_cells_of_one_network_alone():
+    assert "paper-rooms 1.00 s" in table2_page.page([made_up_cell("soft", 0.1, 0, 0.5, "paper-rooms")])
+
+
 def test_both_kinds_of_data_stand_beside_the_paper():
-    """Converged data learn less than data as in the paper; supervised cells are those of each kind's own test."""
+    """Each kind of data has its own encoders, and its own networks trained by supervision."""
     levels = {"paper-varied": 0.5, "paper-shared": 0.7}
     cells = [made_up_cell("soft", 0.1, seed, r, network) for seed in range(2) for network, r in levels.items()]
     cells += [made_up_cell("supervised", None, 0, 0.6), made_up_cell("supervised", None, 0, 0.8, "paper-shared")]
