@@ -198,7 +198,7 @@ def side_by_side(rows: pd.DataFrame) -> str:
         tables.append(markdown([title, "tau", "the paper", *DATA_SETS], lines))
     text = prose("""
         `network="paper"` on seen RIRs: *converged* is *paper-varied*, on responses whose labels are right; *as in the
-        paper* is *paper-shared*, which comes nearest to it ([how near](results.md#towards-the-papers-data)). Values
+        paper* is *paper-shared*, the nearest with 64 rooms ([how near](results.md#towards-the-papers-data)). Values
         without ± are of one seed; cells without a value were not run. Claims: the verdict over the temperatures that
         all cells have, and the mean difference, in r, accuracy or silhouette, for the RMSE of C50 in dB. The sections
         below have intervals.

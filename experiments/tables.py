@@ -20,7 +20,7 @@ TASKS = {
     "volume": "volume",
 }
 CUT_ORDER = 35  # of image sources that are cut; the spread of RT60 is then that of the paper, about 0.5 s
-FLAT_ORDER = 44  # the same with walls that absorb the same at all frequencies, of whose responses more is cut off
+FLAT_ORDER = 44  # the same with walls that absorb the same at all frequencies
 LARGE_ROOM = 160.0  # m3, the paper's boundary between small and large rooms
 KINDS = {"large": ("volume", 1000.0), "near": ("drr", 5.0)}
 """Of the default recipe's rooms: the label that tells a large room or a near talker, and its limit in m3 or dB."""
